@@ -1,0 +1,221 @@
+"""Wiring: the one place that decides which adapter is used. Everything is built when it is first asked for, so that a
+process pays only for what it uses.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.adapters.clock import SystemClock
+from utils.alert_manager import AlertManager
+from utils.claim_task import Claims
+from utils.settings import PROJECT_ROOT, Settings, load
+from utils.vault.layout import Layout
+from utils.work_zones import WorkZones
+
+if TYPE_CHECKING:
+    from utils.execution.approvals import Approvals
+    from utils.execution.executor import Executor
+    from utils.execution.store import ExecutionStore
+    from utils.mail.intake import MailIntake
+    from utils.ports import AlertChannel, DraftEngine, Mailbox, MailSender, Probe, ToolCaller
+    from utils.vault_sync import VaultSync
+
+
+class Services:
+    """The parts of one node, built from its settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.layout = Layout(settings.vault_path)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Services:
+        """Services from the environment and `.env`; raises `InvalidSettings`."""
+        return cls(load(environ))
+
+    def ensure_ready(self) -> None:
+        """Make `STATE_DIR` (mode 0700) and check or, where it is the default one, set up the vault.
+
+        Raises `VaultProblem` with the remedy. Safe to call from several processes at once.
+        """
+        from utils.vault.skeleton import ensure_vault
+
+        self.settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ensure_vault(self)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """Creates, claims and moves tasks."""
+        return Claims(self.layout, self._lock("claims"), self.clock, self.settings.agent_name)
+
+    @cached_property
+    def alerts(self) -> AlertManager:
+        """Tells the human: log, durable spool, channels."""
+        return AlertManager(self.layout, self.settings.state_dir, self.clock, self._alert_channels())
+
+    @cached_property
+    def zones(self) -> WorkZones:
+        """Which zone is active, and what runs here."""
+        s = self.settings
+        return WorkZones(
+            s.zones,
+            this_zone=s.agent_name,
+            state_dir=s.state_dir,
+            clock=self.clock,
+            alone=lambda: not self.sync.has_remote(),
+            alert=self.alerts.send,
+            probe=self.probe,
+            urls={"local": s.local_api_url, "cloud": s.cloud_api_url},
+            timeout=s.health_timeout_seconds,
+        )
+
+    @cached_property
+    def sync(self) -> VaultSync:
+        """Carries the vault to the remote and back."""
+        from utils.vault_sync import SyncConfig, VaultSync
+
+        s = self.settings
+        return VaultSync(
+            self.layout,
+            SyncConfig(
+                zone=s.agent_name,
+                remote=s.vault_sync_remote,
+                branch=s.vault_sync_branch,
+                git_timeout=s.git_timeout_seconds,
+                settle_seconds=s.sync_settle_seconds,
+                max_file_bytes=s.sync_max_file_mb * 1024 * 1024,
+            ),
+            state_dir=s.state_dir,
+            clock=self.clock,
+            alert=self.alerts.send,
+            observe_moves=lambda: self.approvals.observe(),
+        )
+
+    @cached_property
+    def store(self) -> ExecutionStore:
+        """Approval records and the execution journal, one SQLite file in `STATE_DIR`."""
+        from utils.execution.store import ExecutionStore
+
+        return ExecutionStore(self.settings.state_dir / "execution.sqlite3", self.clock)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        """What waits for the human, and what the human answered."""
+        from utils.execution.approvals import Approvals
+
+        s = self.settings
+        return Approvals(
+            self.layout,
+            self.claims,
+            self.store,
+            s.zones,
+            mode=s.agent_mode,
+            clock=self.clock,
+            known_to_git=lambda path, data: self.sync.known_to_git(path, data),
+            alert=self.alerts.send,
+        )
+
+    @cached_property
+    def executor(self) -> Executor:
+        """Executes approved requests, each at most once."""
+        from utils.execution.executor import Executor
+
+        s = self.settings
+        return Executor(
+            self.layout,
+            self.claims,
+            self.approvals,
+            self.store,
+            self.tools,
+            self.sender,
+            mode=s.agent_mode,
+            dry_run=s.dry_run,
+            state_dir=s.state_dir,
+            clock=self.clock,
+            alert=self.alerts.send,
+        )
+
+    @cached_property
+    def tools(self) -> ToolCaller:
+        """The MCP client that the executor calls servers with."""
+        from utils.adapters.mcp_client import McpTools
+
+        servers = {"email": [sys.executable, "-m", "mcp_servers.email_server"]}
+        return McpTools(servers, cwd=PROJECT_ROOT, idle_seconds=self.settings.mcp_idle_seconds, clock=self.clock)
+
+    @cached_property
+    def sender(self) -> MailSender:
+        """Where approved mail goes: an SMTP server, or the outbox folder."""
+        s = self.settings
+        if s.mail_sender == "smtp":
+            from utils.adapters.mail_out.smtp import SmtpSender
+
+            return SmtpSender(s)
+        from utils.adapters.mail_out.outbox import OutboxSender
+
+        return OutboxSender(s.outbox)
+
+    @cached_property
+    def mailbox(self) -> Mailbox:
+        """Where mail comes from: an IMAP server, or a Maildir."""
+        s = self.settings
+        if s.mail_provider == "imap":
+            from utils.adapters.mail_in.imap import ImapMailbox
+
+            return ImapMailbox(s, self.clock)
+        from utils.adapters.mail_in.maildir import MaildirMailbox
+
+        return MaildirMailbox(s.maildir, state_dir=s.state_dir, max_bytes=s.mail_max_mb * 1024 * 1024)
+
+    @cached_property
+    def engine(self) -> DraftEngine:
+        """Who drafts. `builtin` is the only engine for now; the settings refuse others."""
+        from utils.adapters.drafting.builtin import BuiltinEngine
+
+        return BuiltinEngine()
+
+    @cached_property
+    def intake(self) -> MailIntake:
+        """Turns mail into tasks, plans and drafts."""
+        from utils.mail.intake import MailIntake
+
+        return MailIntake(
+            self.mailbox,
+            self.engine,
+            self.claims,
+            self.layout,
+            self.zones,
+            self.settings,
+            clock=self.clock,
+            alert=self.alerts.send,
+        )
+
+    @cached_property
+    def probe(self) -> Probe:
+        """Asks services over HTTP whether they live."""
+        from utils.adapters.http_probe import HttpProbe
+
+        return HttpProbe()
+
+    def _alert_channels(self) -> list[AlertChannel]:
+        if not self.settings.alerts_enabled:
+            return []
+        from utils.adapters.smtp_alert import SmtpAlertChannel
+
+        return [SmtpAlertChannel(self.settings)]
+
+    def _lock(self, name: str) -> Path:
+        return self.settings.state_dir / "locks" / f"{name}.lock"
+
+    def close(self) -> None:
+        """Let go of connections and child processes that were opened."""
+        for name in ("tools", "mailbox", "store"):
+            part = self.__dict__.get(name)
+            if part is not None:
+                part.close()

@@ -1,0 +1,166 @@
+"""Moving tasks: the only module that creates a task file or carries one from stage to stage.
+
+Each step holds the claim lock of this node, checks the transition table (`utils.core.stages`), renames without ever
+replacing a file, makes the rename durable, and writes one line to `Logs/claims.jsonl`. Losing a claim is an ordinary
+answer, not an error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from utils.core.stages import ENTRY_STAGES, IllegalMove, Stage, check_move
+from utils.core.task import format_time
+from utils.ports import Clock
+from utils.vault import atomic, frontmatter, jsonl, locks
+from utils.vault.layout import AGENTS, Layout
+
+log = logging.getLogger(__name__)
+
+
+class TargetTaken(FileExistsError):
+    """A file of the same name already lies where this one should go. Nothing moved."""
+
+
+class Gone(FileNotFoundError):
+    """The file is no longer where it was: somebody moved it first. Nothing moved."""
+
+
+class Claims:
+    """Creates, claims and moves the tasks of one vault in the name of one agent."""
+
+    def __init__(self, layout: Layout, lock: Path, clock: Clock, agent: str) -> None:
+        self._layout = layout
+        self._lock = lock
+        self._clock = clock
+        self._agent = agent
+
+    def create(self, stage: Stage, meta: Mapping[str, Any], body: str) -> Path:
+        """Write a new task file durably and return where it lies.
+
+        A task of this id that exists already, in whatever stage, is left as it is and its path returned: creating the
+        same task twice is harmless. Raises `IllegalMove` for a stage in which no task begins.
+        """
+        if stage not in ENTRY_STAGES:
+            raise IllegalMove(f"no task begins in {stage}")
+        target = self._layout.folder(stage, domain=str(meta["domain"])) / f"{meta['id']}.md"
+        data = frontmatter.write(meta, body)
+        with locks.hold(self._lock):
+            existing = self._layout.find(str(meta["id"]))
+            if existing:
+                return existing[0]
+            atomic.write(target, data, replace=False)
+            self._record("created", str(meta["id"]), None, target)
+        return target
+
+    def claim(self, path: Path, agent: str | None = None) -> Path | None:
+        """Take a task from `Needs_Action/` into `In_Progress/<agent>/`; None where somebody else was first."""
+        agent = agent or self._agent
+        if agent not in AGENTS:
+            raise ValueError(f"unknown agent {agent!r}; it must be one of {', '.join(AGENTS)}")
+        target = self._layout.folder(Stage.IN_PROGRESS, agent=agent) / path.name
+        try:
+            return self._move(path, target, "claimed", agent=agent)
+        except (Gone, TargetTaken) as error:
+            log.info("claim of %s lost: %s", path.name, error)
+            return None
+
+    def release(self, path: Path, domain: str, reason: str) -> Path:
+        """Put work in progress back into `Needs_Action/<domain>/`."""
+        return self._move(path, self._layout.folder(Stage.NEEDS_ACTION, domain=domain) / path.name, "released", reason)
+
+    def move(self, path: Path, stage: Stage, *, domain: str | None = None, reason: str | None = None) -> Path:
+        """Carry a file to another stage. Raises `IllegalMove`, `Gone` or `TargetTaken`; then nothing moved.
+
+        With a `reason` a note `<id>.reason.md` is left beside the file for the human; a note from earlier goes away.
+        """
+        old_note = self._layout.reason(path)
+        target = self._layout.folder(stage, domain=domain) / path.name
+        if reason:
+            self._explain(target, reason)
+        try:
+            moved = self._move(path, target, stage.value, reason)
+        except OSError:
+            if reason and not target.exists():
+                self._layout.reason(target).unlink(missing_ok=True)
+            raise
+        if old_note != self._layout.reason(target):
+            old_note.unlink(missing_ok=True)
+        return moved
+
+    def quarantine(self, path: Path, reason: str) -> Path:
+        """Set a file aside in `Quarantine/` with its reason beside it; a taken name gets a number."""
+        folder = self._layout.folder(Stage.QUARANTINE)
+        for number in range(1, 1000):
+            name = path.name if number == 1 else f"{path.stem}-{number}{path.suffix}"
+            if (folder / name).exists():
+                continue
+            try:
+                moved = self._move(path, folder / name, "quarantined", reason)
+            except TargetTaken:
+                continue
+            self._explain(moved, reason)
+            self._layout.reason(path).unlink(missing_ok=True)
+            return moved
+        raise TargetTaken(f"Quarantine/ holds a thousand files named like {path.name}")
+
+    def note(self, event: str, task_id: str, **details: Any) -> None:
+        """Write a line about a task that did not move (for example `claim_lost`)."""
+        entry = {"at": format_time(self._clock.now()), "agent": self._agent, "event": event, "task": task_id}
+        jsonl.append(self._layout.claims_log, entry | details)
+
+    def _move(self, path: Path, target: Path, event: str, reason: str | None = None, agent: str | None = None) -> Path:
+        source_stage, target_stage = self._layout.stage_of(path), self._layout.stage_of(target)
+        if source_stage is None or target_stage is None:
+            raise IllegalMove(f"{path} is not a task of this vault")
+        check_move(source_stage, target_stage)
+        if path.is_symlink():
+            raise IllegalMove(f"{path.name} is a symbolic link, not a task")
+        with locks.hold(self._lock):
+            try:
+                atomic.move(path, target)
+            except FileExistsError:
+                raise TargetTaken(f"{self._layout.relative(target)} exists already") from None
+            except FileNotFoundError:
+                raise Gone(f"{self._layout.relative(path)} is no longer there") from None
+            self._record(event, path.stem, path, target, reason, agent)
+        return target
+
+    def _record(
+        self,
+        event: str,
+        task_id: str,
+        source: Path | None,
+        target: Path,
+        reason: str | None = None,
+        agent: str | None = None,
+    ) -> None:
+        jsonl.append(
+            self._layout.claims_log,
+            {
+                "at": format_time(self._clock.now()),
+                "agent": agent or self._agent,
+                "event": event,
+                "task": task_id,
+                "from": self._layout.relative(source) if source else None,
+                "to": self._layout.relative(target),
+                **({"reason": reason} if reason else {}),
+            },
+        )
+
+    def _explain(self, path: Path, reason: str) -> None:
+        text = f"# Why `{path.name}` lies here\n\n{reason}\n\n{format_time(self._clock.now())}, {self._agent}\n"
+        atomic.write(self._layout.reason(path), text.encode())
+
+
+def claim_task(path: str | Path, agent: str) -> Path | None:
+    """Claim the task file at `path` for `agent` (`cloud` or `local`) in the vault of the settings (`VAULT_PATH`).
+
+    Returns the new path under `In_Progress/<agent>/`, or None where somebody else was first.
+    """
+    from utils.bootstrap import Services
+
+    return Services.from_environment().claims.claim(Path(path).absolute(), agent)

@@ -1,0 +1,125 @@
+"""What may be done, by whom, and what a human's move is worth. Pure decisions over values.
+
+The ten actions are the mission document's "Draft-Only Mode"; the rules are promises S5, S7 and S10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from utils.core.routing import CLOUD
+
+
+class Mode(StrEnum):
+    """`AGENT_MODE`: `full` may act after approval, `draft_only` never acts."""
+
+    FULL = "full"
+    DRAFT_ONLY = "draft_only"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One outside effect: its name and the front-matter fields it needs and takes."""
+
+    name: str
+    domain: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+
+
+ACTIONS: Mapping[str, Action] = {
+    action.name: action
+    for action in (
+        Action("send_email", "email", ("to", "subject"), ("cc", "bcc", "attachments"), ("to", "cc", "bcc")),
+        Action(
+            "reply_email",
+            "email",
+            ("to", "subject", "in_reply_to"),
+            ("cc", "bcc", "references", "thread", "attachments"),
+            ("to", "cc", "bcc", "references"),
+        ),
+        Action("forward_email", "email", ("to", "subject", "source_message"), ("cc", "bcc"), ("to", "cc", "bcc")),
+        Action("linkedin_post", "social", (), ("image", "link")),
+        Action("facebook_post", "social", (), ("image", "link")),
+        Action("instagram_post", "social", ("image",)),
+        Action("twitter_post", "social", (), ("image",)),
+        Action("whatsapp_send", "social", ("to",), ("template",)),
+        Action("payment", "accounting", ("payee", "amount", "currency", "reference")),
+        Action("invoice", "accounting", ("partner", "lines", "currency", "due_date")),
+    )
+}
+
+#: Actions whose recipients are people with an e-mail address.
+MAIL_ACTIONS = frozenset({"send_email", "reply_email", "forward_email"})
+
+
+def refusal(mode: str, action: str) -> str | None:
+    """Why `action` may not be executed in `mode`, or None. Anything but exactly `full` refuses; so does the unknown."""
+    if action not in ACTIONS:
+        return f"unknown action {action!r}: blocked"
+    if mode != Mode.FULL:
+        return f"{action} is blocked: this node is draft-only (AGENT_MODE={mode}); Local executes it"
+    return None
+
+
+class ApproveBy(StrEnum):
+    """What counts as an approval: moving the file, or only a confirmation by dashboard, API or command line."""
+
+    MOVE = "move"
+    CONFIRM = "confirm"
+
+
+@dataclass(frozen=True)
+class ActionPolicy:
+    """`zones.json` → `actions.<name>`: how an action is approved and how long a request lives (hours)."""
+
+    approve_by: ApproveBy
+    expires_hours: float
+
+
+def move_is_enough(
+    action: str,
+    fields: Mapping[str, Any],
+    source: Mapping[str, Any],
+    policy: ActionPolicy,
+    known_recipients: Collection[str],
+) -> tuple[bool, str]:
+    """Whether a human's move into Approved/ approves this request (S7), and the reason in plain words.
+
+    `known_recipients` are the lower-case addresses that an earlier receipt of ours names. A recipient counts as known
+    as well when it is the authenticated sender that is being answered. Mail recipients only; what else needs care says
+    `approve_by: confirm` in `zones.json`.
+    """
+    if policy.approve_by is ApproveBy.CONFIRM:
+        return False, f"{action} always needs a confirmation"
+    if action in MAIL_ACTIONS:
+        sender = str(source.get("from_address", "")).lower() if source.get("sender_authenticated") is True else ""
+        recipients = [str(a) for key in ("to", "cc", "bcc") for a in fields.get(key) or []]
+        new = [a for a in recipients if a.lower() != sender and a.lower() not in known_recipients]
+        if new:
+            return False, f"first mail to {', '.join(new)}: please confirm"
+    return True, "moved by the human"
+
+
+#: Folders (and whole prefixes) that the cloud may create and change in; S10. `Pending_Approval/` and `Done/` have
+#: further conditions that the merge checks.
+CLOUD_PREFIXES = (
+    "Needs_Action/",
+    "In_Progress/cloud/",
+    "Plans/",
+    "Pending_Approval/",
+    "Updates/",
+    "Signals/cloud",
+    "Done/",
+    "Quarantine/",
+    "Logs/",
+)
+
+
+def may_write(zone: str, path: str) -> bool:
+    """Whether an agent of `zone` may create or change the vault path `path` (posix, relative). Local may anything."""
+    return zone != CLOUD or path.startswith(CLOUD_PREFIXES)

@@ -1,0 +1,197 @@
+"""Values: a task, an approval request, and the ids that name them.
+
+A task file is Markdown with YAML front matter (contract §1). Here it is a value; reading and writing the file is the
+business of `utils.vault.frontmatter`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from utils.core.policy import ACTIONS
+from utils.core.routing import TASK_TYPES
+from utils.core.stages import DOMAINS
+
+PRIORITIES = ("low", "normal", "high", "urgent")
+ID_PATTERN = re.compile(r"^(?P<domain>email|social|accounting|general)-(?P<time>\d{8}T\d{6}Z)-(?P<key>[0-9a-f]{8,64})$")
+DRAFT_HEADING = "## Draft"
+_DRAFT_LINE = re.compile(r"^## Draft[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
+
+
+class InvalidTask(ValueError):
+    """A task file that cannot be used. `problems` holds one plain sentence for each thing that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every task file says. `meta` is the whole front matter, unknown keys included; `body` the Markdown below."""
+
+    id: str
+    type: str
+    domain: str
+    created: str
+    created_by: str
+    priority: str
+    source: Mapping[str, Any]
+    meta: Mapping[str, Any]
+    body: str
+
+
+@dataclass(frozen=True)
+class ApprovalRequest(Task):
+    """A task that asks a human for leave to act. `draft` is the text that would go out, verbatim."""
+
+    action: str
+    fields: Mapping[str, Any]
+    expires: datetime
+    risk: tuple[str, ...]
+    why: str
+    drafted_by: str
+    source_task: str | None
+    draft: str = field(repr=False)
+
+
+def make_id(domain: str, when: datetime, source_key: str, digits: int = 8) -> str:
+    """`<domain>-<utc yyyymmddThhmmssZ>-<hex of a stable source key>`: the same source always yields the same id."""
+    if domain not in DOMAINS:
+        raise ValueError(f"unknown domain {domain!r}")
+    stamp = when.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{domain}-{stamp}-{hashlib.sha256(source_key.encode('utf-8', 'surrogateescape')).hexdigest()[:digits]}"
+
+
+def request_id(task_id: str, action: str, revision: int = 1) -> str:
+    """The id of the request that `action` needs for `task_id`; stable, so that a repeated draft is the same file."""
+    match = ID_PATTERN.match(task_id)
+    if match is None:
+        raise ValueError(f"not a task id: {task_id!r}")
+    when = datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return make_id(match["domain"], when, f"request\0{task_id}\0{action}\0{revision}")
+
+
+def parse_time(value: object) -> datetime:
+    """An ISO 8601 time as an aware UTC datetime; a time without an offset is read as UTC."""
+    if not isinstance(value, str):
+        raise ValueError(f"not a time: {value!r}")
+    parsed = datetime.fromisoformat(value.strip())
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def format_time(value: datetime) -> str:
+    """ISO 8601 in UTC with a `Z`, to the second unless there are microseconds."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def quote_block(text: str) -> str:
+    """Foreign text as a Markdown block quote: no line of it can start a heading, a section or front matter."""
+    lines = re.split(r"\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", text)
+    return "\n".join(f"> {line}".rstrip() for line in lines)
+
+
+def with_draft(notes: str, draft: str) -> str:
+    """A request's body: notes for the human, then the draft. The draft is always last and runs to the end of the file.
+
+    `notes` must hold no line that reads `## Draft`; quote foreign text with `quote_block`.
+    """
+    if _DRAFT_LINE.search(notes):
+        raise ValueError("the notes contain a '## Draft' line")
+    separator = "" if not notes or notes.endswith("\n\n") else ("\n" if notes.endswith("\n") else "\n\n")
+    return f"{notes}{separator}{DRAFT_HEADING}\n\n{draft}\n"
+
+
+def split_draft(body: str) -> tuple[str, str | None]:
+    """`(notes, draft)`; the draft is None where there is no section. Inverse of `with_draft` for any draft text."""
+    match = _DRAFT_LINE.search(body)
+    if match is None:
+        return body, None
+    draft = re.sub(r"\A[ \t]*\r?\n", "", body[match.end() :], count=1)
+    return body[: match.start()], re.sub(r"\r?\n\Z", "", draft, count=1)
+
+
+def task_from(meta: Mapping[str, Any], body: str) -> Task:
+    """Validate front matter into a `Task`; raises `InvalidTask` naming every problem at once."""
+    problems = _problems(meta)
+    if problems:
+        raise InvalidTask(problems)
+    return Task(**_common(meta, body))
+
+
+def request_from(meta: Mapping[str, Any], body: str) -> ApprovalRequest:
+    """Validate front matter into an `ApprovalRequest`; raises `InvalidTask` naming every problem at once."""
+    problems = _problems(meta)
+    action = meta.get("action")
+    spec = ACTIONS.get(action) if isinstance(action, str) else None
+    if spec is None:
+        problems.append(f"'action' is {action!r}; it must be one of {', '.join(ACTIONS)}")
+    else:
+        problems += [f"'{action}' needs '{name}'" for name in spec.required if meta.get(name) in (None, "", [])]
+        for name in spec.addresses:
+            value = meta.get(name)
+            if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+                problems.append(f"'{name}' must be a list of addresses")
+    try:
+        expires = parse_time(meta.get("expires"))
+    except ValueError:
+        problems.append("'expires' is missing or is not an ISO 8601 time")
+        expires = datetime.max.replace(tzinfo=UTC)
+    risk = meta.get("risk") or []
+    if not isinstance(risk, list):
+        problems.append("'risk' must be a list")
+    _, draft = split_draft(body)
+    if draft is None:
+        problems.append("the body has no '## Draft' section")
+    if problems or spec is None or draft is None:
+        raise InvalidTask(problems)
+    return ApprovalRequest(
+        **_common(meta, body),
+        action=spec.name,
+        fields={name: meta[name] for name in spec.required + spec.optional if meta.get(name) is not None},
+        expires=expires,
+        risk=tuple(str(item) for item in risk),
+        why=str(meta.get("why") or ""),
+        drafted_by=str(meta.get("drafted_by") or ""),
+        source_task=str(meta["source_task"]) if meta.get("source_task") else None,
+        draft=draft,
+    )
+
+
+def _problems(meta: Mapping[str, Any]) -> list[str]:
+    problems = []
+    identifier = meta.get("id")
+    match = ID_PATTERN.match(identifier) if isinstance(identifier, str) else None
+    if match is None:
+        problems.append(f"'id' is {identifier!r}; it must look like email-20260101T120000Z-1a2b3c4d")
+    for name, allowed in (("type", TASK_TYPES), ("domain", DOMAINS), ("priority", PRIORITIES)):
+        if meta.get(name) not in allowed:
+            problems.append(f"'{name}' is {meta.get(name)!r}; it must be one of {', '.join(allowed)}")
+    if match is not None and meta.get("domain") in DOMAINS and match["domain"] != meta["domain"]:
+        problems.append(f"'domain' is {meta['domain']!r} but the id says {match['domain']!r}")
+    try:
+        parse_time(meta.get("created"))
+    except ValueError:
+        problems.append("'created' is missing or is not an ISO 8601 time")
+    if not isinstance(meta.get("source") or {}, Mapping):
+        problems.append("'source' must be a mapping")
+    return problems
+
+
+def _common(meta: Mapping[str, Any], body: str) -> dict[str, Any]:
+    return {
+        "id": meta["id"],
+        "type": meta["type"],
+        "domain": meta["domain"],
+        "created": meta["created"],
+        "created_by": str(meta.get("created_by") or ""),
+        "priority": meta["priority"],
+        "source": meta.get("source") or {},
+        "meta": meta,
+        "body": body,
+    }

@@ -1,0 +1,153 @@
+"""The zones' configuration (`zones.json`) and state, as values. Pure: parsing and switching, no files, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from utils.core.policy import ACTIONS, ActionPolicy, ApproveBy
+from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, ZONES, Rule
+
+HISTORY = 50
+REMOTE_APPROVALS = ("signed", "trust")
+
+
+class InvalidZones(ValueError):
+    """`zones.json` cannot be used; `problems` names everything that is wrong in it."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Failover:
+    """When the other zone counts as failed: `threshold` checks in a row, one each `interval_seconds`."""
+
+    enabled: bool
+    threshold: int
+    interval_seconds: int
+
+
+@dataclass(frozen=True)
+class ZonesConfig:
+    """What `zones.json` says."""
+
+    descriptions: Mapping[str, str]
+    initial_holder: str
+    routing: Mapping[str, Rule]
+    failover: Failover
+    remote_approvals: str
+    actions: Mapping[str, ActionPolicy]
+
+
+@dataclass(frozen=True)
+class ZoneState:
+    """Which zone is active and since when. `term` rises by one at each switch."""
+
+    active_zone: str
+    term: int
+    since: datetime
+    reason: str
+    pinned: bool = False
+    history: tuple[Mapping[str, Any], ...] = field(default=())
+
+
+def switch(state: ZoneState, zone: str, *, reason: str, now: datetime, pinned: bool) -> ZoneState:
+    """The state after `zone` took over. The term rises even where the zone stays, so that a stale caller is told."""
+    entry = {"at": now.isoformat(), "from": state.active_zone, "to": zone, "term": state.term + 1, "reason": reason}
+    return replace(
+        state,
+        active_zone=zone,
+        term=state.term + 1,
+        since=now,
+        reason=reason,
+        pinned=pinned,
+        history=(*state.history, entry)[-HISTORY:],
+    )
+
+
+def parse(raw: Any) -> ZonesConfig:
+    """Validate the JSON value of `zones.json`; raises `InvalidZones` with every problem."""
+    if not isinstance(raw, Mapping):
+        raise InvalidZones(["the file must hold a JSON object"])
+    problems: list[str] = []
+    known = {"zones", "initial_holder", "routing", "failover", "remote_approvals", "actions"}
+    problems += [f"unknown key {key!r}" for key in raw if key not in known]
+    zones = _section(raw, "zones", problems)
+    problems += [f"zones: {zone!r} is missing" for zone in ZONES if zone not in zones]
+    problems += [f"zones: unknown zone {zone!r}" for zone in zones if zone not in ZONES]
+    holder = raw.get("initial_holder", ZONES[1])
+    if holder not in ZONES:
+        problems.append(f"initial_holder is {holder!r}; it must be one of {', '.join(ZONES)}")
+    remote = raw.get("remote_approvals", "signed")
+    if remote not in REMOTE_APPROVALS:
+        problems.append(f"remote_approvals is {remote!r}; it must be one of {', '.join(REMOTE_APPROVALS)}")
+    config = ZonesConfig(
+        descriptions={zone: str((zones.get(zone) or {}).get("description", "")) for zone in ZONES},
+        initial_holder=holder,
+        routing=_routing(_section(raw, "routing", problems), problems),
+        failover=_failover(_section(raw, "failover", problems), problems),
+        remote_approvals=remote,
+        actions=_actions(_section(raw, "actions", problems), problems),
+    )
+    if problems:
+        raise InvalidZones(problems)
+    return config
+
+
+def _section(raw: Mapping[str, Any], name: str, problems: list[str]) -> Mapping[str, Any]:
+    value = raw.get(name)
+    if isinstance(value, Mapping):
+        return value
+    problems.append(f"{name} is missing or is not an object")
+    return {}
+
+
+def _routing(section: Mapping[str, Any], problems: list[str]) -> dict[str, Rule]:
+    rules: dict[str, Rule] = {}
+    for task_type, value in section.items():
+        if task_type not in TASK_TYPES:
+            problems.append(f"routing: unknown task type {task_type!r}")
+        elif value not in set(Rule):
+            problems.append(f"routing: {task_type} is {value!r}; it must be one of {', '.join(Rule)}")
+        elif task_type in LOCAL_ONLY_TYPES and value != Rule.LOCAL:
+            problems.append(f"routing: {task_type} is local only and can't be {value!r}")
+        else:
+            rules[task_type] = Rule(value)
+    problems += [f"routing: {task_type} is missing" for task_type in TASK_TYPES if task_type not in section]
+    return rules
+
+
+def _failover(section: Mapping[str, Any], problems: list[str]) -> Failover:
+    enabled = section.get("enabled", True)
+    if not isinstance(enabled, bool):
+        problems.append(f"failover: enabled is {enabled!r}; it must be true or false")
+    numbers = {}
+    for name, default in (("threshold", 3), ("interval_seconds", 120)):
+        value = section.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            problems.append(f"failover: {name} is {value!r}; it must be a whole number above 0")
+            value = default
+        numbers[name] = value
+    return Failover(enabled=bool(enabled), **numbers)
+
+
+def _actions(section: Mapping[str, Any], problems: list[str]) -> dict[str, ActionPolicy]:
+    problems += [f"actions: unknown action {name!r}" for name in section if name not in ACTIONS]
+    policies = {}
+    for name in ACTIONS:
+        entry = section.get(name)
+        if not isinstance(entry, Mapping):
+            problems.append(f"actions: {name} is missing or is not an object")
+            continue
+        approve_by, hours = entry.get("approve_by"), entry.get("expires_hours")
+        if approve_by not in set(ApproveBy):
+            problems.append(f"actions: {name}.approve_by is {approve_by!r}; it must be move or confirm")
+        elif not isinstance(hours, (int, float)) or isinstance(hours, bool) or not hours > 0:
+            problems.append(f"actions: {name}.expires_hours is {hours!r}; it must be a number above 0")
+        else:
+            policies[name] = ActionPolicy(ApproveBy(approve_by), float(hours))
+    return policies

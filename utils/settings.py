@@ -1,0 +1,315 @@
+"""Settings: read once from the environment, `.env` and `zones.json`, validated all together.
+
+The environment wins over `.env`; `ENV_FILE` names another file, or none when it is empty; `NAME_FILE` reads a secret
+from a file (systemd credentials). A bad setting is reported with its name, where it came from and its value (never the
+value of a secret), and all problems are reported at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from utils.core.policy import Mode
+from utils.core.routing import CLOUD, ZONES
+from utils.core.zones import InvalidZones, ZonesConfig
+from utils.core.zones import parse as parse_zones
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class InvalidSettings(ValueError):
+    """The settings can't be used. `problems` is one line for each: name, source, value, and what would be right."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _boolean(value: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if value.lower() not in words:
+        raise ValueError("must be true or false")
+    return words[value.lower()]
+
+
+def _number(low: float, high: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:
+    def parse(value: str) -> Any:
+        try:
+            number = kind(value)
+        except ValueError:
+            raise ValueError(f"must be a number from {low:g} to {high:g}") from None
+        if not low <= number <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def _path(value: str) -> Path:
+    path = Path(value).expanduser()
+    return Path(os.path.realpath(path if path.is_absolute() else PROJECT_ROOT / path))
+
+
+def _optional_path(value: str) -> Path | None:
+    return _path(value) if value else None
+
+
+def _url(value: str) -> str:
+    if value and not re.fullmatch(r"https?://[^\s/]+[^\s]*", value):
+        raise ValueError("must be an http:// or https:// URL")
+    return value.rstrip("/")
+
+
+def _address(value: str) -> str:
+    if value and not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", value):
+        raise ValueError("must be one e-mail address")
+    return value
+
+
+def _word(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", value) or ".." in value:
+        raise ValueError("must be a plain name of letters, digits, '.', '_', '-' or '/'")
+    return value
+
+
+def _setting(default: str, parse: Callable[[str], Any], help_text: str, *, secret: bool = False) -> Any:
+    return field(metadata={"default": default, "parse": parse, "help": help_text, "secret": secret}, repr=not secret)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting there is. A field's upper-case name is the variable's; `describe()` lists them for the README."""
+
+    agent_mode: str = _setting("full", _choice(*Mode), "`full` may act after approval; `draft_only` never acts")
+    agent_name: str = _setting("local", _choice(*ZONES), "which node this is: `local` or `cloud`")
+    vault_path: Path = _setting("AI_Employee_Vault", _path, "the vault: a folder of Markdown and a git repository")
+    state_dir: Path = _setting(".state", _path, "journal, approval records, spool, locks; never inside the vault")
+    zones_file: Path = _setting("zones.json", _path, "zones, routing, failover numbers, action policy")
+    log_level: str = _setting("INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR"), "how much the processes log")
+    dry_run: bool = _setting("false", _boolean, "verify and log approved actions, execute none")
+
+    vault_sync_remote: str = _setting("origin", _word, "name of the vault's git remote")
+    vault_sync_branch: str = _setting("main", _word, "the vault's branch")
+    vault_remote_url: str = _setting("", _text, "address of the git remote; set up at first start where there is none", secret=True)
+    git_timeout_seconds: int = _setting("60", _number(1, 3600), "limit of any git command that uses the network")
+    sync_settle_seconds: float = _setting("2", _number(0, 600, float), "a note written less long ago waits for the next sync")
+    sync_max_file_mb: int = _setting("20", _number(1, 1000), "larger files are not synced")
+
+    api_host: str = _setting("127.0.0.1", _text, "address the API binds to; beyond loopback it needs API_TOKEN")
+    api_port: int = _setting("9000", _number(1, 65535), "port of the API")
+    api_token: str = _setting("", _text, "bearer token of the API (at least 16 characters)", secret=True)
+    local_api_url: str = _setting("", _url, "API of the Local node, where the Cloud can reach it")
+    cloud_api_url: str = _setting("", _url, "API of the Cloud node")
+
+    mail_provider: str = _setting("maildir", _choice("maildir", "imap", "gmail"), "where mail comes from")
+    maildir_path: Path | None = _setting("", _optional_path, "Maildir to read; empty: `STATE_DIR/mail/in`")
+    imap_host: str = _setting("", _text, "IMAP server")
+    imap_port: int = _setting("993", _number(1, 65535), "its port")
+    imap_security: str = _setting("tls", _choice("tls", "starttls", "none"), "`none` is allowed on loopback only")
+    imap_user: str = _setting("", _text, "IMAP login")
+    imap_pass: str = _setting("", _text, "IMAP password", secret=True)
+    imap_folder: str = _setting("INBOX", _text, "folder to watch")
+    imap_sent_folder: str = _setting("Sent", _text, "where sent mail lies; asked after a crash in mid-send")
+    mail_poll_seconds: int = _setting("60", _number(1, 3600), "how often to look where nothing wakes us")
+    mail_lookback_days: int = _setting("1", _number(0, 3650), "at the first start, take mail this old (IMAP)")
+    mail_max_mb: int = _setting("25", _number(1, 200), "larger mails become a task without their content")
+    attachment_max_mb: int = _setting("10", _number(0, 100), "larger attachments are listed, not stored")
+
+    mail_sender: str = _setting("outbox", _choice("outbox", "smtp"), "where approved mail goes")
+    mail_from: str = _setting("", _address, "our address, for From and to know our own mail")
+    mail_from_name: str = _setting("", _text, "our name in From and in the signature")
+    outbox_path: Path | None = _setting("", _optional_path, "folder of the outbox; empty: `STATE_DIR/mail/out`")
+    smtp_host: str = _setting("", _text, "SMTP server")
+    smtp_port: int = _setting("587", _number(1, 65535), "its port")
+    smtp_security: str = _setting("starttls", _choice("tls", "starttls", "none"), "`none` is allowed on loopback only")
+    smtp_user: str = _setting("", _text, "SMTP login; empty: none")
+    smtp_pass: str = _setting("", _text, "SMTP password", secret=True)
+    smtp_timeout_seconds: int = _setting("60", _number(1, 600), "limit of each SMTP step")
+
+    draft_engine: str = _setting("builtin", _choice("builtin", "anthropic", "openai", "claude-code"), "who drafts")
+
+    dashboard_url: str = _setting("", _url, "web dashboard to watch; empty: not watched")
+    odoo_url: str = _setting("", _url, "Odoo to watch; empty: not watched")
+    health_interval_seconds: int = _setting("30", _number(1, 3600), "how often services are checked")
+    health_timeout_seconds: float = _setting("5", _number(0.1, 60, float), "limit of one check")
+    health_failure_threshold: int = _setting("3", _number(1, 100), "failures in a row before an alert")
+
+    alerts_enabled: bool = _setting("false", _boolean, "send alerts by e-mail (they are always logged)")
+    alert_smtp_host: str = _setting("", _text, "SMTP server for alerts")
+    alert_smtp_port: int = _setting("587", _number(1, 65535), "its port")
+    alert_smtp_security: str = _setting("starttls", _choice("tls", "starttls", "none"), "`none` is allowed on loopback only")
+    alert_smtp_user: str = _setting("", _text, "its login; empty: none")
+    alert_smtp_pass: str = _setting("", _text, "its password", secret=True)
+    alert_from_email: str = _setting("", _address, "sender of alerts; empty: ALERT_SMTP_USER")
+    alert_to_email: str = _setting("", _address, "who gets the alerts")
+
+    mcp_idle_seconds: int = _setting("60", _number(1, 86400), "an MCP server that is not used this long is stopped")
+    supervise_health_monitor: bool = _setting("true", _boolean, "false where a systemd unit runs the health monitor")
+
+    zones: ZonesConfig = field(repr=False, default=None)  # type: ignore[assignment]  # from zones_file
+
+    @property
+    def maildir(self) -> Path:
+        """The Maildir to read."""
+        return self.maildir_path or self.state_dir / "mail" / "in"
+
+    @property
+    def outbox(self) -> Path:
+        """The folder that the outbox writes to."""
+        return self.outbox_path or self.state_dir / "mail" / "out"
+
+    @property
+    def draft_only(self) -> bool:
+        """Whether this node never acts. Anything but exactly `full` counts as draft-only."""
+        return self.agent_mode != Mode.FULL
+
+    @property
+    def peer(self) -> str:
+        """The other zone."""
+        return next(zone for zone in ZONES if zone != self.agent_name)
+
+
+@dataclass(frozen=True)
+class Description:
+    """One setting as the README and `.env.example` show it."""
+
+    name: str
+    default: str
+    help: str
+    secret: bool
+
+
+def describe() -> list[Description]:
+    """Every setting, in the order of the code."""
+    return [
+        Description(f.name.upper(), f.metadata["default"], f.metadata["help"], f.metadata["secret"])
+        for f in fields(Settings)
+        if f.metadata
+    ]
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and validate all settings. Raises `InvalidSettings` with every problem; reads files, changes nothing."""
+    environ = os.environ if environ is None else environ
+    problems: list[str] = []
+    sources = _sources(environ, problems)
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for setting in fields(Settings):
+        if not setting.metadata:
+            continue
+        name = setting.name.upper()
+        raw, origin[name] = _raw(name, setting.metadata["default"], sources, problems)
+        try:
+            values[setting.name] = setting.metadata["parse"](raw)
+        except ValueError as error:
+            shown = "(hidden)" if setting.metadata["secret"] else repr(raw)
+            problems.append(f"{name} = {shown} ({origin[name]}): {error}")
+            values[setting.name] = setting.metadata["parse"](setting.metadata["default"])
+    values["zones"] = _zones(values["zones_file"], problems)
+    settings = Settings(**values)
+    problems += _combined(settings)
+    if problems:
+        raise InvalidSettings(problems)
+    return settings
+
+
+def _sources(environ: Mapping[str, str], problems: list[str]) -> list[tuple[str, Mapping[str, str | None]]]:
+    named = environ.get("ENV_FILE")
+    if named == "":
+        return [("environment", environ)]
+    path = Path(named).expanduser() if named else PROJECT_ROOT / ".env"
+    if named and not path.is_file():
+        problems.append(f"ENV_FILE = {named!r} (environment): there is no such file")
+    return [("environment", environ), (path.name, dotenv_values(path) if path.is_file() else {})]
+
+
+def _raw(
+    name: str, default: str, sources: list[tuple[str, Mapping[str, str | None]]], problems: list[str]
+) -> tuple[str, str]:
+    for source, values in sources:
+        value = values.get(name)
+        if value is not None:
+            return value.strip(), source
+        file = values.get(f"{name}_FILE")
+        if file:
+            try:
+                return Path(file).read_text(encoding="utf-8").strip(), f"{name}_FILE in {source}"
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+                problems.append(f"{name}_FILE = {file!r} ({source}): cannot be read: {reason}")
+                return default, "default"
+    return default, "default"
+
+
+def _zones(path: Path, problems: list[str]) -> ZonesConfig:
+    try:
+        return parse_zones(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        problems.append(f"ZONES_FILE = {str(path)!r}: cannot be read: {error.strerror}")
+    except ValueError as error:
+        found = error.problems if isinstance(error, InvalidZones) else [f"not JSON: {error}"]
+        problems += [f"{path.name}: {problem}" for problem in found]
+    return None  # type: ignore[return-value]  # never seen: load() raises
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    return host in ("localhost", "::1", "[::1]") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def _combined(s: Settings) -> list[str]:
+    """Rules over more than one setting."""
+    problems = []
+    if s.agent_name == CLOUD and not s.draft_only:
+        problems.append("AGENT_MODE = 'full' with AGENT_NAME = 'cloud': the cloud node must be draft_only")
+    if s.state_dir == s.vault_path or s.vault_path in s.state_dir.parents:
+        problems.append(f"STATE_DIR = {str(s.state_dir)!r}: must not lie inside the vault (VAULT_PATH)")
+    if s.state_dir in s.vault_path.parents:
+        problems.append(f"VAULT_PATH = {str(s.vault_path)!r}: must not lie inside STATE_DIR")
+    if not s.api_token and not is_loopback(s.api_host):
+        problems.append(f"API_HOST = {s.api_host!r}: an address beyond loopback needs API_TOKEN")
+    if s.api_token and len(s.api_token) < 16:
+        problems.append("API_TOKEN = (hidden): must have at least 16 characters")
+    if s.mail_provider == "imap":
+        problems += _missing(s, "MAIL_PROVIDER=imap", "imap_host", "imap_user", "imap_pass")
+    if s.mail_sender == "smtp" and not s.draft_only:
+        problems += _missing(s, "MAIL_SENDER=smtp", "smtp_host", "mail_from")
+    if s.alerts_enabled:
+        problems += _missing(s, "ALERTS_ENABLED=true", "alert_smtp_host", "alert_to_email")
+        if not s.alert_from_email and "@" not in s.alert_smtp_user:
+            problems.append("ALERT_FROM_EMAIL = '': needed by ALERTS_ENABLED=true (ALERT_SMTP_USER is no address)")
+    for name in ("imap", "smtp", "alert_smtp"):
+        host = getattr(s, f"{name}_host")
+        if host and getattr(s, f"{name}_security") == "none" and not is_loopback(host):
+            problems.append(f"{name.upper()}_SECURITY = 'none': only for a server on loopback, not for {host!r}")
+    if s.mail_provider == "gmail":
+        problems.append("MAIL_PROVIDER = 'gmail': the Gmail API is not built yet; use imap (Gmail app password) or maildir")
+    if s.draft_engine != "builtin":
+        problems.append(f"DRAFT_ENGINE = {s.draft_engine!r}: model engines are not built yet; use builtin")
+    return problems
+
+
+def _missing(s: Settings, because: str, *names: str) -> list[str]:
+    return [f"{name.upper()} = '': needed by {because}" for name in names if not getattr(s, name)]

@@ -1,0 +1,132 @@
+"""The vault's folders: the one place that knows what they are called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from utils.core.stages import DOMAINS, Stage
+
+FOLDERS: dict[Stage, str] = {
+    Stage.INBOX: "Inbox",
+    Stage.NEEDS_ACTION: "Needs_Action",
+    Stage.IN_PROGRESS: "In_Progress",
+    Stage.PENDING_APPROVAL: "Pending_Approval",
+    Stage.APPROVED: "Approved",
+    Stage.REJECTED: "Rejected",
+    Stage.DONE: "Done",
+    Stage.QUARANTINE: "Quarantine",
+}
+BY_DOMAIN = frozenset({Stage.NEEDS_ACTION, Stage.PENDING_APPROVAL})
+AGENTS = ("cloud", "local")
+REASON_SUFFIX = ".reason.md"
+
+#: Every folder that a vault has from the start.
+SKELETON = (
+    "Inbox",
+    *(f"Needs_Action/{d}" for d in DOMAINS),
+    *(f"Plans/{d}" for d in DOMAINS),
+    *(f"In_Progress/{a}" for a in AGENTS),
+    *(f"Pending_Approval/{d}" for d in DOMAINS),
+    "Approved",
+    "Rejected",
+    "Done",
+    "Quarantine",
+    "Updates/conflicts",
+    "Signals",
+    "Accounting",
+    "Briefings",
+    "Logs",
+)
+
+#: A vault has this file at its root. Where it is missing the disk may not be mounted.
+ROOT_MARKER = ".vault"
+
+
+class OutsideVault(ValueError):
+    """A path that does not lie in the vault."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one vault. `root` is absolute and resolved."""
+
+    root: Path
+
+    def folder(self, stage: Stage, *, domain: str | None = None, agent: str | None = None) -> Path:
+        """The folder of a stage: by domain where it has such folders, by agent for work in progress."""
+        base = self.root / FOLDERS[stage]
+        if stage in BY_DOMAIN and domain:
+            return base / domain
+        if stage is Stage.IN_PROGRESS and agent:
+            return base / agent
+        return base
+
+    def relative(self, path: Path) -> str:
+        """`path` as the vault's posix path; raises `OutsideVault`."""
+        try:
+            return Path(os.path.abspath(path)).relative_to(self.root).as_posix()
+        except ValueError:
+            raise OutsideVault(f"{path} does not lie in the vault {self.root}") from None
+
+    def stage_of(self, path: Path) -> Stage | None:
+        """The stage in which `path` lies, or None outside all of them."""
+        top = PurePosixPath(self.relative(path)).parts[:1]
+        return next((stage for stage, name in FOLDERS.items() if (name,) == top), None)
+
+    def domain_of(self, path: Path) -> str | None:
+        """The domain that the folder says, or None."""
+        parts = PurePosixPath(self.relative(path)).parts
+        return parts[1] if len(parts) > 2 and parts[1] in DOMAINS else None
+
+    def agent_of(self, path: Path) -> str | None:
+        """The agent in whose folder work in progress lies, or None."""
+        parts = PurePosixPath(self.relative(path)).parts
+        return parts[1] if len(parts) > 2 and parts[0] == FOLDERS[Stage.IN_PROGRESS] else None
+
+    def files(self, stage: Stage, *, agent: str | None = None) -> Iterator[Path]:
+        """Every task file of a stage, at any depth, in a stable order. Notes beside them (`.reason.md`) are no tasks."""
+        for folder, subfolders, names in os.walk(self.folder(stage, agent=agent)):
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            for name in sorted(names):
+                path = Path(folder, name)
+                if name.endswith(".md") and not name.startswith(".") and not name.endswith(REASON_SUFFIX) and not path.is_symlink():
+                    yield path
+
+    def find(self, task_id: str) -> list[Path]:
+        """Where files of this id lie, over all stages (one, unless something went wrong)."""
+        name = f"{task_id}.md"
+        return [path for stage in Stage for path in self.files(stage) if path.name == name]
+
+    def plan(self, domain: str, task_id: str) -> Path:
+        """The plan of a task: an artefact, not a stage."""
+        return self.root / "Plans" / domain / f"{task_id}.plan.md"
+
+    def attachments(self, domain: str, task_id: str) -> Path:
+        """The folder of what came with a task."""
+        return self.root / "Plans" / domain / f"{task_id}.files"
+
+    def reason(self, path: Path) -> Path:
+        """The note beside a task file that says why it lies where it lies."""
+        return path.with_name(path.stem + REASON_SUFFIX)
+
+    @property
+    def claims_log(self) -> Path:
+        """`Logs/claims.jsonl`."""
+        return self.root / "Logs" / "claims.jsonl"
+
+    def daily_log(self, kind: str, day: str) -> Path:
+        """`Logs/<kind>/<YYYY-MM-DD>.jsonl` for `actions`, `alerts`, `health`, `sync`."""
+        return self.root / "Logs" / kind / f"{day}.jsonl"
+
+    @property
+    def conflicts(self) -> Path:
+        """Where versions that lost a merge are kept."""
+        return self.root / "Updates" / "conflicts"
+
+    @property
+    def marker(self) -> Path:
+        """The root marker."""
+        return self.root / ROOT_MARKER

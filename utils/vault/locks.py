@@ -1,0 +1,60 @@
+"""Locks between processes of one node: `flock(2)` on a file in `STATE_DIR`, freed by the kernel when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Locked(RuntimeError):
+    """Somebody else holds the lock. `holder` is what they wrote into it, or an empty string."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        super().__init__(f"{path.name} is held by {holder or 'another process'}")
+        self.holder = holder
+
+
+@contextmanager
+def hold(path: Path, *, timeout: float | None = None, note: str = "") -> Iterator[None]:
+    """Hold the exclusive lock on `path` for the block. Not re-entrant.
+
+    `timeout` in seconds: None waits for ever, 0 tries once. Raises `Locked` when it runs out. The file stays: deleting a
+    lock file is how two holders come to be.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _acquire(descriptor, path, timeout)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, (note or f"pid {os.getpid()}").encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether any process holds the lock right now."""
+    try:
+        with hold(path, timeout=0):
+            return False
+    except Locked:
+        return True
+
+
+def _acquire(descriptor: int, path: Path, timeout: float | None) -> None:
+    if timeout is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise Locked(path, os.pread(descriptor, 200, 0).decode("utf-8", "replace")) from None
+            time.sleep(0.02)
