@@ -64,10 +64,10 @@ class MailSender(Protocol):
     """Mail out. At most one transmission a call; never retries by itself."""
 
     def send(self, mail: OutgoingMail) -> Receipt:
-        """Hand over `mail`. Raises `AdapterError` where nothing was accepted, for certain; `OutcomeUnknown` otherwise."""
+        """Hand over `mail`. Raises `AdapterError` where certainly nothing was accepted, else `OutcomeUnknown`."""
 
     def find(self, message_id: str) -> Receipt | None:
-        """After a crash: the receipt if there is proof that the mail left. None proves something only if `conclusive`."""
+        """After a crash: the receipt if there is proof that the mail left. None proves it did not if `conclusive`."""
 
     @property
     def conclusive(self) -> bool:

@@ -111,9 +111,9 @@ class Settings:
 
     vault_sync_remote: str = _setting("origin", _word, "name of the vault's git remote")
     vault_sync_branch: str = _setting("main", _word, "the vault's branch")
-    vault_remote_url: str = _setting("", _text, "address of the git remote; set up at first start where there is none", secret=True)
+    vault_remote_url: str = _setting("", _text, "address of the git remote, for the first start", secret=True)
     git_timeout_seconds: int = _setting("60", _number(1, 3600), "limit of any git command that uses the network")
-    sync_settle_seconds: float = _setting("2", _number(0, 600, float), "a note written less long ago waits for the next sync")
+    sync_settle_seconds: float = _setting("2", _number(0, 600, float), "a note written just now waits this long")
     sync_max_file_mb: int = _setting("20", _number(1, 1000), "larger files are not synced")
 
     api_host: str = _setting("127.0.0.1", _text, "address the API binds to; beyond loopback it needs API_TOKEN")
@@ -126,7 +126,7 @@ class Settings:
     maildir_path: Path | None = _setting("", _optional_path, "Maildir to read; empty: `STATE_DIR/mail/in`")
     imap_host: str = _setting("", _text, "IMAP server")
     imap_port: int = _setting("993", _number(1, 65535), "its port")
-    imap_security: str = _setting("tls", _choice("tls", "starttls", "none"), "`none` is allowed on loopback only")
+    imap_security: str = _setting("tls", _choice("tls", "starttls", "none"), "`none`: loopback only")
     imap_user: str = _setting("", _text, "IMAP login")
     imap_pass: str = _setting("", _text, "IMAP password", secret=True)
     imap_folder: str = _setting("INBOX", _text, "folder to watch")
@@ -142,7 +142,7 @@ class Settings:
     outbox_path: Path | None = _setting("", _optional_path, "folder of the outbox; empty: `STATE_DIR/mail/out`")
     smtp_host: str = _setting("", _text, "SMTP server")
     smtp_port: int = _setting("587", _number(1, 65535), "its port")
-    smtp_security: str = _setting("starttls", _choice("tls", "starttls", "none"), "`none` is allowed on loopback only")
+    smtp_security: str = _setting("starttls", _choice("tls", "starttls", "none"), "`none`: loopback only")
     smtp_user: str = _setting("", _text, "SMTP login; empty: none")
     smtp_pass: str = _setting("", _text, "SMTP password", secret=True)
     smtp_timeout_seconds: int = _setting("60", _number(1, 600), "limit of each SMTP step")
@@ -158,7 +158,7 @@ class Settings:
     alerts_enabled: bool = _setting("false", _boolean, "send alerts by e-mail (they are always logged)")
     alert_smtp_host: str = _setting("", _text, "SMTP server for alerts")
     alert_smtp_port: int = _setting("587", _number(1, 65535), "its port")
-    alert_smtp_security: str = _setting("starttls", _choice("tls", "starttls", "none"), "`none` is allowed on loopback only")
+    alert_smtp_security: str = _setting("starttls", _choice("tls", "starttls", "none"), "`none`: loopback only")
     alert_smtp_user: str = _setting("", _text, "its login; empty: none")
     alert_smtp_pass: str = _setting("", _text, "its password", secret=True)
     alert_from_email: str = _setting("", _address, "sender of alerts; empty: ALERT_SMTP_USER")
@@ -305,7 +305,7 @@ def _combined(s: Settings) -> list[str]:
         if host and getattr(s, f"{name}_security") == "none" and not is_loopback(host):
             problems.append(f"{name.upper()}_SECURITY = 'none': only for a server on loopback, not for {host!r}")
     if s.mail_provider == "gmail":
-        problems.append("MAIL_PROVIDER = 'gmail': the Gmail API is not built yet; use imap (Gmail app password) or maildir")
+        problems.append("MAIL_PROVIDER = 'gmail': the Gmail API is not built yet; use imap or maildir")
     if s.draft_engine != "builtin":
         problems.append(f"DRAFT_ENGINE = {s.draft_engine!r}: model engines are not built yet; use builtin")
     return problems

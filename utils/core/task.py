@@ -20,7 +20,7 @@ from utils.core.stages import DOMAINS
 PRIORITIES = ("low", "normal", "high", "urgent")
 ID_PATTERN = re.compile(r"^(?P<domain>email|social|accounting|general)-(?P<time>\d{8}T\d{6}Z)-(?P<key>[0-9a-f]{8,64})$")
 DRAFT_HEADING = "## Draft"
-_DRAFT_LINE = re.compile(r"^## Draft[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
+_DRAFT_LINE = re.compile(r"^## Draft[ \t]*(?P<newline>\r?\n|\r?\Z)", re.MULTILINE)
 
 
 class InvalidTask(ValueError):
@@ -112,8 +112,9 @@ def split_draft(body: str) -> tuple[str, str | None]:
     match = _DRAFT_LINE.search(body)
     if match is None:
         return body, None
-    draft = re.sub(r"\A[ \t]*\r?\n", "", body[match.end() :], count=1)
-    return body[: match.start()], re.sub(r"\r?\n\Z", "", draft, count=1)
+    newline = match["newline"] or "\n"  # of an editor that writes CRLF, our own line ends have a CR as well
+    draft = re.sub(rf"\A[ \t]*{newline}", "", body[match.end() :], count=1)
+    return body[: match.start()], draft.removesuffix(newline)
 
 
 def task_from(meta: Mapping[str, Any], body: str) -> Task:

@@ -41,7 +41,7 @@ def write(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True) -
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename durably, never over an existing file. Raises `FileNotFoundError` or `FileExistsError`; then nothing moved."""
+    """Rename durably, never over a file. Raises `FileNotFoundError` or `FileExistsError`; then nothing moved."""
     target.parent.mkdir(parents=True, exist_ok=True)
     rename_noreplace(source, target)
     sync_folder(target.parent)

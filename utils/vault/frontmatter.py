@@ -21,7 +21,7 @@ _OPENING = re.compile(r"\A\ufeff?---[ \t]*\r?\n")
 _CLOSING = re.compile(r"^---[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
 _PLAIN = re.compile(r"[\x20-\x7e\u00a1-\u1fff\u2070-\ud7ff\uf900-\ufdcf\ufdf0-\ufdff\U0001f300-\U0001faff]*\Z")
 #: Plain in YAML 1.2, something else in YAML 1.1, which other tools still read.
-_YAML_1_1_WORDS = frozenset("y yes n no on off true false null ~".split())
+_YAML_1_1_WORDS = frozenset(["y", "yes", "n", "no", "on", "off", "true", "false", "null", "~"])
 MAX_HEADER = 256 * 1024
 
 
@@ -80,6 +80,8 @@ def parse(text: str) -> tuple[dict[str, Any], str]:
     if len(header) > MAX_HEADER:
         raise InvalidFrontMatter(f"the front matter is larger than {MAX_HEADER // 1024} KiB")
     try:
+        for event in _yaml().parse(header):
+            _refuse_cleverness(event)
         meta = _yaml().load(header)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -118,6 +120,15 @@ def read(data: bytes) -> tuple[dict[str, Any], str]:
 def write(meta: Mapping[str, Any], body: str) -> bytes:
     """`render` as a file's bytes."""
     return render(meta, body).encode("utf-8")
+
+
+def _refuse_cleverness(event: Any) -> None:
+    """Anchors can make a small file huge, tags can name Python objects: neither belongs into a note's properties."""
+    if getattr(event, "anchor", None) is not None:
+        raise InvalidFrontMatter("anchors and aliases (&, *) are not allowed in front matter")
+    tag = getattr(event, "tag", None)
+    if tag is not None and str(tag) != "!":
+        raise InvalidFrontMatter(f"the tag {tag} is not allowed in front matter")
 
 
 def _check_text(value: str, where: str) -> None:

@@ -87,12 +87,13 @@ class Layout:
         return parts[1] if len(parts) > 2 and parts[0] == FOLDERS[Stage.IN_PROGRESS] else None
 
     def files(self, stage: Stage, *, agent: str | None = None) -> Iterator[Path]:
-        """Every task file of a stage, at any depth, in a stable order. Notes beside them (`.reason.md`) are no tasks."""
+        """Every task file of a stage, at any depth, in a stable order; notes beside them (`.reason.md`) are none."""
         for folder, subfolders, names in os.walk(self.folder(stage, agent=agent)):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
             for name in sorted(names):
                 path = Path(folder, name)
-                if name.endswith(".md") and not name.startswith(".") and not name.endswith(REASON_SUFFIX) and not path.is_symlink():
+                is_note = name.startswith(".") or name.endswith(REASON_SUFFIX)
+                if name.endswith(".md") and not is_note and not path.is_symlink():
                     yield path
 
     def find(self, task_id: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Locks between processes of one node: `flock(2)` on a file in `STATE_DIR`, freed by the kernel when its holder dies."""
+"""Locks between processes of one node: `flock(2)` on a file in `STATE_DIR`, freed by the kernel at a death."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Locked(RuntimeError):
 def hold(path: Path, *, timeout: float | None = None, note: str = "") -> Iterator[None]:
     """Hold the exclusive lock on `path` for the block. Not re-entrant.
 
-    `timeout` in seconds: None waits for ever, 0 tries once. Raises `Locked` when it runs out. The file stays: deleting a
-    lock file is how two holders come to be.
+    `timeout` in seconds: None waits for ever, 0 tries once. Raises `Locked` when it runs out. The file stays:
+    deleting a lock file is how two holders come to be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,87 @@
+"""Front matter: every text survives, times stay texts, and what can't be kept is refused with words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from utils.vault import frontmatter
+from utils.vault.frontmatter import InvalidFrontMatter
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+@given(TEXT, TEXT)
+@example('Re: "10:30" – ok?', "")
+@example("---", "---\nx: 1\n---\n")
+@example("a\n---\nb", "\n\n")
+@example("yes", "no")
+@example("007", "1e3")
+@example("2026-01-01", "2026-06-01T12:00:00Z")
+@example("\u202eevil", "👩\u200d🚀")
+@example("\ufeff", "\ufeff")
+@example("\x85\u2028\x1b\x7f", "a\r\nb\rc")
+@example("null", "~")
+@example("{a: b}", "[a, b]")
+@example("&x *x !x %x @x `x", "# no comment")
+def test_every_string_survives_a_round_trip(value: str, body: str) -> None:
+    meta = {"id": "007", "subject": value, "source": {"from": value, "names": [value, "x"]}}
+    read, read_body = frontmatter.read(frontmatter.write(meta, body))
+    assert read == meta
+    assert read_body == body
+
+
+@given(TEXT.filter(bool))
+def test_every_key_survives_too(key: str) -> None:
+    read, _ = frontmatter.read(frontmatter.write({"source": {key: "x"}}, ""))
+    assert read["source"] == {key: "x"}
+
+
+@given(st.binary())
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    try:
+        meta, _ = frontmatter.read(data)
+    except InvalidFrontMatter as refused:
+        assert str(refused)
+    else:
+        assert isinstance(meta, dict)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
+def test_what_no_text_file_can_hold_is_refused_in_words(text: str) -> None:
+    with pytest.raises(InvalidFrontMatter, match=r"'subject' holds a (NUL|lone surrogate)"):
+        frontmatter.write({"subject": text}, "")
+    with pytest.raises(InvalidFrontMatter, match="body holds"):
+        frontmatter.write({}, text)
+
+
+def test_times_stay_texts_and_numbers_stay_numbers() -> None:
+    meta, body = frontmatter.parse("---\ncreated: 2026-06-01T12:00:00Z\ncount: 3\nday: 2026-06-01\n---\nText\n")
+    assert dict(meta) == {"created": "2026-06-01T12:00:00Z", "count": 3, "day": "2026-06-01"}
+    assert body == "Text\n"
+
+
+def test_a_persons_order_and_comments_survive_an_edit() -> None:
+    text = "---\nzeta: 1 # mine\n# a note\nalpha: two\n---\nBody\n"
+    meta, body = frontmatter.parse(text)
+    meta["alpha"] = "three"
+    assert frontmatter.render(meta, body) == text.replace("two", "three")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("no front matter", "does not begin with front matter"),
+        ("---\na: 1\n", "not closed"),
+        ("---\na: [1\n---\n", r"broken YAML in line \d"),
+        ("---\na: 1\na: 2\n---\n", "duplicate key"),
+        ("---\n- a\n---\n", "not a list of"),
+        ("---\na: &a [x, x]\nb: [*a, *a]\n---\n", "anchors"),
+        ("---\na: !!python/object:os.system x\n---\n", "tag"),
+        ("---\n" + "a" * 300_000 + ": 1\n---\n", "larger than"),
+    ],
+)
+def test_broken_front_matter_is_named(text: str, says: str) -> None:
+    with pytest.raises(InvalidFrontMatter, match=says):
+        frontmatter.parse(text)
