@@ -1,7 +1,7 @@
 """The demo gate: one e-mail, from its arrival while Local is offline to its answer in Done/, on this machine.
 
 Makes a bare git remote and two nodes (Cloud, draft-only; Local) in a temporary folder, each with its own vault, state,
-mailbox, port and empty `ENV_FILE`, runs them as real processes, and exits 0 only if all seven steps were seen to happen.
+mailbox, port and empty `ENV_FILE`, runs them as real processes, and exits 0 only if all seven steps happened.
 No account, key or server is needed.
 """
 
@@ -227,6 +227,7 @@ class Gate:
         self.mail = mail
         self.post = post or Post()
         self.out = out
+        self.patience = 60.0  # seconds that a step may take
         self.report = Report()
         self.remote = home / "remote.git"
         self.cloud = Node.make("cloud", home / "cloud", self.remote, self.post.cloud)
@@ -270,6 +271,7 @@ class Gate:
         items = until(
             lambda: self.cloud.get("approvals")["items"],
             "a draft in Pending_Approval/ on Cloud (a mail that needs no reply gets none)",
+            seconds=self.patience,
             alive=self.cloud.check_alive,
         )
         if len(items) != 1:

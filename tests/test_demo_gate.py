@@ -1,0 +1,75 @@
+"""The headline: one e-mail from its arrival, while Local is offline, to its answer in Done/. Real processes, real git.
+
+Run twice: with the embedded defaults (Maildir in, outbox out), and with a real IMAP server and a real SMTP server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.demo_gate import SAMPLE, Gate, Post
+from tests.servers import dovecot, smtp_server
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def assert_all_seven(gate: Gate) -> None:
+    report = gate.run()
+    assert report.problem is None, f"{report.problem}\n{gate.cloud.last_words()}\n{gate.local.last_words()}"
+    assert [step["step"] for step in report.steps] == [1, 2, 3, 4, 5, 6, 7]
+    assert report.mail is not None
+    assert report.mail["To"] == "ann@example.com"
+    assert report.mail["Subject"] == 'Re: Offer for "10:30" on Friday?'
+    assert report.mail["In-Reply-To"] == "<offer-1@example.com>"
+
+
+def test_with_the_embedded_defaults(tmp_path: Path) -> None:
+    assert_all_seven(Gate(tmp_path))
+
+
+def test_with_a_real_imap_server_and_a_real_smtp_server(tmp_path: Path) -> None:
+    with dovecot() as imap, smtp_server() as smtp:
+        post = Post(
+            deliver=lambda cloud, mail: imap.deliver(mail),
+            sent=lambda local: [mail.data for mail in smtp.ledger],
+            cloud=imap.environment(),
+            local=smtp.environment() | {"MAIL_FROM": "me@example.org"},
+        )
+        assert_all_seven(Gate(tmp_path, post=post))
+        assert [(mail.mail_from, mail.rcpt_tos) for mail in smtp.ledger] == [("me@example.org", ["ann@example.com"])]
+
+
+def test_the_command_reports_in_json_and_cleans_up(tmp_path: Path) -> None:
+    mail = tmp_path / "question.eml"
+    mail.write_bytes(SAMPLE.replace(b"offer-1@", b"another-2@"))
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.demo_gate", "--json", "--mail", str(mail)],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["ok"] is True
+    assert report["mail"]["In-Reply-To"] == "<another-2@example.com>"
+    assert [path.name for path in tmp_path.iterdir()] == ["question.eml"]
+
+
+def test_a_mail_that_gets_no_reply_fails_the_gate_in_words(tmp_path: Path) -> None:
+    newsletter = SAMPLE.replace(
+        b"Subject:", b"List-Unsubscribe: <mailto:off@example.com>\r\nList-Id: <l.example>\r\nSubject:"
+    )
+    gate = Gate(tmp_path, newsletter)
+    gate.patience = 5
+    report = gate.run()
+    assert report.problem is not None
+    assert "needs no reply" in report.problem
+    assert len(report.steps) == 1
