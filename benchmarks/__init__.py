@@ -1,0 +1,1 @@
+"""Figures, measured: `python -m benchmarks` prints them. Nothing here is a test; nothing in `tests/` is timed."""
