@@ -457,7 +457,8 @@ def main() -> int:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     elif report.problem is None:
         assert report.mail is not None
-        print(f"\nThe mail that was sent:\n\n{report.mail.as_string()}")
+        headers = "".join(f"{name}: {value}\n" for name, value in report.mail.items())
+        print(f"\nThe mail that was sent:\n\n{headers}\n{report.mail.get_content()}")
         print("All seven steps happened: one mail, sent once, exactly as approved.")
     if report.problem is not None and report.problem != "interrupted":
         print(f"FAILED: {report.problem}", file=sys.stderr)

@@ -1,0 +1,3 @@
+"""The library that the processes share."""
+
+VERSION = "3.0.0"

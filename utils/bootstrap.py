@@ -5,7 +5,7 @@ process pays only for what it uses.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +18,16 @@ from utils.vault.layout import Layout
 from utils.work_zones import WorkZones
 
 if TYPE_CHECKING:
+    from utils.adapters.processes import Processes
+    from utils.dispatch.dispatcher import Dispatcher
+    from utils.dispatch.inbox import Inbox
     from utils.execution.approvals import Approvals
     from utils.execution.executor import Executor
     from utils.execution.store import ExecutionStore
+    from utils.health.monitor import HealthMonitor
     from utils.mail.intake import MailIntake
     from utils.ports import AlertChannel, DraftEngine, Mailbox, MailSender, Probe, ToolCaller
+    from utils.tasks.board import Board
     from utils.vault_sync import VaultSync
 
 
@@ -40,19 +45,25 @@ class Services:
         return cls(load(environ))
 
     def ensure_ready(self) -> None:
-        """Make `STATE_DIR` (mode 0700) and check or, where it is the default one, set up the vault.
+        """Make `STATE_DIR` (mode 0700) and check the vault, or set it up where its folder is the default one or empty.
 
         Raises `VaultProblem` with the remedy. Safe to call from several processes at once.
         """
-        from utils.vault.skeleton import ensure_vault
-
         self.settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        ensure_vault(self)
+        is_default = self.settings.vault_path == PROJECT_ROOT / "AI_Employee_Vault"
+        self.sync.ensure_ready(self.settings.vault_remote_url, make_folder=is_default)
 
     @cached_property
     def claims(self) -> Claims:
         """Creates, claims and moves tasks."""
         return Claims(self.layout, self._lock("claims"), self.clock, self.settings.agent_name)
+
+    @cached_property
+    def board(self) -> Board:
+        """The tasks as a reader sees them."""
+        from utils.tasks.board import Board
+
+        return Board(self.layout)
 
     @cached_property
     def alerts(self) -> AlertManager:
@@ -66,11 +77,12 @@ class Services:
         return WorkZones(
             s.zones,
             this_zone=s.agent_name,
+            mode=s.agent_mode,
             state_dir=s.state_dir,
             clock=self.clock,
             alone=lambda: not self.sync.has_remote(),
             alert=self.alerts.send,
-            probe=self.probe,
+            probe=lambda: self.probe,
             urls={"local": s.local_api_url, "cloud": s.cloud_api_url},
             timeout=s.health_timeout_seconds,
         )
@@ -78,9 +90,12 @@ class Services:
     @cached_property
     def sync(self) -> VaultSync:
         """Carries the vault to the remote and back."""
-        from utils.vault_sync import SyncConfig, VaultSync
+        from utils.adapters.git import GitVault
+        from utils.adapters.git_glance import GitGlance
+        from utils.vault_sync import IDENTITIES, SyncConfig, VaultSync
 
         s = self.settings
+        root, remote, branch = s.vault_path, s.vault_sync_remote, s.vault_sync_branch
         return VaultSync(
             self.layout,
             SyncConfig(
@@ -91,9 +106,18 @@ class Services:
                 settle_seconds=s.sync_settle_seconds,
                 max_file_bytes=s.sync_max_file_mb * 1024 * 1024,
             ),
+            GitVault(
+                root,
+                remote=remote,
+                branch=branch,
+                identity=IDENTITIES[s.agent_name],
+                timeout=s.git_timeout_seconds,
+                scratch=s.state_dir / "tmp",
+            ),
+            GitGlance(root, remote=remote, branch=branch),
             state_dir=s.state_dir,
             clock=self.clock,
-            alert=self.alerts.send,
+            alert=lambda *words, **more: self.alerts.send(*words, **more),
             observe_moves=lambda: self.approvals.observe(),
         )
 
@@ -171,7 +195,7 @@ class Services:
             return ImapMailbox(s, self.clock)
         from utils.adapters.mail_in.maildir import MaildirMailbox
 
-        return MaildirMailbox(s.maildir, state_dir=s.state_dir, max_bytes=s.mail_max_mb * 1024 * 1024)
+        return MaildirMailbox(s.maildir, max_bytes=s.mail_max_mb * 1024 * 1024)
 
     @cached_property
     def engine(self) -> DraftEngine:
@@ -195,6 +219,65 @@ class Services:
             clock=self.clock,
             alert=self.alerts.send,
         )
+
+    @cached_property
+    def health(self) -> HealthMonitor:
+        """Watches the API, the dashboard and Odoo, and tells how they are."""
+        from utils.health.monitor import HealthMonitor, Target
+
+        s = self.settings
+        return HealthMonitor(
+            [
+                Target("api", f"{s.own_api_url}/api/health", "API_PORT"),
+                Target("dashboard", s.dashboard_url, "DASHBOARD_URL"),
+                Target("odoo", f"{s.odoo_url}/web/health" if s.odoo_url else "", "ODOO_URL"),
+            ],
+            self.layout,
+            state_dir=s.state_dir,
+            clock=self.clock,
+            probe=lambda: self.probe,
+            alert=self.alerts.send,
+            interval=s.health_interval_seconds,
+            timeout=s.health_timeout_seconds,
+            threshold=s.health_failure_threshold,
+        )
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """Makes tasks of what a person drops."""
+        from utils.dispatch.inbox import Inbox
+
+        s = self.settings
+        return Inbox(self.layout, self.claims, agent=s.agent_name, settle=s.sync_settle_seconds)
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """Hands tasks to what can do them. Nothing but mail is done yet, so there is no handler."""
+        from utils.dispatch.dispatcher import Dispatcher
+
+        return Dispatcher(
+            self.layout,
+            self.claims,
+            self.zones,
+            {},
+            agent=self.settings.agent_name,
+            clock=self.clock,
+            alert=self.alerts.send,
+        )
+
+    @cached_property
+    def processes(self) -> Processes:
+        """Starts child processes that end with this one."""
+        from utils.adapters.processes import Processes
+
+        return Processes(PROJECT_ROOT)
+
+    def run_module(self, module: str, *, timeout: float, stopped: Callable[[], bool]) -> tuple[int | None, str]:
+        """Run `python -m module` to its end with the same environment: `(exit code, output)`, code None where it was
+        ended after `timeout` seconds or when `stopped()` became true."""
+        from utils.adapters.processes import run_to_end
+
+        return run_to_end([sys.executable, "-m", module], cwd=PROJECT_ROOT, timeout=timeout, stopped=stopped)
 
     @cached_property
     def probe(self) -> Probe:

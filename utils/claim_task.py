@@ -7,6 +7,7 @@ answer, not an error.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,14 @@ log = logging.getLogger(__name__)
 
 class TargetTaken(FileExistsError):
     """A file of the same name already lies where this one should go. Nothing moved."""
+
+
+class Changed(RuntimeError):
+    """The file is not what the caller thinks it is. `sha256` names the bytes that lie there. Nothing was written."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__("the file was changed meanwhile: look at it again")
+        self.sha256 = sha256
 
 
 class Gone(FileNotFoundError):
@@ -106,6 +115,30 @@ class Claims:
             self._layout.reason(path).unlink(missing_ok=True)
             return moved
         raise TargetTaken(f"Quarantine/ holds a thousand files named like {path.name}")
+
+    def rewrite(self, path: Path, expected_sha256: str, meta: Mapping[str, Any], body: str, *, by: str) -> bytes:
+        """Replace a file's content where it lies, and return the new bytes.
+
+        Raises `Changed` where its bytes are not those expected (nothing is written) and `Gone` where it is not there.
+        """
+        data = frontmatter.write(meta, body)
+        with locks.hold(self._lock):
+            try:
+                found = hashlib.sha256(path.read_bytes()).hexdigest()
+            except FileNotFoundError:
+                raise Gone(f"{self._layout.relative(path)} is no longer there") from None
+            if found != expected_sha256:
+                raise Changed(found)
+            atomic.write(path, data)
+            self.note("edited", path.stem, by=by, sha256=hashlib.sha256(data).hexdigest())
+        return data
+
+    def explain(self, path: Path, reason: str | None) -> None:
+        """Leave a note `<id>.reason.md` beside a file that stays where it lies, or take the note away (None)."""
+        if reason is None:
+            self._layout.reason(path).unlink(missing_ok=True)
+        else:
+            self._explain(path, reason)
 
     def note(self, event: str, task_id: str, **details: Any) -> None:
         """Write a line about a task that did not move (for example `claim_lost`)."""

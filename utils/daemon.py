@@ -8,8 +8,10 @@ orchestrator is gone, however that happened: it reads from a pipe that only the 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -19,34 +21,46 @@ from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any, NoReturn
 
+from utils.adapters.processes import SUPERVISOR_FD
 from utils.bootstrap import Services
 from utils.settings import InvalidSettings, Settings, load
 from utils.vault.skeleton import VaultProblem
 
 log = logging.getLogger("daemon")
 
-SUPERVISOR_FD = "AI_EMPLOYEE_SUPERVISOR_FD"
 EXIT_USAGE = 2
 _FAILURES_BEFORE_ALERT = 3
 _LONGEST_BACKOFF = 300.0
+_ORPHAN_GRACE = 30.0
+
+
+class CannotStart(RuntimeError):
+    """A process can't do its work here at all; the message says why and what to do. Raised by `Worker.start`."""
 
 
 class Stop:
-    """Set once, by a signal or because the orchestrator is gone; wakes whoever waits."""
+    """Set once, by a signal or because the orchestrator is gone; wakes whoever waits.
+
+    A pipe, not a `threading.Event`: an event's lock may be held by the very code that a signal handler interrupts.
+    """
 
     def __init__(self) -> None:
         self._stopped = False
-        self._wake = threading.Event()
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
 
     def set(self) -> None:
         """Ask the process to leave."""
         self._stopped = True
-        self._wake.set()
+        self.wake()
 
     def wake(self) -> None:
         """End a wait early, without stopping."""
-        self._wake.set()
+        with contextlib.suppress(BlockingIOError):  # a full pipe: whoever waits is awake already
+            os.write(self._writer, b"w")
 
     def __call__(self) -> bool:
         """Whether the process should leave."""
@@ -54,10 +68,12 @@ class Stop:
 
     def wait(self, seconds: float) -> None:
         """Wait until `seconds` have passed, something woke us, or we should leave."""
-        if not self._stopped:
-            self._wake.wait(seconds)
-        if not self._stopped:
-            self._wake.clear()
+        if self._stopped:
+            return
+        select.select([self._reader], [], [], max(0.0, seconds))
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._reader, 4096):
+                pass
 
 
 class Worker:
@@ -75,7 +91,7 @@ class Worker:
         return []
 
     def start(self, stop: Stop) -> None:
-        """Called once before the first cycle of a running process; not by `--once`."""
+        """Called once before the first cycle of a running process; not by `--once`. May raise `CannotStart`."""
 
     def run_cycle(self, now: datetime) -> str:
         """Do what is to be done now; the answer says what that was ("claimed 2, drafted 2")."""
@@ -104,9 +120,15 @@ def run(worker_class: type[Worker], argv: Sequence[str] | None = None) -> int:
     try:
         if options.once:
             print(worker.run_cycle(services.clock.now()))
-            return 0
-        _loop(worker, services, stop)
+        else:
+            _loop(worker, services, stop)
         return 0
+    except CannotStart as error:
+        print(f"{worker.name}: {error}", file=sys.stderr)
+        return 1
+    except Exception:
+        log.exception("%s: ended by an error", worker.name)
+        return 1
     finally:
         worker.close()
         services.close()
@@ -157,9 +179,24 @@ def install_signals(stop: Stop) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
-    descriptor = os.environ.pop(SUPERVISOR_FD, None)
+    descriptor = os.environ.pop(SUPERVISOR_FD, None)  # the name would mean nothing to a child of ours
     if descriptor is not None:
-        threading.Thread(target=_follow_supervisor, args=(int(descriptor), stop), daemon=True).start()
+        _supervisor.fd = int(descriptor)
+        os.set_inheritable(_supervisor.fd, False)
+        threading.Thread(target=_follow_supervisor, args=(_supervisor.fd, stop), daemon=True).start()
+
+
+def restart_self() -> NoReturn:
+    """Become a fresh process with the same arguments and the same pid, still following the same orchestrator.
+
+    For a process that has loaded much and wants to give the memory back. Close everything first: nothing is closed here
+    but what the system closes at an `exec`.
+    """
+    if _supervisor.fd is not None:
+        os.set_inheritable(_supervisor.fd, True)
+        os.environ[SUPERVISOR_FD] = str(_supervisor.fd)
+    logging.shutdown()
+    os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # our own command line
 
 
 def notify_systemd(message: str) -> None:
@@ -174,18 +211,31 @@ def notify_systemd(message: str) -> None:
             log.warning("systemd does not listen on NOTIFY_SOCKET: %s", error)
 
 
+class _Supervisor:
+    """The pipe to our orchestrator, where we have one."""
+
+    fd: int | None = None
+
+
+_supervisor = _Supervisor()
+
+
 def _follow_supervisor(descriptor: int, stop: Stop) -> None:
     while os.read(descriptor, 1):
         pass
+    log.warning("the orchestrator is gone: leaving")
     stop.set()
+    threading.Event().wait(_ORPHAN_GRACE)  # a process that left in the meantime ends this thread with it
+    log.error("still busy %.0f s after the orchestrator is gone: leaving now", _ORPHAN_GRACE)
+    os._exit(1)
 
 
 def _loop(worker: Worker, services: Services, stop: Stop) -> None:
+    worker.start(stop)
     observer = _watch(worker.folders(), stop)
     failures = 0
     last_answer = ""
     try:
-        worker.start(stop)
         notify_systemd("READY=1")
         log.info("%s started (%s, %s)", worker.name, services.settings.agent_name, services.settings.agent_mode)
         while not stop():
@@ -212,7 +262,7 @@ def _loop(worker: Worker, services: Services, stop: Stop) -> None:
         log.info("%s stopped", worker.name)
 
 
-def _watch(folders: list[Path], stop: Stop):  # type: ignore[no-untyped-def]  # watchdog's observer is imported late
+def _watch(folders: list[Path], stop: Stop) -> Any:  # watchdog's observer is imported late
     if not folders:
         return None
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -226,10 +276,14 @@ def _watch(folders: list[Path], stop: Stop):  # type: ignore[no-untyped-def]  # 
                 stop.wake()
 
     observer = Observer()
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-        observer.schedule(Wake(), str(folder), recursive=True)
-    observer.start()
+    try:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            observer.schedule(Wake(), str(folder), recursive=True)
+        observer.start()
+    except OSError as error:
+        log.warning("cannot watch folders (%s); looking at them from time to time instead", error)
+        return None
     return observer
 
 

@@ -132,6 +132,9 @@ class Settings:
     imap_folder: str = _setting("INBOX", _text, "folder to watch")
     imap_sent_folder: str = _setting("Sent", _text, "where sent mail lies; asked after a crash in mid-send")
     mail_poll_seconds: int = _setting("60", _number(1, 3600), "how often to look where nothing wakes us")
+    mail_authserv_id: str = _setting(
+        "", _text, "name our mail server signs Authentication-Results with (mx.google.com); empty: no sender is verified"
+    )
     mail_lookback_days: int = _setting("1", _number(0, 3650), "at the first start, take mail this old (IMAP)")
     mail_max_mb: int = _setting("25", _number(1, 200), "larger mails become a task without their content")
     attachment_max_mb: int = _setting("10", _number(0, 100), "larger attachments are listed, not stored")
@@ -178,6 +181,13 @@ class Settings:
     def outbox(self) -> Path:
         """The folder that the outbox writes to."""
         return self.outbox_path or self.state_dir / "mail" / "out"
+
+    @property
+    def own_api_url(self) -> str:
+        """Where the processes of this node reach its API."""
+        everywhere = ("", "0.0.0.0", "::", "localhost")  # noqa: S104  # to compare with, not to bind to
+        host = "127.0.0.1" if self.api_host in everywhere else self.api_host.strip("[]")
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 
     @property
     def draft_only(self) -> bool:
@@ -242,7 +252,7 @@ def _sources(environ: Mapping[str, str], problems: list[str]) -> list[tuple[str,
     path = Path(named).expanduser() if named else PROJECT_ROOT / ".env"
     if named and not path.is_file():
         problems.append(f"ENV_FILE = {named!r} (environment): there is no such file")
-    return [("environment", environ), (path.name, dotenv_values(path) if path.is_file() else {})]
+    return [("environment", environ), (path.name, dotenv_values(path, interpolate=False) if path.is_file() else {})]
 
 
 def _raw(
@@ -250,9 +260,9 @@ def _raw(
 ) -> tuple[str, str]:
     for source, values in sources:
         value = values.get(name)
-        if value is not None:
-            return value.strip(), source
         file = values.get(f"{name}_FILE")
+        if value is not None and not (value == "" and file):
+            return value.strip(), source
         if file:
             try:
                 return Path(file).read_text(encoding="utf-8").strip(), f"{name}_FILE in {source}"

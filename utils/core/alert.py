@@ -1,10 +1,19 @@
-"""An alert, as a value."""
+"""Alerts as values, and the decisions about telling the human: what is a repeat, when to try again, when to wait."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+
+REPEAT_WINDOW = timedelta(hours=1)
+#: A channel may deliver this often within `RATE_WINDOW`; after that the rest waits and goes out as a digest.
+RATE = 5
+RATE_WINDOW = timedelta(hours=1)
+DIGEST_PAUSE = timedelta(minutes=10)
+FIRST_RETRY = timedelta(seconds=60)
+LONGEST_RETRY = timedelta(hours=1)
 
 
 class Level(StrEnum):
@@ -13,6 +22,21 @@ class Level(StrEnum):
     INFO = "INFO"
     WARNING = "WARNING"
     CRITICAL = "CRITICAL"
+
+    @property
+    def rank(self) -> int:
+        """Louder is higher."""
+        return list(Level).index(self)
+
+
+class State(StrEnum):
+    """What became of an alert: delivered, waiting for its channels, alerts are switched off, or a channel refuses it
+    in such a way that a person must act (it waits all the same)."""
+
+    SENT = "sent"
+    SPOOLED = "spooled"
+    SUPPRESSED = "suppressed"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -26,3 +50,41 @@ class Alert:
     title: str
     message: str
     repeats: int = 0
+
+
+def is_repeat(earlier_at: datetime, earlier: Level, level: Level, now: datetime) -> bool:
+    """Whether an alert of the same source and title as an earlier one is only counted: within the hour, not louder."""
+    return timedelta(0) <= now - earlier_at < REPEAT_WINDOW and level.rank <= earlier.rank
+
+
+def retry_at(failures: int, now: datetime, *, hopeless: bool) -> datetime:
+    """When a channel that has failed `failures` times in a row (≥ 1) is tried again. `hopeless`: the same call can't
+    succeed until a person changes something; it is tried once an hour, for that may have happened."""
+    if hopeless:
+        return now + LONGEST_RETRY
+    pause: timedelta = FIRST_RETRY * 2 ** min(failures - 1, 16)
+    return now + min(pause, LONGEST_RETRY)
+
+
+def next_delivery(delivered: Sequence[datetime], now: datetime) -> datetime:
+    """When a channel may deliver next, given its deliveries of the last hour: a storm becomes a few digests."""
+    recent = [at for at in delivered if timedelta(0) <= now - at < RATE_WINDOW]
+    return now if len(recent) < RATE else max(now, max(recent) + DIGEST_PAUSE)
+
+
+def subject(alerts: Sequence[Alert], node: str) -> str:
+    """One line that says what happened; of a digest, how much and how bad."""
+    worst = max((alert.level for alert in alerts), key=lambda level: level.rank)
+    if len(alerts) == 1:
+        return f"[AI Employee, {node}] {worst}: {' '.join(alerts[0].title.split())}"
+    return f"[AI Employee, {node}] {len(alerts)} alerts, the worst is {worst}"
+
+
+def body(alerts: Sequence[Alert]) -> str:
+    """The alerts as plain text, oldest first."""
+    parts = []
+    for alert in alerts:
+        again = f" (and {alert.repeats} more times)" if alert.repeats else ""
+        when = alert.at.strftime("%Y-%m-%d %H:%M:%S UTC")
+        parts.append(f"{alert.level}: {alert.title}{again}\n{when}, {alert.source}\n\n{alert.message}\n")
+    return "\n----\n\n".join(parts)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 
 class Status(StrEnum):
@@ -79,3 +81,51 @@ def overall(services: dict[str, ServiceHealth]) -> Status:
         if status in known:
             return status
     return Status.UNKNOWN
+
+
+def to_json(health: ServiceHealth) -> dict[str, Any]:
+    """The health of a service as a JSON value."""
+    return {
+        "status": health.status.value,
+        "consecutive_failures": health.consecutive_failures,
+        "latency_ms": health.latency_ms,
+        "last_ok_at": health.last_ok_at.isoformat() if health.last_ok_at else None,
+        "checked_at": health.checked_at.isoformat() if health.checked_at else None,
+        "error": health.error,
+    }
+
+
+def from_json(raw: Mapping[str, Any]) -> ServiceHealth:
+    """Inverse of `to_json`; raises `ValueError`, `KeyError` or `TypeError` for anything else."""
+    return ServiceHealth(
+        status=Status(raw["status"]),
+        consecutive_failures=int(raw["consecutive_failures"]),
+        latency_ms=raw["latency_ms"],
+        last_ok_at=datetime.fromisoformat(raw["last_ok_at"]) if raw["last_ok_at"] else None,
+        checked_at=datetime.fromisoformat(raw["checked_at"]) if raw["checked_at"] else None,
+        error=raw["error"],
+    )
+
+
+#: Checks of one service by the hour (`2026-06-01T12`): how many were good, and how many there were.
+Hours = Mapping[str, tuple[int, int]]
+
+
+def count_check(hours: Hours, ok: bool, now: datetime) -> dict[str, tuple[int, int]]:
+    """The counts after one more check; hours that began more than a day ago are dropped."""
+    oldest, this = _hour(now - timedelta(hours=24)), _hour(now)
+    kept = {hour: counts for hour, counts in hours.items() if oldest < hour <= this}
+    good, all_ = kept.get(this, (0, 0))
+    return kept | {this: (good + ok, all_ + 1)}
+
+
+def uptime(hours: Hours, now: datetime) -> float | None:
+    """The share of good checks of the last 24 hours in per cent, or None where there was none."""
+    oldest = _hour(now - timedelta(hours=24))
+    recent = [counts for hour, counts in hours.items() if hour > oldest]
+    checks = sum(all_ for _, all_ in recent)
+    return round(100 * sum(good for good, _ in recent) / checks, 2) if checks else None
+
+
+def _hour(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H")

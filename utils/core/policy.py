@@ -123,3 +123,41 @@ CLOUD_PREFIXES = (
 def may_write(zone: str, path: str) -> bool:
     """Whether an agent of `zone` may create or change the vault path `path` (posix, relative). Local may anything."""
     return zone != CLOUD or path.startswith(CLOUD_PREFIXES)
+
+
+@dataclass(frozen=True)
+class CloudChange:
+    """What an agent of the cloud did to one path of the vault, and what is needed to judge it.
+
+    `existed`, `exists`: before and after. `created_by`: what a request's front matter said before and says after (None:
+    nothing). `by_local`: whether Local ever touched this path. `came_from`: where files of this name left in the same
+    changes.
+    """
+
+    path: str
+    existed: bool
+    exists: bool
+    created_by: Collection[str | None] = ()
+    by_local: bool = False
+    came_from: Collection[str] = ()
+
+
+def cloud_refusal(change: CloudChange) -> str | None:
+    """Why the cloud may not do this (S10), or None."""
+    path = change.path
+    if not may_write(CLOUD, path) or (path.rpartition("/")[2].startswith(".git") and change.existed):
+        return "the cloud may not write here"
+    if path.startswith("Logs/") and not (path.endswith(".jsonl") and change.exists):
+        return "the cloud may only append to logs"
+    if path.startswith("Quarantine/") and change.existed:
+        return "the cloud may only add to the quarantine"
+    if path.startswith("Pending_Approval/"):
+        if change.existed and change.by_local:
+            return "the cloud may not change a request that was touched on Local"
+        if any(creator not in (None, CLOUD) for creator in change.created_by):
+            return "the cloud may only write requests of its own"
+    if path.startswith("Done/"):
+        own = all(source.startswith(("In_Progress/cloud/", "Needs_Action/")) for source in change.came_from)
+        if change.existed or not own:
+            return "the cloud may only finish tasks of its own"
+    return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 LOCAL = "local"
 CLOUD = "cloud"
@@ -36,6 +38,11 @@ DOMAIN_OF_TYPE = {
 }
 
 
+#: The order of work; the ones of `utils.core.task.PRIORITIES`.
+_URGENCY = {"urgent": 0, "high": 1, "normal": 2, "low": 3}
+Key = TypeVar("Key", bound=Hashable)
+
+
 class Rule(StrEnum):
     """How a task type is routed (the mission document's "Work Zone Routing")."""
 
@@ -62,3 +69,17 @@ def resolve(task_type: str, routing: Mapping[str, Rule], active_zone: str) -> st
 def runs_here(task_type: str, routing: Mapping[str, Rule], active_zone: str, this_zone: str) -> bool:
     """Whether `this_zone` takes tasks of `task_type` now."""
     return resolve(task_type, routing, active_zone) in (this_zone, BOTH)
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What decides who takes a task and when: its type, priority and time of creation (ISO 8601)."""
+
+    type: str
+    priority: str
+    created: str
+
+
+def in_order(tickets: Mapping[Key, Ticket]) -> list[Key]:
+    """The tasks in the order of work: most urgent first, then oldest first."""
+    return sorted(tickets, key=lambda key: (_URGENCY.get(tickets[key].priority, 2), tickets[key].created, str(key)))

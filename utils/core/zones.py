@@ -69,6 +69,32 @@ def switch(state: ZoneState, zone: str, *, reason: str, now: datetime, pinned: b
     )
 
 
+def state_to_json(state: ZoneState) -> dict[str, Any]:
+    """The state as a JSON value."""
+    return {
+        "active_zone": state.active_zone,
+        "term": state.term,
+        "since": state.since.isoformat(),
+        "reason": state.reason,
+        "pinned": state.pinned,
+        "history": [dict(entry) for entry in state.history],
+    }
+
+
+def state_from_json(raw: Mapping[str, Any]) -> ZoneState:
+    """Inverse of `state_to_json`; raises `ValueError`, `KeyError` or `TypeError` for anything else."""
+    if raw["active_zone"] not in ZONES:
+        raise ValueError(f"unknown zone {raw['active_zone']!r}")
+    return ZoneState(
+        active_zone=raw["active_zone"],
+        term=int(raw["term"]),
+        since=datetime.fromisoformat(raw["since"]),
+        reason=str(raw["reason"]),
+        pinned=raw["pinned"] is True,
+        history=tuple(dict(entry) for entry in raw["history"]),
+    )
+
+
 def parse(raw: Any) -> ZonesConfig:
     """Validate the JSON value of `zones.json`; raises `InvalidZones` with every problem."""
     if not isinstance(raw, Mapping):

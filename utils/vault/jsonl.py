@@ -18,9 +18,8 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
     line = json.dumps(entry, ensure_ascii=False, separators=(",", ":"), default=str).encode() + b"\n"
     created = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = _open_locked(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             line = b"\n" + line
@@ -36,6 +35,19 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _open_locked(path: Path) -> int:
+    """The log, open and locked. A sync may put a united log in its place while we wait: then we take the new one."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
 
 
 def newest(path: Path) -> Iterator[dict[str, Any]]:

@@ -45,6 +45,12 @@ SKELETON = (
 ROOT_MARKER = ".vault"
 
 
+def stage_at(path: str) -> Stage | None:
+    """The stage in which a vault path (posix, relative) lies, or None outside all of them."""
+    top, separator, _ = path.partition("/")
+    return next((stage for stage, name in FOLDERS.items() if separator and name == top), None)
+
+
 class OutsideVault(ValueError):
     """A path that does not lie in the vault."""
 

@@ -1,0 +1,62 @@
+"""What was done in the outside world, and the word of the human where nobody else can know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint
+
+from utils.bootstrap import Services
+from utils.execution.journal import State
+from utils.vault import jsonl
+from Watchers.api import shapes
+from Watchers.api.inputs import PAGING, choice, text
+from Watchers.api.operation import operation, services
+from Watchers.api.paging import decode, encode, page_of_log
+
+bp = Blueprint("actions", __name__)
+
+
+@bp.get("/api/actions")
+@operation(shapes.page(shapes.ACTION), query=[*PAGING, choice("state", list(State), "Only actions in this state")])
+def listing(limit: int, cursor: str | None, state: str | None) -> dict[str, Any]:
+    """The action log, newest approval first; `unknown` is an outcome that only a human can settle.
+
+    The node that acts answers from its execution journal, a draft-only node from the log that sync brought.
+    """
+    node = services()
+    if node.settings.draft_only:
+        entries = (entry for entry in _logged(node) if state in (None, entry.get("state")))
+        items, next_cursor = page_of_log(entries, lambda entry: (str(entry["action_id"]),), limit, cursor)
+        return {"items": items, "next_cursor": next_cursor}
+    after = decode(cursor)
+    records = node.store.recent(limit + 1, before="".join(after) if after is not None else None, state=state)
+    return {
+        "items": [record.to_dict() for record in records[:limit]],
+        "next_cursor": encode((records[limit - 1].action_id,)) if len(records) > limit else None,
+    }
+
+
+@bp.post("/api/actions/<action_id:action>/settle")
+@operation(
+    shapes.ACTION,
+    body=[
+        choice("outcome", ["happened", "ask_again"], "What you found out: it happened, or ask again", required=True),
+        text("note", "How you know, for the log", longest=2_000),
+    ],
+    errors=[404, 409],
+)
+def settle(action: str, outcome: str, note: str | None) -> dict[str, Any]:
+    """Settle an action whose outcome is unknown: it `happened`, or the request is to `ask_again`."""
+    return services().executor.settle(action, outcome, by="api", note=note or "").to_dict()
+
+
+def _logged(node: Services) -> Iterator[dict[str, Any]]:
+    """Each action's newest line in `Logs/actions/`, newest first."""
+    seen: set[str] = set()
+    for entry in jsonl.newest_of(node.layout.daily_log("actions", "any").parent):
+        action_id = entry.get("action_id")
+        if isinstance(action_id, str) and action_id not in seen:
+            seen.add(action_id)
+            yield entry

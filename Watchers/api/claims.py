@@ -1,0 +1,40 @@
+"""Who works on what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+
+from Watchers.api import shapes
+from Watchers.api.inputs import PAGING
+from Watchers.api.operation import operation, services
+from Watchers.api.paging import line_key, page_of_log
+
+bp = Blueprint("claims", __name__)
+
+
+@bp.get("/api/claims")
+@operation(shapes.CLAIMS, query=PAGING)
+def claims(limit: int, cursor: str | None) -> dict[str, Any]:
+    """Task claim status: what agents work on now, and what `Logs/claims.jsonl` says, newest first.
+
+    A claim is `provisional` until it has reached the remote's branch. `limit` and `cursor` page `recent`.
+    """
+    node = services()
+    active = [
+        claim | {"provisional": not node.sync.is_confirmed(claim["path"])} for claim in node.board.active_claims()
+    ]
+    recent, next_cursor = page_of_log(node.board.claim_events(), line_key, limit, cursor)
+    return {
+        "active": active,
+        "recent": recent,
+        "counts": counts(active),
+        "next_cursor": next_cursor,
+    }
+
+
+def counts(active: list[dict[str, Any]]) -> dict[str, int]:
+    """How many tasks each agent works on, and both together."""
+    by_agent = {agent: sum(claim["agent"] == agent for claim in active) for agent in ("cloud", "local")}
+    return {**by_agent, "total": len(active)}

@@ -1,0 +1,27 @@
+"""Liveness, and the health of the services that the health monitor watches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+
+from Watchers.api import shapes
+from Watchers.api.inputs import flag
+from Watchers.api.operation import operation, services
+
+bp = Blueprint("health", __name__)
+
+
+@bp.get("/api/health")
+@operation(shapes.LIVENESS, public=True)
+def liveness() -> dict[str, Any]:
+    """Whether the API is alive; needs no token and says nothing else."""
+    return {"status": "ok"}
+
+
+@bp.get("/api/health/detailed")
+@operation(shapes.HEALTH, query=[flag("refresh", "Check the services now instead of telling what is known")])
+def detailed(refresh: bool) -> dict[str, Any]:
+    """Health of dashboard, API and Odoo, as last seen by the health monitor."""
+    return services().health.detailed(refresh=refresh)

@@ -1,0 +1,237 @@
+"""The shapes of answers (contract §3) as JSON schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from utils.core.health import Status
+from utils.core.routing import ZONES
+from utils.core.stages import DOMAINS, Stage
+from utils.execution.journal import State
+from utils.tasks.board import HISTORY
+
+Schema = Mapping[str, Any]
+
+
+def obj(**properties: Schema) -> Schema:
+    """An object that always has these members."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def array(items: Schema) -> Schema:
+    """A list."""
+    return {"type": "array", "items": items}
+
+
+def by_name(values: Schema) -> Schema:
+    """An object of any names."""
+    return {"type": "object", "additionalProperties": values}
+
+
+def nullable(schema: Schema) -> Schema:
+    """The same, or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def enum(*words: str) -> Schema:
+    """One of a few words."""
+    return {"type": "string", "enum": list(words)}
+
+
+def page(item: Schema) -> Schema:
+    """One page of a list."""
+    return obj(items=array(item), next_cursor=maybe_text)
+
+
+text: Schema = {"type": "string"}
+whole: Schema = {"type": "integer"}
+number: Schema = {"type": "number"}
+boolean: Schema = {"type": "boolean"}
+time: Schema = {"type": "string", "format": "date-time"}
+sha256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+maybe_text = nullable(text)
+maybe_time = nullable(time)
+maybe_number = nullable(number)
+texts = array(text)
+anything: Schema = {"type": "object"}
+zone = enum(*ZONES)
+
+SYNC_RESULT = obj(
+    result=enum("noop", "ok", "conflicts", "offline", "error"),
+    committed=whole,
+    pulled=whole,
+    pushed=whole,
+    conflicts=array(obj(path=text, winner=text, kept_at=maybe_text)),
+    refused=array(obj(path=text, reason=text)),
+    started_at=time,
+    duration_ms=number,
+    error=maybe_text,
+)
+SYNC_STATUS = obj(
+    state=enum("never", "idle", "syncing", "offline", "error"),
+    branch=text,
+    remote=maybe_text,
+    head=maybe_text,
+    remote_head=maybe_text,
+    ahead=nullable(whole),
+    behind=nullable(whole),
+    dirty=nullable(boolean),
+    last_sync=nullable(SYNC_RESULT),
+    last_success_at=maybe_time,
+    next_run_at=maybe_time,
+)
+
+ZONES_STATUS = obj(
+    this_zone=zone,
+    mode=text,
+    active_zone=zone,
+    term=whole,
+    since=maybe_time,
+    reason=text,
+    pinned=boolean,
+    failover=obj(enabled=boolean, threshold=whole, interval_seconds=whole),
+    zones=by_name(obj(url=maybe_text, consecutive_failures=whole)),
+    routing=by_name(obj(rule=text, zone=text)),
+    history=array(anything),
+)
+ZONE_SWITCHED = obj(active_zone=zone, previous=zone, term=whole)
+ZONES_HEALTH = obj(
+    zones=by_name(
+        obj(
+            healthy=nullable(boolean),
+            checked_at=maybe_time,
+            method=enum("http", "heartbeat"),
+            latency_ms=maybe_number,
+            consecutive_failures=whole,
+            error=maybe_text,
+        )
+    )
+)
+
+_STATUS = enum(*Status)
+HEALTH = obj(
+    status=_STATUS,
+    checked_at=maybe_time,
+    services=by_name(
+        obj(
+            status=_STATUS,
+            latency_ms=maybe_number,
+            consecutive_failures=whole,
+            last_ok_at=maybe_time,
+            error=maybe_text,
+            uptime_24h=maybe_number,
+        )
+    ),
+)
+LIVENESS = obj(status=enum("ok"))
+
+ALERT = obj(
+    id=text,
+    at=time,
+    level=text,
+    source=text,
+    title=text,
+    message=text,
+    state=enum("sent", "spooled", "suppressed", "failed"),
+    repeats=whole,
+)
+
+CLAIMS = obj(
+    active=array(obj(task=text, agent=maybe_text, since=maybe_time, path=text, provisional=boolean)),
+    recent=array(anything),
+    counts=by_name(whole),
+    next_cursor=maybe_text,
+)
+
+TASK = obj(
+    id=text,
+    stage=enum(*Stage),
+    domain=enum(*DOMAINS),
+    agent=maybe_text,
+    path=text,
+    type=maybe_text,
+    priority=maybe_text,
+    created=maybe_text,
+    created_by=maybe_text,
+    title=maybe_text,
+    action=maybe_text,
+    source_task=maybe_text,
+    problems=texts,
+)
+TASK_DETAIL = obj(
+    **TASK["properties"],
+    also_at=texts,
+    content=text,
+    plan=maybe_text,
+    requests=array(obj(id=text, stage=enum(*Stage))),
+    history=array(obj(**dict.fromkeys(HISTORY, maybe_text))),
+)
+
+APPROVAL = obj(
+    id=text,
+    path=text,
+    stage=enum(Stage.PENDING_APPROVAL, Stage.APPROVED),
+    sha256=sha256,
+    action=maybe_text,
+    domain=maybe_text,
+    priority=maybe_text,
+    created=maybe_text,
+    to=texts,
+    subject=maybe_text,
+    risk=texts,
+    why=text,
+    drafted_by=text,
+    source_task=maybe_text,
+    expires=maybe_time,
+    expired=boolean,
+    needs_confirmation=boolean,
+    reason=maybe_text,
+    problems=texts,
+)
+APPROVAL_DETAIL = obj(
+    **APPROVAL["properties"],
+    content=text,
+    fields=anything,
+    draft=maybe_text,
+    source=obj(task=maybe_text, facts=anything, text=maybe_text),
+)
+REJECTED = obj(id=text, stage=enum(Stage.REJECTED))
+EDITED = obj(id=text, sha256=sha256)
+
+ACTION = obj(
+    at=text,
+    action_id=text,
+    request=text,
+    action=text,
+    source_task=maybe_text,
+    sha256=text,
+    approver=text,
+    via=text,
+    approved_at=time,
+    expires_at=time,
+    state=enum(*State),
+    attempts=whole,
+    message_id=maybe_text,
+    receipt=nullable(obj(provider=text, id=text, detail=text)),
+    error=maybe_text,
+    duration_ms=maybe_number,
+)
+
+_MODULE = obj(ok=boolean, detail=text)
+PLATINUM = obj(
+    agent=zone,
+    mode=text,
+    modules=obj(
+        vault_sync=_MODULE,
+        work_zones=_MODULE,
+        health_monitor=_MODULE,
+        alert_manager=_MODULE,
+        claim_task=_MODULE,
+        draft_only_mode=_MODULE,
+        vault_structure=_MODULE,
+    ),
+    tasks=by_name(by_name(whole)),
+    version=text,
+    uptime_seconds=number,
+)

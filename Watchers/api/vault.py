@@ -1,0 +1,47 @@
+"""The vault's sync: how it stands, and doing it now."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint
+
+from utils.core.task import format_time, parse_time
+from Watchers.api import shapes
+from Watchers.api.errors import Problem
+from Watchers.api.operation import operation, services
+
+bp = Blueprint("vault", __name__)
+
+
+@bp.get("/api/vault/sync/status")
+@operation(shapes.SYNC_STATUS)
+def status() -> dict[str, Any]:
+    """Current sync status."""
+    node = services()
+    return {**node.sync.status(), "next_run_at": next_run(node.settings.state_dir, "vault_sync", node.clock.now())}
+
+
+@bp.post("/api/vault/sync/trigger")
+@operation(shapes.SYNC_RESULT, errors=[409, 503])
+def trigger() -> dict[str, Any]:
+    """Sync the vault now and tell what happened; 409 while a sync runs, 503 where the remote can't be reached."""
+    result: dict[str, Any] = services().sync.run().to_dict()
+    if result["result"] == "offline":
+        why = result["error"] or "no answer"
+        raise Problem(
+            503, f"The remote could not be reached ({why}); what changed here waits.", kind="offline", **result
+        )
+    return result
+
+
+def next_run(state_dir: Path, job: str, now: datetime) -> str | None:
+    """When the scheduler runs a job next, as it wrote down; None where it does not run, or what it wrote is past."""
+    try:
+        at = parse_time(json.loads((state_dir / "scheduler.json").read_bytes())["jobs"][job]["next_run_at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return format_time(at) if at >= now else None

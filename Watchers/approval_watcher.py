@@ -1,0 +1,60 @@
+"""Approved work out: notes what the human decides, verifies it, executes it once through MCP, files the result."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from utils.core.stages import Stage
+from utils.daemon import Stop, Worker, run
+from utils.execution.executor import draft_only_answer
+
+log = logging.getLogger("approval_watcher")
+
+
+class ApprovalWatcher(Worker):
+    """Watches `Pending_Approval/`, `Approved/` and `Rejected/`. A draft-only node leaves all where it is."""
+
+    name = "approval_watcher"
+    description = "Execute what the human approved, once. Does nothing where AGENT_MODE is draft_only."
+    interval = 30.0
+
+    def folders(self) -> list[Path]:
+        """Where the human's decisions show."""
+        stages = (Stage.PENDING_APPROVAL, Stage.APPROVED, Stage.REJECTED)
+        return [self.services.layout.folder(stage) for stage in stages]
+
+    def start(self, stop: Stop) -> None:
+        """Say at each start what is risky; let a waiting call end when we have to leave."""
+        settings = self.services.settings
+        if settings.draft_only:
+            return
+        if settings.zones.remote_approvals == "trust":
+            self.services.alerts.send(
+                "WARNING",
+                "remote_approvals is 'trust'",
+                "Whatever a sync puts into Approved/ is executed (except payments and invoices), whoever put it there. "
+                'Set "remote_approvals": "signed" in zones.json to have it confirmed here.',
+                source=self.name,
+            )
+        self.services.tools.stopped = stop
+
+    def run_cycle(self, now: datetime) -> str:
+        """Note decisions, execute what is approved; "sent 1", "waiting for a confirmation 2", "idle"."""
+        if self.services.settings.draft_only:
+            return draft_only_answer(self.services.layout)
+        self.services.approvals.observe()
+        answer = self.services.executor.run(now)
+        self.services.tools.close_idle()
+        return answer
+
+
+def main() -> int:
+    """Run the approval watcher."""
+    return run(ApprovalWatcher)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Mail in: reads the mailbox, makes tasks, plans and drafts. `python -m Watchers.gmail_watcher`
+
+The name is the user's; the mailbox may be Gmail, any IMAP server, or a Maildir (`MAIL_PROVIDER`).
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+from utils.bootstrap import Services
+from utils.core.stages import Stage
+from utils.daemon import Stop, Worker, run
+
+
+class GmailWatcher(Worker):
+    """One cycle takes in what is new and works off what waits; new mail wakes it."""
+
+    name = "gmail_watcher"
+    description = "Reads new mail; makes tasks, plans and drafts for approval."
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.interval = float(services.settings.mail_poll_seconds)
+        self._tasks = services.layout.folder(Stage.NEEDS_ACTION, domain="email")
+
+    def run_cycle(self, now: datetime) -> str:
+        """Take in mail and draft; "passive: …" where the other zone is the active one."""
+        return self.services.intake.run(now)
+
+    def wait(self, seconds: float, stop: Stop) -> None:
+        """Until there is new mail, a task is put into our folder, or `seconds` have passed."""
+        before = self._changed_at()
+        self.services.mailbox.wait(seconds, lambda: stop() or self._changed_at() != before)
+
+    def _changed_at(self) -> int:
+        try:
+            return self._tasks.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+
+def main() -> int:
+    """Run until told to stop; returns the exit code."""
+    return run(GmailWatcher)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""The table of scheduled jobs: vault sync every 5 minutes, a look at the other zone every 2."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from utils.bootstrap import Services
+from utils.core.task import format_time
+from utils.daemon import Stop, Worker, run
+from utils.vault import atomic
+
+log = logging.getLogger("scheduler")
+
+FAILURES_BEFORE_ALERT = 3
+_CLOCK_SLACK = timedelta(minutes=1)
+
+
+class JobFailed(RuntimeError):
+    """A job did not do its work; the message says why."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """`run(services, stopped)` does the work and says in one line what it did; it raises where it could not."""
+
+    name: str
+    cron: str
+    run: Callable[[Services, Callable[[], bool]], str]
+
+
+def sync_vault(services: Services, stopped: Callable[[], bool]) -> str:
+    """One sync in a process of its own: its memory goes with it, and it can be ended in mid-network."""
+    code, output = services.run_module("scripts.sync", timeout=15 * 60, stopped=stopped)
+    line = next((line for line in reversed(output.splitlines()) if line.strip()), "no answer").strip()
+    if code in (0, 3):  # 3: offline, which is a state and no error
+        return line
+    if code is None and stopped():
+        return "ended, for the scheduler stops"
+    raise JobFailed(line if code is not None else f"took longer than 15 minutes: {line}")
+
+
+def check_zones(services: Services, stopped: Callable[[], bool]) -> str:
+    """Look whether the other zone answers."""
+    return services.zones.check_and_failover()
+
+
+JOBS = (
+    Job("vault_sync", "*/5 * * * *", sync_vault),
+    Job("zone_failover_check", "*/2 * * * *", check_zones),
+)
+
+
+class Scheduler(Worker):
+    """Runs the jobs; a job never overlaps itself, and after a suspend each runs once."""
+
+    name = "scheduler"
+    description = __doc__
+    interval = 30.0
+
+    def __init__(self, services: Services, jobs: Sequence[Job] = JOBS) -> None:
+        super().__init__(services)
+        self._jobs = {job.name: job for job in jobs}
+        self._failures = dict.fromkeys(self._jobs, 0)
+        self._last: dict[str, dict[str, Any]] = {}
+        self._file = services.settings.state_dir / "scheduler.json"
+        self._written: Any = None
+        self._writing = threading.Lock()
+        self._stopped: Callable[[], bool] = lambda: False
+        self._scheduler: Any = None
+
+    def start(self, stop: Stop) -> None:
+        """Put the table into APScheduler. Every job runs once at the start; the sync only where there is a remote."""
+        from apscheduler.executors.pool import ThreadPoolExecutor
+        from apscheduler.schedulers.background import BackgroundScheduler
+        from apscheduler.triggers.cron import CronTrigger
+
+        self._stopped = stop
+        # misfire_grace_time=None: a run that is late (a suspend, a long stall) still happens, once, by coalesce.
+        defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        executors = {"default": ThreadPoolExecutor(len(self._jobs) or 1)}
+        self._scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults, executors=executors)
+        for job in self._jobs.values():
+            trigger = CronTrigger.from_crontab(job.cron, timezone=UTC)
+            at_once = job.name != "vault_sync" or self.services.sync.has_remote()
+            now = datetime.now(UTC)
+            first = now if at_once else trigger.get_next_fire_time(None, now)
+            self._scheduler.add_job(self.run_job, trigger, args=[job.name], id=job.name, next_run_time=first)
+        self._scheduler.start()
+
+    def run_cycle(self, now: datetime) -> str:
+        """Keep the schedule true and written down. With `--once`: run each job once and say what each did."""
+        if self._scheduler is None:
+            return "; ".join(f"{name}: {self.run_job(name)}" for name in self._jobs)
+        self._follow_clock(datetime.now(UTC))
+        self._write()
+        return f"{len(self._jobs)} jobs are scheduled"
+
+    def run_job(self, name: str) -> str:
+        """Run one job now. Never raises: the outcome is one line in the log, and an alert after three failures."""
+        at = self.services.clock.now()
+        try:
+            outcome = self._jobs[name].run(self.services, self._stopped)
+        except Exception as error:
+            outcome = str(error) if isinstance(error, JobFailed) else f"{type(error).__name__}: {error}"
+            self._failures[name] += 1
+            detail = None if isinstance(error, JobFailed) else error
+            log.error("%s failed (%d in a row): %s", name, self._failures[name], outcome, exc_info=detail)
+            if self._failures[name] == FAILURES_BEFORE_ALERT:
+                title = f"{name} fails again and again"
+                self.services.alerts.send("CRITICAL", title, outcome, source="scheduler")
+            outcome, ok = f"failed: {outcome}", False
+        else:
+            log.info("%s: %s", name, outcome)
+            self._failures[name], ok = 0, True
+        self._last[name] = {"at": format_time(at), "ok": ok, "outcome": outcome}
+        if self._scheduler is not None:
+            self._write()
+        return outcome
+
+    def close(self) -> None:
+        """Start nothing more; a running job sees that the process stops."""
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+
+    def _follow_clock(self, now: datetime) -> None:
+        """After the wall clock was set back, the next runs would lie far in the future: bring them near again."""
+        for entry in self._scheduler.get_jobs():
+            soonest = entry.trigger.get_next_fire_time(None, now)
+            if entry.next_run_time and soonest and entry.next_run_time - soonest > _CLOCK_SLACK:
+                log.warning("the clock was set back: %s runs at %s", entry.id, format_time(soonest))
+                entry.modify(next_run_time=soonest)
+
+    def _write(self) -> None:
+        """`scheduler.json` tells the API the next runs: `{jobs: {name: {cron, next_run_at, last}}}`."""
+        with self._writing:
+            upcoming = {entry.id: entry.next_run_time for entry in self._scheduler.get_jobs()}
+            jobs = {
+                name: {
+                    "cron": job.cron,
+                    "next_run_at": format_time(upcoming[name]) if upcoming.get(name) else None,
+                    "last": self._last.get(name),
+                }
+                for name, job in self._jobs.items()
+            }
+            if jobs != self._written:
+                atomic.write(self._file, json.dumps({"jobs": jobs}, indent=1).encode(), mode=0o600)
+                self._written = jobs
+
+
+if __name__ == "__main__":
+    sys.exit(run(Scheduler))

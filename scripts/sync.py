@@ -1,0 +1,55 @@
+"""One sync of the vault (`VAULT_PATH`) as this node (`AGENT_NAME`); needs no server running.
+
+Exit code: 0 synced (also where nothing was to do, or a conflict was kept aside), 3 the remote can't be reached, 1 an
+error that a person must look at, 2 bad settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from utils.bootstrap import Services
+from utils.settings import InvalidSettings
+from utils.vault.skeleton import VaultProblem
+
+EXIT_CODES = {"noop": 0, "ok": 0, "conflicts": 0, "offline": 3, "error": 1}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Sync once and say in one line what happened; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.sync", description="Sync the vault once.")
+    parser.add_argument("--json", action="store_true", help="print the whole result as one JSON object")
+    parser.add_argument("--allow-deletions", action="store_true", help="let a mass deletion pass, this once")
+    parser.add_argument(
+        "--accept-remote", action="store_true", help="merge with a remote that was rolled back or replaced, this once"
+    )
+    options = parser.parse_args(argv)
+    try:
+        services = Services.from_environment()
+    except InvalidSettings as error:
+        print(
+            f"sync: {len(error.problems)} problem(s) in the settings:", *error.problems, sep="\n  - ", file=sys.stderr
+        )
+        return 2
+    try:
+        services.ensure_ready()
+        result = services.sync.run(
+            wait=True, allow_deletions=options.allow_deletions, accept_remote=options.accept_remote
+        )
+    except VaultProblem as error:
+        if options.json:
+            print(json.dumps({"result": "error", "error": str(error)}, ensure_ascii=False))
+        else:
+            print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        services.close()
+    print(json.dumps(result.to_dict(), ensure_ascii=False) if options.json else result.summary())
+    return EXIT_CODES[result.result]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

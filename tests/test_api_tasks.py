@@ -1,0 +1,201 @@
+"""Tasks, their history, who works on them; and lists that stay the same while new items come in."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.api_client import Api, add_request, add_task
+from utils.core.stages import Stage
+from utils.tasks.board import Board
+from utils.vault import jsonl
+
+
+def all_pages(api: Api, path: str, limit: int, key: str = "items", **query) -> list[dict]:
+    found, cursor = [], None
+    while True:
+        page = api.get(path, limit=limit, **query, **({"cursor": cursor} if cursor else {}))
+        assert len(page[key]) <= limit
+        found += page[key]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return found
+
+
+def test_a_task_is_shown_from_arrival_to_done(make_node, clock):
+    node = make_node(clock=clock)
+    api = Api(node)
+    task = add_task(node, "1", clock.now(), subject='Re: "10:30" – ok?')
+    request = add_request(node, task, clock.now())
+    clock.advance(5)
+    path = node.claims.claim(node.layout.find(task)[0])
+    clock.advance(5)
+    shown = api.get(f"/api/tasks/{task}")
+    assert shown["stage"] == "in_progress" and shown["agent"] == "local" and shown["domain"] == "email"
+    assert shown["title"] == 'Re: "10:30" – ok?'
+    assert shown["problems"] == [] and shown["also_at"] == [] and shown["plan"] is None
+    assert shown["content"] == path.read_text()
+    assert [(e["event"], e["at"]) for e in shown["history"]] == [
+        ("created", "2026-06-01T12:00:00Z"),
+        ("claimed", "2026-06-01T12:00:05Z"),
+    ]
+    assert shown["requests"] == [{"id": request, "stage": "pending_approval"}]
+    node.claims.move(path, Stage.DONE)
+    shown = api.get(f"/api/tasks/{task}")
+    assert shown["stage"] == "done" and shown["agent"] is None
+    assert [event["event"] for event in shown["history"]] == ["created", "claimed", "done"]
+
+
+def test_the_plan_is_shown_with_its_task(make_node, clock):
+    node = make_node(clock=clock)
+    task = add_task(node, "1", clock.now())
+    plan = node.layout.plan("email", task)
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    plan.write_text("# Plan\n")
+    assert Api(node).get(f"/api/tasks/{task}")["plan"] == "# Plan\n"
+
+
+def test_tasks_are_listed_by_stage_and_domain(make_node, clock):
+    node = make_node(clock=clock)
+    api = Api(node)
+    mail = add_task(node, "1", clock.now())
+    bill = add_task(node, "2", clock.now() + timedelta(seconds=1), domain="accounting")
+    node.claims.claim(node.layout.find(bill)[0])
+
+    def listed(**query):
+        return [item["id"] for item in api.get("/api/tasks", **query)["items"]]
+
+    assert listed() == [bill, mail]
+    assert listed(stage="needs_action") == [mail]
+    assert listed(domain="accounting") == [bill]
+    assert listed(stage="needs_action", domain="accounting") == []
+    counts = api.get("/api/platinum/status")["tasks"]
+    assert counts["needs_action"] == {"email": 1, "social": 0, "accounting": 0, "general": 0}
+    assert counts["in_progress"]["accounting"] == 1
+    assert sum(sum(by_domain.values()) for by_domain in counts.values()) == 2
+
+
+def test_files_that_are_no_tasks_are_shown_with_what_is_wrong(make_node, clock):
+    node = make_node(clock=clock)
+    root = node.layout.root
+    (root / "Needs_Action" / "a note.md").write_text("no front matter")
+    (root / "Needs_Action" / "email" / "email-20260601T120000Z-00000000.md").write_bytes(b"---\nid: [\n---\n")
+    (root / "Needs_Action" / "email" / b"caf\xe9.md".decode("utf-8", "surrogateescape")).write_bytes(b"\xff\xfe")
+    items = Api(node).get("/api/tasks")["items"]
+    assert len(items) == 3
+    assert all(item["problems"] for item in items)
+    assert items[0]["id"] == "email-20260601T120000Z-00000000"
+    assert "front matter" in next(item for item in items if item["id"] == "a note")["problems"][0]
+
+
+def test_a_changed_file_is_read_again(make_node, clock):
+    node = make_node(clock=clock)
+    api = Api(node)
+    task = add_task(node, "1", clock.now(), subject="before")
+    assert api.get("/api/tasks")["items"][0]["title"] == "before"
+    path = node.layout.find(task)[0]
+    path.write_text(path.read_text().replace("before", "after, longer"))
+    assert api.get("/api/tasks")["items"][0]["title"] == "after, longer"
+
+
+def test_pages_stay_the_same_while_tasks_come_and_go(make_node, clock):
+    node = make_node(clock=clock)
+    api = Api(node)
+    tasks = [add_task(node, str(number), clock.now() + timedelta(minutes=number // 2)) for number in range(9)]
+    newest_first = sorted(tasks, key=lambda task: (task.split("-")[1], task), reverse=True)
+    first = api.get("/api/tasks", limit=4)
+    assert [item["id"] for item in first["items"]] == newest_first[:4]
+    # New ones arrive, and the very task that the cursor names is moved on.
+    add_task(node, "new", clock.now() + timedelta(hours=1))
+    node.claims.claim(node.layout.find(newest_first[3])[0])
+    rest = all_pages(api, "/api/tasks", 4, stage="needs_action")
+    assert len(rest) == 9
+    second = api.get("/api/tasks", limit=4, cursor=first["next_cursor"], stage="needs_action")
+    assert [item["id"] for item in second["items"]] == newest_first[4:8]
+    third = api.get("/api/tasks", limit=4, cursor=second["next_cursor"])
+    assert [item["id"] for item in third["items"]] == newest_first[8:]
+    assert third["next_cursor"] is None
+
+
+def test_claims_tell_who_works_on_what(make_node, clock):
+    node = make_node(clock=clock)
+    api = Api(node)
+    assert api.get("/api/claims") == {
+        "active": [],
+        "recent": [],
+        "counts": {"cloud": 0, "local": 0, "total": 0},
+        "next_cursor": None,
+    }
+    first, second = (add_task(node, str(number), clock.now()) for number in range(2))
+    clock.advance(10)
+    node.claims.claim(node.layout.find(first)[0])
+    clock.advance(10)
+    node.claims.claim(node.layout.find(second)[0], "cloud")
+    answer = api.get("/api/claims")
+    assert [(claim["task"], claim["agent"], claim["since"]) for claim in answer["active"]] == [
+        (second, "cloud", "2026-06-01T12:00:20Z"),
+        (first, "local", "2026-06-01T12:00:10Z"),
+    ]
+    assert [claim["provisional"] for claim in answer["active"]] == [False, False], "alone, the rename confirms"
+    assert answer["counts"] == {"cloud": 1, "local": 1, "total": 2}
+    assert [entry["event"] for entry in answer["recent"]] == ["claimed", "claimed", "created", "created"]
+
+
+def test_a_claim_file_that_no_log_line_knows_is_shown(make_node, clock):
+    node = make_node(clock=clock)
+    folder = node.layout.folder(Stage.IN_PROGRESS, agent="cloud")
+    (folder / "email-20260601T120000Z-1a2b3c4d.md").write_text("moved by hand")
+    claim = Api(node).get("/api/claims")["active"][0]
+    assert claim["agent"] == "cloud" and claim["since"] is None
+
+
+def test_pages_of_the_claims_log_stay_the_same_while_it_grows(make_node, clock):
+    node = make_node(clock=clock)
+    api = Api(node)
+    for number in range(7):
+        node.claims.note("tested", f"task {number}")
+        clock.advance(1)
+    first = api.get("/api/claims", limit=3)
+    node.claims.note("tested", "a later one")
+    second = api.get("/api/claims", limit=3, cursor=first["next_cursor"])
+    third = api.get("/api/claims", limit=3, cursor=second["next_cursor"])
+    seen = [entry["task"] for page in (first, second, third) for entry in page["recent"]]
+    assert seen == [f"task {number}" for number in reversed(range(7))]
+    assert third["next_cursor"] is None
+
+
+def test_an_id_in_two_places_is_told(make_node, clock):
+    node = make_node(clock=clock)
+    api = Api(node)
+    task = add_task(node, "1", clock.now())
+    assert api.get("/api/platinum/status")["modules"]["claim_task"]["ok"]
+    copy = node.layout.folder(Stage.DONE) / f"{task}.md"
+    copy.write_bytes(node.layout.find(task)[0].read_bytes())
+    shown = api.get(f"/api/tasks/{task}")
+    assert shown["also_at"] == [f"Done/{task}.md"]
+    verdict = api.get("/api/platinum/status")["modules"]["claim_task"]
+    assert not verdict["ok"] and task in verdict["detail"]
+
+
+def test_listing_opens_only_what_it_shows(make_node, clock, monkeypatch):
+    node = make_node(clock=clock)
+    for number in range(20):
+        add_task(node, str(number), clock.now())
+    read: list[str] = []
+    summary = Board.summary
+    monkeypatch.setattr(Board, "summary", lambda board, card: (read.append(card.id), summary(board, card))[1])
+    assert len(Api(node).get("/api/tasks", limit=5)["items"]) == 5
+    assert len(read) == 5
+
+
+def test_the_action_log_of_a_draft_only_node_comes_from_the_vault(make_node, clock):
+    """The cloud executes nothing; what Local did is in the log that sync carries."""
+    node = make_node("cloud", clock=clock)
+    api = Api(node)
+    for day, number, state in (("01", 1, "unknown"), ("01", 2, "done"), ("02", 1, "done"), ("02", 3, "failed")):
+        entry = {"at": f"2026-06-{day}T12:00:00Z", "action_id": f"{number:032x}", "state": state}
+        jsonl.append(node.layout.daily_log("actions", f"2026-06-{day}"), entry)
+    items = all_pages(api, "/api/actions", 1)
+    assert [(int(item["action_id"], 16), item["state"]) for item in items] == [(3, "failed"), (1, "done"), (2, "done")]
+    assert [int(item["action_id"], 16) for item in api.get("/api/actions", state="failed")["items"]] == [3]
+    assert api.get("/api/actions", state="unknown")["items"] == []
+    api.refused(403, "POST", f"/api/actions/{1:032x}/settle", json={"outcome": "happened"})

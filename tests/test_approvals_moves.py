@@ -1,0 +1,235 @@
+"""What a move into `Approved/` is worth: a human's own counts where policy says so, a sync's never does (S6, S7)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import FakeClock
+from tests.fakes.desk import ANN, Bomb, Desk, Killed, World, sha
+from utils.bootstrap import Services
+from utils.core.stages import Stage
+from utils.execution.journal import State
+
+
+@pytest.fixture
+def desk(make_node: Callable[..., Services], clock: FakeClock) -> Desk:
+    return Desk(make_node, clock, World())
+
+
+def waits(desk: Desk, path: Path) -> None:
+    """It is listed, explained and told once; and nothing was sent, however often we look."""
+    for _ in range(3):
+        assert desk.cycle() == "waiting for a confirmation 1"
+    shown = desk.approvals.get(path.stem)
+    assert shown.needs_confirmation and shown.stage is Stage.APPROVED and shown.reason
+    assert [level for level, title, _ in desk.alerts if "confirmation" in title] == ["INFO"]
+    assert desk.world.calls == 0
+    # A confirmation here is enough.
+    desk.approvals.approve(path.stem, shown.sha256, by="anna")
+    assert not (desk.vault / "Approved" / f"{path.stem}.reason.md").exists()
+    assert desk.cycle() == "sent 1"
+
+
+def test_a_move_by_the_human_is_an_approval(desk: Desk) -> None:
+    path = desk.request()
+    desk.approvals.observe()
+    desk.move(path, "Approved")
+    assert desk.cycle() == "sent 1"
+    (record,) = desk.store.recent(5)
+    assert (record.via, record.approved_by) == ("move", "local human")
+    assert desk.places(path.name) == ["Done"]
+
+
+def test_a_move_to_any_depth_is_found(desk: Desk) -> None:
+    path = desk.request()
+    desk.approvals.observe()
+    desk.move(path, "Approved/email/today")
+    assert desk.cycle() == "sent 1"
+
+
+def test_what_was_never_seen_waiting_here_asks_for_a_confirmation(desk: Desk) -> None:
+    path = desk.request()
+    moved = desk.move(path, "Approved")
+    waits(desk, moved)
+
+
+def test_what_git_brought_asks_for_a_confirmation_even_if_it_was_seen_waiting(desk: Desk) -> None:
+    path = desk.request()
+    desk.approvals.observe()
+    desk.in_git.add((f"Approved/{path.name}", path.read_bytes()))
+    waits(desk, desk.move(path, "Approved"))
+
+
+def test_bytes_edited_on_the_way_ask_for_a_confirmation(desk: Desk) -> None:
+    path = desk.request()
+    desk.approvals.observe()
+    moved = desk.move(path, "Approved")
+    moved.write_bytes(moved.read_bytes().replace(b"Kind regards", b"Kindest regards"))
+    waits(desk, moved)
+
+
+def test_a_first_mail_to_a_stranger_asks_for_a_confirmation_the_second_does_not(desk: Desk) -> None:
+    path = desk.request(cc=["new@example.net"])
+    desk.approvals.observe()
+    waits(desk, desk.move(path, "Approved"))
+    second = desk.request("mail 2", cc=["New@example.net"])
+    desk.approvals.observe()
+    desk.move(second, "Approved")
+    assert desk.cycle() == "sent 1"
+
+
+def test_an_unauthenticated_sender_is_a_stranger(desk: Desk) -> None:
+    path = desk.request(source={"from_address": ANN, "sender_authenticated": None})
+    desk.approvals.observe()
+    waits(desk, desk.move(path, "Approved"))
+
+
+def test_trust_executes_what_a_sync_brought_but_no_payment(desk: Desk) -> None:
+    desk.trust = True
+    desk.restart()
+    path = desk.request()
+    desk.move(path, "Approved")
+    payment = desk.request(
+        "bill", action="payment", payee="ACME", amount="10.00", currency="EUR", reference="R1", in_reply_to=None
+    )
+    desk.move(payment, "Approved")
+    assert set(desk.cycle().split(", ")) == {"sent 1", "waiting for a confirmation 1"}
+    assert desk.places(path.name) == ["Done"] and desk.places(payment.name) == ["Approved"]
+
+
+def test_a_move_back_before_execution_is_no_approval(desk: Desk) -> None:
+    path = desk.request()
+    desk.approvals.observe()
+    moved = desk.move(path, "Approved")
+    desk.approvals.observe()  # a sync's look makes the record
+    desk.move(moved, "Pending_Approval/email")
+    desk.store.mark_placed(desk.store.recent(1)[0])
+    assert desk.cycle() == "idle" and desk.world.calls == 0
+
+
+def test_a_request_rejected_by_a_move_takes_its_task_along(desk: Desk) -> None:
+    path = desk.request()
+    desk.approvals.observe()
+    desk.move(path, "Rejected")
+    desk.cycle()
+    assert list((desk.vault / "In_Progress" / "cloud").glob("*.md")) == []
+    assert len(list((desk.vault / "Rejected").glob("email-*Z-*.md"))) >= 2
+
+
+def test_an_edit_after_the_approval_asks_again(desk: Desk) -> None:
+    path = desk.request()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    moved = desk.vault / "Approved" / path.name
+    moved.write_bytes(moved.read_bytes().replace(b"Kind regards", b"Send money"))
+    assert desk.cycle() == "back to pending 1"
+    shown = desk.approvals.get(path.stem)
+    assert shown.stage is Stage.PENDING_APPROVAL and "edited after the approval" in (shown.reason or "")
+    assert desk.world.calls == 0 and desk.alerts[-1][0] == "INFO"
+    desk.approvals.approve(path.stem, shown.sha256, by="anna")  # the human saw the new words
+    assert desk.cycle() == "sent 1"
+
+
+def test_a_replay_asks_again_and_is_never_sent(desk: Desk) -> None:
+    path = desk.request()
+    data = path.read_bytes()
+    desk.approvals.observe()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    desk.cycle()
+    (desk.vault / "Approved" / path.name).write_bytes(data)
+    assert desk.cycle() == "back to pending 1"
+    shown = desk.approvals.get(path.stem)
+    assert "executed before" in (shown.reason or "") and shown.problems
+    desk.move(desk.vault / shown.path, "Approved")
+    desk.cycle()
+    desk.approvals.approve(path.stem, shown.sha256, by="anna")
+    desk.cycle()
+    assert len(desk.world.ledger) == 1
+
+
+def test_two_swapped_files_are_not_executed(desk: Desk) -> None:
+    first, second = desk.request("mail 1"), desk.request("mail 2", draft="Other words")
+    for path in (first, second):
+        desk.approvals.approve(path.stem, sha(path), by="anna")
+    one, two = desk.vault / "Approved" / first.name, desk.vault / "Approved" / second.name
+    one_data, two_data = one.read_bytes(), two.read_bytes()
+    one.write_bytes(two_data)
+    two.write_bytes(one_data)
+    assert desk.cycle() == "back to pending 2"
+    assert desk.world.calls == 0
+
+
+def test_an_expired_approval_is_not_executed(desk: Desk) -> None:
+    path = desk.request()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    desk.clock.advance(24 * 3600 + 1)
+    assert desk.cycle() == "back to pending 1"
+    assert "expired" in (desk.approvals.get(path.stem).reason or "") and desk.world.calls == 0
+
+
+def test_after_an_approval_came_to_nothing_a_file_left_behind_is_no_new_move(desk: Desk) -> None:
+    """The crash between "this approval is void" and the file's way back: the same bytes lie in Approved/."""
+    path = desk.request()
+    desk.approvals.observe()
+    desk.move(path, "Approved")
+    desk.approvals.observe()
+    desk.restart(Bomb(3))
+    with pytest.raises(Killed):
+        desk.clock.advance(25 * 3600)
+        desk.executor.run(desk.clock.now())
+    desk.clock.advance(-25 * 3600)  # even if the request itself were still good
+    assert desk.store.newest(path.stem).state is State.VOID  # type: ignore[union-attr]
+    assert desk.places(path.name) == ["Approved"]
+    desk.restart()
+    assert desk.cycle() == "waiting for a confirmation 1" and desk.world.calls == 0
+
+
+def test_an_unreadable_file_is_set_aside_and_the_others_go_on(desk: Desk) -> None:
+    good, bad = desk.request("mail 1"), desk.request("mail 2")
+    desk.approvals.observe()
+    desk.move(good, "Approved")
+    moved = desk.move(bad, "Approved")
+    moved.write_bytes(b"---\nid: [broken\n---\nwords")
+    answer = desk.cycle()
+    assert "sent 1" in answer and "set aside 1" in answer
+    assert desk.places(bad.name) == ["Quarantine"]
+    assert "broken YAML" in (desk.vault / "Quarantine" / f"{bad.stem}.reason.md").read_text()
+    assert any(level == "WARNING" and "set aside" in title for level, title, _ in desk.alerts)
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_flipped_byte_is_executed(make_node: Callable[..., Services], tmp_path: Path, data: st.DataObject) -> None:
+    desk = _shared(make_node, tmp_path)
+    path = desk.request(f"mail {next(_numbers)}")
+    desk.approvals.observe()
+    original = path.read_bytes()
+    by_move = data.draw(st.booleans())
+    if by_move:
+        moved = desk.move(path, "Approved")
+    else:
+        desk.approvals.approve(path.stem, sha(path), by="anna")
+        moved = desk.vault / "Approved" / path.name
+    place = data.draw(st.integers(0, len(original) - 1))
+    flipped = bytearray(original)
+    flipped[place] ^= data.draw(st.integers(1, 255))
+    moved.write_bytes(flipped)
+    desk.cycle()
+    assert desk.world.calls == 0
+    for left in [*desk.vault.rglob(f"{path.stem}*"), *(desk.vault / "In_Progress").rglob("*.md")]:
+        left.unlink()
+
+
+_numbers = itertools.count()
+_desks: dict[Path, Desk] = {}
+
+
+def _shared(make_node: Callable[..., Services], tmp_path: Path) -> Desk:
+    if tmp_path not in _desks:
+        _desks[tmp_path] = Desk(make_node, FakeClock(), World())
+    return _desks[tmp_path]

@@ -1,0 +1,186 @@
+"""What the executor makes of trouble: retries only where nothing happened for certain, everything else is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import FakeClock
+from tests.fakes.desk import Desk, World, sha
+from utils.bootstrap import Services
+from utils.execution.approvals import AlreadyActed, Invalid, NotFound
+from utils.execution.journal import MAX_ATTEMPTS, ActionRecord, State
+from utils.ports import AdapterError, OutcomeUnknown
+from utils.vault import locks
+
+
+@pytest.fixture
+def desk(make_node: Callable[..., Services], clock: FakeClock) -> Desk:
+    return Desk(make_node, clock, World())
+
+
+def approved(desk: Desk, key: str = "mail 1", **fields: object) -> ActionRecord:
+    path = desk.request(key, **fields)
+    return desk.approvals.approve(path.stem, sha(path), by="anna")
+
+
+def now(desk: Desk, record: ActionRecord) -> ActionRecord:
+    found = desk.store.get(record.action_id)
+    assert found is not None
+    return found
+
+
+def test_a_refusal_for_now_is_tried_again_later_with_growing_pauses(desk: Desk) -> None:
+    record = approved(desk)
+    desk.world.trouble = [AdapterError("451 greylisted", retry=True)] * 2
+    assert desk.cycle() == "waiting to try again 1"
+    assert desk.cycle() == "waiting to try again 1" and desk.world.calls == 1
+    desk.clock.advance(31)
+    desk.cycle()
+    desk.clock.advance(60)
+    assert desk.cycle() == "waiting to try again 1" and desk.world.calls == 2
+    desk.clock.advance(61)
+    assert desk.cycle() == "sent 1"
+    assert now(desk, record).attempts == 3 and len(desk.world.ledger) == 1
+
+
+def test_after_five_tries_it_fails_visibly_and_asks_again(desk: Desk) -> None:
+    record = approved(desk)
+    desk.world.trouble = [AdapterError("451 later", retry=True)] * 99
+    for _ in range(10):
+        desk.cycle()
+        desk.clock.advance(3600)
+    assert desk.world.calls == MAX_ATTEMPTS
+    assert now(desk, record).state is State.FAILED
+    assert desk.places(f"{record.request_id}.md") == ["Pending_Approval/email"]
+    assert "451 later" in (desk.approvals.get(record.request_id).reason or "")
+    assert any(level == "WARNING" for level, _, _ in desk.alerts)
+    (line,) = desk.action_log()
+    assert line["state"] == "failed" and line["receipt"] is None and "451 later" in line["error"]
+
+
+def test_a_refusal_for_good_fails_at_once_and_a_new_approval_may_try_anew(desk: Desk) -> None:
+    record = approved(desk)
+    desk.world.trouble = [AdapterError("550 no such user", retry=False)]
+    assert desk.cycle() == "failed 1" and desk.world.calls == 1
+    shown = desk.approvals.get(record.request_id)
+    again = desk.approvals.approve(record.request_id, shown.sha256, by="anna")
+    assert again.action_id != record.action_id
+    assert desk.cycle() == "sent 1"
+
+
+def test_a_lost_answer_without_evidence_is_unknown_for_ever(desk: Desk) -> None:
+    record = approved(desk)
+    desk.world.lost_answers = [OutcomeUnknown("connection lost after the final dot")]
+    assert desk.cycle() == "unknown 1"
+    for _ in range(5):
+        desk.clock.advance(7200)
+        assert desk.cycle() == "unknown 1"
+    assert desk.world.calls == 1 and now(desk, record).state is State.UNKNOWN
+    assert [level for level, _, _ in desk.alerts] == ["CRITICAL"]
+    assert "final dot" in desk.alerts[0][2] and record.action_id in desk.alerts[0][2]
+    assert desk.action_log()[0]["state"] == "unknown"
+    with pytest.raises(AlreadyActed):
+        desk.approvals.reject(record.request_id, by="anna")
+    lying = desk.vault / "Approved" / f"{record.request_id}.md"
+    lying.write_bytes(lying.read_bytes().replace(b"Kind regards", b"And once more"))
+    with pytest.raises(AlreadyActed):  # only settling it makes room for another approval
+        desk.approvals.approve(record.request_id, sha(lying), by="anna")
+    desk.cycle()
+    assert desk.world.calls == 1 and now(desk, record).state is State.UNKNOWN
+
+
+def test_a_lost_answer_with_evidence_is_done(make_node: Callable[..., Services], clock: FakeClock) -> None:
+    desk = Desk(make_node, clock, World(keeps_sent=True))
+    record = approved(desk)
+    desk.world.lost_answers = [OutcomeUnknown("cut off")]
+    assert desk.cycle() == "sent 1"
+    assert now(desk, record).receipt is not None and desk.world.calls == 1
+
+
+def test_a_human_settles_an_unknown_outcome_either_way(desk: Desk) -> None:
+    happened, not_sent = approved(desk, "mail 1"), approved(desk, "mail 2")
+    desk.world.lost_answers = [OutcomeUnknown("a"), OutcomeUnknown("b")]
+    assert desk.cycle() == "unknown 2"
+    settled = desk.executor.settle(happened.action_id, "happened", by="anna", note="it is in Sent")
+    assert settled.state is State.DONE and settled.receipt is not None and "it is in Sent" in settled.receipt.detail
+    assert desk.places(f"{happened.request_id}.md") == ["Done"]
+    desk.executor.settle(not_sent.action_id, "ask_again", by="anna")
+    assert desk.places(f"{not_sent.request_id}.md") == ["Pending_Approval/email"]
+    assert desk.cycle() == "idle" and desk.world.calls == 2
+    with pytest.raises(AlreadyActed):
+        desk.executor.settle(happened.action_id, "ask_again", by="anna")
+    with pytest.raises(NotFound):
+        desk.executor.settle("nothing", "happened", by="anna")
+    with pytest.raises(Invalid):
+        desk.executor.settle(happened.action_id, "perhaps", by="anna")
+    shown = desk.approvals.get(not_sent.request_id)
+    desk.approvals.approve(not_sent.request_id, shown.sha256, by="anna")
+    assert desk.cycle() == "sent 1"
+
+
+def test_a_server_that_does_not_start_costs_a_retry(desk: Desk) -> None:
+    record = approved(desk)
+    desk.tools.broken = [AdapterError("no memory", retry=True)]
+    assert desk.cycle() == "waiting to try again 1" and desk.world.calls == 0
+    desk.clock.advance(60)
+    assert desk.cycle() == "sent 1" and now(desk, record).attempts == 2
+
+
+def test_while_a_server_still_acts_nothing_is_concluded(desk: Desk) -> None:
+    record = approved(desk)
+    sending = desk.store.begin(record)
+    assert sending is not None and desk.store.consume(sending, "<m@x>")
+    with locks.hold(desk.node.settings.state_dir / "locks" / "acting.lock"):
+        approved(desk, "mail 2")
+        answer = desk.cycle()
+        assert "in flight" in answer and desk.world.calls == 0, "no second call beside the first"
+        assert now(desk, record).state is State.SENDING
+    assert desk.cycle() == "unknown 1, sent 1"
+
+
+def test_dry_run_verifies_says_so_once_and_leaves_it(make_node: Callable[..., Services], clock: FakeClock) -> None:
+    desk = Desk(make_node, clock, World(), DRY_RUN="true")
+    record = approved(desk)
+    assert desk.cycle() == desk.cycle() == "dry run 1"
+    assert desk.world.calls == 0 and desk.places(f"{record.request_id}.md") == ["Approved"]
+    assert [event["event"] for event in desk.store.events(record.action_id)].count("dry run") == 1
+
+
+@pytest.mark.parametrize("mode", ["draft_only", "FULL", "", "full "])
+def test_anything_but_full_never_executes(desk: Desk, mode: str) -> None:
+    approved(desk)
+    desk.executor._mode = mode
+    assert desk.executor.run(desk.clock.now()).startswith("draft-only: 1")
+    assert desk.world.calls == 0
+
+
+def test_two_executors_at_once_are_one(desk: Desk) -> None:
+    approved(desk)
+    with locks.hold(desk.node.settings.state_dir / "locks" / "executor.lock"):
+        assert desk.cycle() == "another executor is at work"
+    assert desk.cycle() == "sent 1"
+
+
+def test_an_action_without_a_server_fails_in_words(desk: Desk) -> None:
+    path = desk.request(action="linkedin_post", to=None, in_reply_to=None, subject=None, references=None)
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    assert desk.cycle() == "failed 1"
+    assert "do it by hand" in (desk.approvals.get(path.stem).reason or "")
+
+
+def test_trouble_with_one_request_does_not_stop_the_others(desk: Desk) -> None:
+    first, second = approved(desk, "mail 1"), approved(desk, "mail 2")
+    (desk.vault / "Done" / f"{first.request_id}.md").mkdir()  # its place is taken by something odd
+    desk.cycle()
+    assert now(desk, first).state is State.DONE and now(desk, second).state is State.DONE
+    assert desk.places(f"{second.request_id}.md") == ["Done"]
+    assert "Quarantine" in desk.places(f"{first.request_id}.md")
+    assert len(desk.world.ledger) == 2
+
+
+def test_a_damaged_record_is_not_sent(desk: Desk) -> None:
+    record = approved(desk)
+    desk.store._rows("UPDATE actions SET frozen = CAST(? AS BLOB)", record.frozen.replace(b"Ann", b"Eve"))
+    assert desk.cycle() == "back to pending 1" and desk.world.calls == 0

@@ -1,0 +1,161 @@
+"""The journal: steps are compare-and-swap, tokens are used once, files are private, and the table is closed."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import FakeClock
+from tests.fakes.desk import Desk, World, sha
+from utils.bootstrap import Services
+from utils.core.mail import Receipt
+from utils.execution.journal import (
+    LIVE,
+    MAX_ATTEMPTS,
+    TRANSITIONS,
+    ActionRecord,
+    IllegalTransition,
+    Outcome,
+    Proof,
+    State,
+    next_try,
+    proof,
+)
+from utils.execution.store import ExecutionStore, StoreProblem
+
+
+@pytest.fixture
+def desk(make_node: Callable[..., Services], clock: FakeClock) -> Desk:
+    return Desk(make_node, clock, World())
+
+
+@pytest.fixture
+def record(desk: Desk) -> ActionRecord:
+    path = desk.request()
+    return desk.approvals.approve(path.stem, sha(path), by="anna")
+
+
+def test_the_file_is_private_and_written_through(desk: Desk, record: ActionRecord) -> None:
+    for path in desk.node.settings.state_dir.glob("execution.sqlite3*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert desk.store._rows("PRAGMA synchronous")[0][0] == 2
+    assert record.frozen and "frozen=" not in repr(record) and " token=" not in repr(record)
+
+
+def test_a_token_is_consumed_once_by_whoever_comes_first(desk: Desk, record: ActionRecord) -> None:
+    sending = desk.store.begin(record)
+    assert sending is not None
+    stores = [ExecutionStore(desk.node.settings.state_dir / "execution.sqlite3", desk.clock) for _ in range(6)]
+    results: list[bool] = []
+    gate = threading.Barrier(len(stores))
+
+    def consume(store: ExecutionStore) -> None:
+        gate.wait()
+        results.append(store.consume(sending, "<m@x>"))
+
+    threads = [threading.Thread(target=consume, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for store in stores:
+        store.close()
+    assert sorted(results) == [False] * 5 + [True]
+    assert not desk.store.revoke(sending), "a consumed token can't be taken back"
+
+
+def test_a_revoked_token_can_not_be_consumed(desk: Desk, record: ActionRecord) -> None:
+    sending = desk.store.begin(record)
+    assert sending is not None
+    assert desk.store.revoke(sending) and not desk.store.consume(sending, "<m@x>")
+    current = desk.store.get(record.action_id)
+    assert current is not None and desk.store.revoke(current), "taking back is repeatable after a crash"
+
+
+def test_a_server_of_an_earlier_attempt_has_no_say(desk: Desk, record: ActionRecord) -> None:
+    first = desk.store.begin(record)
+    assert first is not None and desk.store.revoke(first)
+    again = desk.store.get(record.action_id)
+    assert again is not None and desk.store.retry_at(again, desk.clock.now(), "not started")
+    waiting = desk.store.get(record.action_id)
+    assert waiting is not None
+    second = desk.store.begin(waiting)
+    assert second is not None and second.attempts == 2
+    assert not desk.store.consume(first, "<m@x>")
+    assert desk.store.consume(second, "<m@x>")
+    assert not desk.store.report(first, Outcome.REFUSED, error="late")
+    assert desk.store.report(second, Outcome.ACCEPTED, receipt=Receipt("smtp", "<m@x>"))
+    assert not desk.store.report(second, Outcome.LOST), "the first word stands"
+
+
+def test_a_step_from_an_old_view_changes_nothing(desk: Desk, record: ActionRecord) -> None:
+    assert desk.store.begin(record) is not None
+    assert desk.store.begin(record) is None and not desk.store.void(record, "too late")
+    current = desk.store.get(record.action_id)
+    assert current is not None and current.state is State.SENDING
+    with pytest.raises(ValueError, match="receipt"):
+        desk.store.finish(current, State.DONE)
+
+
+def test_one_live_record_a_request(desk: Desk, record: ActionRecord) -> None:
+    path = desk.vault / "Approved" / f"{record.request_id}.md"
+    assert path.read_bytes() == record.frozen
+    with pytest.raises(sqlite3.IntegrityError):
+        desk.store._rows("INSERT INTO actions SELECT 'other', request_id, action, sha256, frozen, source_task, approved_at,"
+                         " approved_by, via, expires_at, state, 0, NULL, NULL, NULL, NULL, '', NULL, 0, NULL, '', NULL,"
+                         " 0, 0 FROM actions")  # fmt: skip
+
+
+def test_the_table_is_closed() -> None:
+    assert set(TRANSITIONS) == set(State)
+    assert all(not TRANSITIONS[state] for state in (State.DONE, State.FAILED, State.VOID))
+    assert {State.FAILED, State.VOID}.isdisjoint(LIVE)
+    assert State.SENDING not in TRANSITIONS[State.UNKNOWN], "an unknown outcome is never tried again"
+    assert [state for state in State if State.DONE in TRANSITIONS[state]] == [State.SENDING, State.UNKNOWN]
+
+
+def test_nothing_leaves_the_table(desk: Desk, record: ActionRecord) -> None:
+    with pytest.raises(IllegalTransition):
+        desk.store.finish(record, State.DONE, receipt=Receipt("x", "y"))
+
+
+def test_proof_and_retries(record: ActionRecord, clock: FakeClock) -> None:
+    from dataclasses import replace
+
+    consumed = replace(record, token_consumed_at=clock.now(), attempts=1)
+    assert proof(record) is Proof.NOTHING_HAPPENED
+    assert proof(consumed) is Proof.OPEN
+    assert proof(replace(consumed, outcome=Outcome.LOST)) is Proof.OPEN
+    assert proof(replace(consumed, outcome=Outcome.REFUSED)) is Proof.NOTHING_HAPPENED
+    assert proof(replace(consumed, outcome=Outcome.ACCEPTED)) is Proof.OPEN, "accepted without a receipt proves nothing"
+    assert proof(replace(consumed, outcome=Outcome.ACCEPTED, receipt=Receipt("a", "b"))) is Proof.HAPPENED
+    assert next_try(consumed, retry=False, now=clock.now()) is None
+    assert next_try(replace(consumed, attempts=MAX_ATTEMPTS), retry=True, now=clock.now()) is None
+    assert next_try(replace(consumed, action="payment"), retry=True, now=clock.now()) is None
+    pauses = [next_try(replace(consumed, attempts=n), retry=True, now=clock.now()) for n in range(1, MAX_ATTEMPTS)]
+    assert pauses == sorted(pauses) and len(set(pauses)) == len(pauses)  # type: ignore[type-var]
+
+
+def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path, clock: FakeClock) -> None:
+    path = tmp_path / "execution.sqlite3"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreProblem, match="newer version"):
+        ExecutionStore(path, clock).recent(1)
+
+
+def test_pages_of_records_are_stable(desk: Desk) -> None:
+    for number in range(5):
+        path = desk.request(f"mail {number}")
+        desk.approvals.approve(path.stem, sha(path), by="anna")
+    first = desk.store.recent(2)
+    late = desk.request("late")
+    desk.approvals.approve(late.stem, sha(late), by="anna")
+    second = desk.store.recent(10, before=first[-1].action_id)
+    assert len(second) == 3 and not {r.action_id for r in first} & {r.action_id for r in second}
+    assert len(desk.store.recent(10, state="approved")) == 6 and desk.store.recent(10, state="done") == []

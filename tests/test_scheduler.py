@@ -1,0 +1,223 @@
+"""The scheduler: the mission's table, no overlap, no catch-up storm, failures told and survived."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import eventually
+from utils.adapters.processes import run_to_end
+from utils.bootstrap import Services
+from utils.daemon import Stop
+from utils.settings import PROJECT_ROOT
+from Watchers.scheduler import JOBS, Job, JobFailed, Scheduler, sync_vault
+
+
+@pytest.fixture
+def make(make_node: Callable[..., Services]) -> Iterator[Callable[..., Scheduler]]:
+    made: list[Scheduler] = []
+
+    def new(*jobs: Job, start: bool = True) -> Scheduler:
+        scheduler = Scheduler(make_node("local"), jobs)
+        made.append(scheduler)
+        if start:
+            scheduler.start(Stop())
+        return scheduler
+
+    yield new
+    for scheduler in made:
+        scheduler.close()
+
+
+def told(scheduler: Scheduler) -> dict[str, Any]:
+    file = scheduler.services.settings.state_dir / "scheduler.json"
+    return json.loads(file.read_text())["jobs"]
+
+
+def test_the_table_is_the_mission_documents() -> None:
+    assert {job.name: job.cron for job in JOBS} == {"vault_sync": "*/5 * * * *", "zone_failover_check": "*/2 * * * *"}
+
+
+def test_next_runs_and_outcomes_are_written_down_for_the_api(make: Callable[..., Scheduler]) -> None:
+    scheduler = make(Job("tick", "*/5 * * * *", lambda services, stopped: "did it"))
+    job = eventually(
+        lambda: (told_job := _job(scheduler, "tick")) and told_job["last"] and told_job, what="a first run"
+    )
+    assert job["last"]["outcome"] == "did it"
+    assert job["last"]["ok"] is True
+    assert scheduler.run_cycle(datetime.now(UTC)) == "1 jobs are scheduled"
+    upcoming = datetime.fromisoformat(told(scheduler)["tick"]["next_run_at"])
+    assert upcoming.minute % 5 == 0
+    assert timedelta(0) < upcoming - datetime.now(UTC) + timedelta(seconds=5) <= timedelta(minutes=5, seconds=5)
+
+
+def _job(scheduler: Scheduler, name: str) -> dict[str, Any] | None:
+    try:
+        return told(scheduler)[name]
+    except FileNotFoundError:
+        return None
+
+
+def test_failures_kill_nothing_and_are_told_after_three(make: Callable[..., Scheduler]) -> None:
+    outcomes: list[Exception | str] = [
+        OSError("disk"),
+        "fine",
+        *[JobFailed("remote refused")] * 4,
+        "fine",
+        OSError("again"),
+    ]
+
+    def play(services: Services, stopped: Callable[[], bool]) -> str:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    scheduler = make(Job("shaky", "*/5 * * * *", play), start=False)
+    said = [scheduler.run_job("shaky") for _ in range(8)]
+    assert said[:3] == ["failed: OSError: disk", "fine", "failed: remote refused"]
+    alerts = scheduler.services.alerts.recent(10)[0]
+    assert [(alert["level"], alert["title"], alert["message"]) for alert in alerts] == [
+        ("CRITICAL", "shaky fails again and again", "remote refused")
+    ]
+
+
+def test_a_job_never_overlaps_itself_and_missed_runs_are_made_up_once(make: Callable[..., Scheduler]) -> None:
+    release, runs, running, worst = threading.Event(), [], [], []
+
+    def slow(services: Services, stopped: Callable[[], bool]) -> str:
+        running.append(1)
+        worst.append(len(running))
+        runs.append(1)
+        release.wait(60)
+        running.pop()
+        return "done"
+
+    scheduler = make(Job("slow", "* * * * *", slow))
+    eventually(lambda: runs, what="the first run")
+    entry = scheduler._scheduler.get_job("slow")
+    entry.modify(next_run_time=datetime.now(UTC) - timedelta(hours=3))  # as after a suspend, with a run under way
+    scheduler._scheduler.wakeup()
+    eventually(
+        lambda: scheduler._scheduler.get_job("slow").next_run_time > datetime.now(UTC), what="the schedule going on"
+    )
+    assert (len(runs), worst) == (1, [1])
+    release.set()
+    eventually(lambda: not running, what="the end of the run")
+    scheduler._scheduler.get_job("slow").modify(next_run_time=datetime.now(UTC) - timedelta(hours=3))
+    eventually(lambda: len(runs) == 2, what="the run after the suspend")  # one, not 180
+    eventually(
+        lambda: scheduler._scheduler.get_job("slow").next_run_time > datetime.now(UTC), what="the schedule going on"
+    )
+    assert len(runs) == 2
+
+
+def test_a_clock_that_was_set_back_does_not_stop_the_schedule(make: Callable[..., Scheduler]) -> None:
+    scheduler = make(Job("tick", "*/2 * * * *", lambda services, stopped: "ok"))
+    eventually(lambda: (_job(scheduler, "tick") or {}).get("last"), what="the first run")
+    scheduler._scheduler.get_job("tick").modify(next_run_time=datetime.now(UTC) + timedelta(hours=3))
+    scheduler.run_cycle(datetime.now(UTC))
+    assert scheduler._scheduler.get_job("tick").next_run_time < datetime.now(UTC) + timedelta(minutes=3)
+
+
+def test_once_runs_each_job_of_a_lone_node(make_node: Callable[..., Services]) -> None:
+    node = make_node("local")
+    environ = os.environ | {
+        "ENV_FILE": "",
+        "VAULT_PATH": str(node.settings.vault_path),
+        "STATE_DIR": str(node.settings.state_dir),
+        "SYNC_SETTLE_SECONDS": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "Watchers.scheduler", "--once"],
+        cwd=PROJECT_ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("vault_sync: ")
+    assert "failed" not in done.stdout
+    assert "zone_failover_check: alone" in done.stdout
+
+
+class Answers:
+    """Stands for the services: answers a sync as a test says."""
+
+    def __init__(self, code: int | None, output: str) -> None:
+        self.answer = (code, output)
+
+    def run_module(self, module: str, *, timeout: float, stopped: Callable[[], bool]) -> tuple[int | None, str]:
+        assert module == "scripts.sync"
+        return self.answer
+
+
+def test_offline_is_a_state_and_an_error_is_an_error() -> None:
+    never = lambda: False  # noqa: E731
+    assert sync_vault(Answers(0, "ok: pulled 1\n"), never) == "ok: pulled 1"  # type: ignore[arg-type]
+    assert sync_vault(Answers(3, "warning\noffline: no route\n"), never) == "offline: no route"  # type: ignore[arg-type]
+    with pytest.raises(JobFailed, match="marker is missing"):
+        sync_vault(Answers(1, "error: the marker is missing\n"), never)  # type: ignore[arg-type]
+    with pytest.raises(JobFailed, match="longer than 15 minutes"):
+        sync_vault(Answers(None, ""), never)  # type: ignore[arg-type]
+    assert "stops" in sync_vault(Answers(None, ""), lambda: True)  # type: ignore[arg-type]
+
+
+def test_a_run_in_a_process_of_its_own_ends_with_all_it_started(tmp_path: Path) -> None:
+    file = tmp_path / "pids"
+    script = f"sleep 600 & echo $! > {file}; echo started; wait"
+    stopped = threading.Event()
+    threading.Thread(target=lambda: eventually(file.exists) and stopped.set(), daemon=True).start()
+    code, output = run_to_end(["/bin/sh", "-c", script], cwd=tmp_path, timeout=60, stopped=stopped.is_set)
+    assert (code, output) == (None, "started\n")
+    pid = int(file.read_text())
+
+    def gone() -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except FileNotFoundError:
+            return True
+
+    eventually(gone, what="the end of the grandchild")
+    assert run_to_end(["/bin/sh", "-c", "echo a; exit 3"], cwd=tmp_path, timeout=60, stopped=lambda: False) == (
+        3,
+        "a\n",
+    )
+    ignoring = f"trap '' TERM; echo deaf; {sys.executable} -c 'import time; time.sleep(600)'"
+    assert run_to_end(["/bin/sh", "-c", ignoring], cwd=tmp_path, timeout=0.7, stopped=lambda: False) == (None, "deaf\n")
+
+
+def test_a_running_scheduler_leaves_on_sigterm_even_in_mid_job(make_node: Callable[..., Services]) -> None:
+    node = make_node("local")
+    code = (
+        "import sys, time; from utils.daemon import run; import Watchers.scheduler as s\n"
+        "def slow(services, stopped):\n"
+        "    print('in it', flush=True)\n"
+        "    while not stopped(): time.sleep(0.05)\n"
+        "    return 'ended'\n"
+        "class T(s.Scheduler):\n"
+        "    def __init__(self, services): super().__init__(services, [s.Job('slow', '*/5 * * * *', slow)])\n"
+        "sys.exit(run(T))"
+    )
+    environ = os.environ | {
+        "ENV_FILE": "",
+        "VAULT_PATH": str(node.settings.vault_path),
+        "STATE_DIR": str(node.settings.state_dir),
+    }
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT_ROOT, env=environ, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"in it\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0

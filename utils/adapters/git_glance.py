@@ -1,0 +1,107 @@
+"""Quick, read-only questions about the vault's repository, without GitPython: long-lived processes that only ask them
+must stay small (it costs each 18 MB)."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from utils.adapters.git import command, environment
+from utils.vault import worktree
+
+_TIMEOUT = 30.0
+
+
+class GitGlance:
+    """Looks at the repository at `root`. A repository that is sick or absent gives the careful answer, never an error."""
+
+    def __init__(self, root: Path, *, remote: str, branch: str) -> None:
+        self._root = root
+        self._git_dir = root / ".git"
+        self._remote = remote
+        self._branch = branch
+        self._config: tuple[float, bool] | None = None
+
+    def has_remote(self) -> bool:
+        """Whether the vault has its remote. Reads `.git/config`, again only when that changed."""
+        path = self._git_dir / "config"
+        try:
+            changed = path.stat().st_mtime_ns
+        except OSError:
+            return False
+        if self._config is None or self._config[0] != changed:
+            parser = configparser.RawConfigParser(strict=False, allow_no_value=True, interpolation=None)
+            try:
+                parser.read_string("\n".join(line.strip() for line in path.read_text(encoding="utf-8").splitlines()))
+                found = parser.has_option(f'remote "{self._remote}"', "url")
+            except (OSError, UnicodeDecodeError, configparser.Error):
+                found = bool(self._git("config", "--get", f"remote.{self._remote}.url"))
+            self._config = (changed, found)
+        return self._config[1]
+
+    def known(self, path: str, data: bytes) -> bool:
+        """Whether HEAD or any fetched branch has exactly these bytes at this path."""
+        head = self._git("rev-parse", "-q", "--verify", "HEAD").strip()
+        refs = self._git("for-each-ref", "--format=%(objectname)", "refs/remotes", "refs/vault-sync").split()
+        tips = {tip for tip in [head, *refs] if tip}
+        if not tips or "\n" in path:
+            return False
+        questions = "".join(f"{tip}:{path}\n" for tip in tips)
+        wanted = worktree.blob_id(data, next(iter(tips)))
+        answers = self._git("cat-file", "--batch-check=%(objectname)", stdin=questions).splitlines()
+        return wanted in answers
+
+    def on_remote(self, path: str) -> bool:
+        """Whether the remote's branch, as last fetched, has `path`. True where there is no remote to wait for."""
+        if not self.has_remote():
+            return True
+        tracking = f"refs/remotes/{self._remote}/{self._branch}"
+        return bool(self._git("rev-parse", "-q", "--verify", "--end-of-options", f"{tracking}:{path}").strip())
+
+    def summary(self) -> dict[str, Any]:
+        """`head`, `remote_head`, `ahead`, `behind`, `dirty` of the vault."""
+        tracking = f"refs/remotes/{self._remote}/{self._branch}"
+        head = self._git("rev-parse", "-q", "--verify", "HEAD").strip() or None
+        remote_head = self._git("rev-parse", "-q", "--verify", tracking).strip() or None
+        ahead = behind = 0
+        if head and remote_head:
+            counts = self._git("rev-list", "--left-right", "--count", f"{head}...{remote_head}", "--").split()
+            ahead, behind = (int(counts[0]), int(counts[1])) if len(counts) == 2 else (0, 0)
+        dirty = bool(self._git("status", "--porcelain", "--no-renames", "--untracked-files=normal"))
+        return {"head": head, "remote_head": remote_head, "ahead": ahead, "behind": behind, "dirty": dirty}
+
+    def git_processes(self) -> list[int]:
+        """Processes that look like git at work in this vault (Linux; elsewhere none are seen)."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                name = (folder / "comm").read_text().strip()
+                here = Path(os.readlink(folder / "cwd"))
+            except OSError:
+                continue
+            if name.startswith("git") and (here == self._root or self._root in here.parents):
+                found.append(int(folder.name))
+        return sorted(found)
+
+    def _git(self, *arguments: str, stdin: str | None = None) -> str:
+        """The output of a git command, or an empty string where it failed."""
+        if not self._git_dir.is_dir():
+            return ""
+        variables = environment(self._git_dir, self._root, {"GIT_OPTIONAL_LOCKS": "0"})
+        try:
+            done = subprocess.run(
+                command(arguments, variables),
+                env=os.environ | variables,
+                cwd=self._root,
+                input=stdin.encode("utf-8", "surrogateescape") if stdin is not None else None,
+                stdin=None if stdin is not None else subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_TIMEOUT,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else ""

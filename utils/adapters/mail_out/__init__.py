@@ -1,0 +1,1 @@
+"""Where approved mail goes: one module a way of sending, each a `utils.ports.MailSender`."""

@@ -1,0 +1,323 @@
+"""The merge, as a decision over values: which bytes lie where after two nodes changed one vault.
+
+Path by path, without rename detection. A side that did not touch a path yields to the side that did. Where both did,
+the Local zone's version stands whichever node runs the merge, so both compute the same tree. Nothing is lost: a version
+that yields is kept aside (`Aside`), logs are united line by line (`Union`), and a task lies in one stage only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from utils.core.routing import LOCAL
+from utils.core.stages import Stage
+from utils.core.sync_rules import fold, is_log
+from utils.core.task import ID_PATTERN
+
+CONFLICTS = "Updates/conflicts/"
+FILE = "100644"
+_LONGEST_NAME = 250
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a tree: its mode (git's octal) and its blob."""
+
+    mode: str
+    oid: str
+
+
+#: path → the entry after the change, or None where the file was removed. Paths that did not change are absent.
+Changes = Mapping[str, Entry | None]
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A version that lost: `entry` of `zone` at `path` yielded to `winner`'s, and is kept at `kept_at`."""
+
+    path: str
+    entry: Entry
+    zone: str
+    winner: str
+    kept_at: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Union:
+    """A log that both sides appended to: the blobs of both, Local's first, to be united by `unite`."""
+
+    path: str
+    local: str
+    other: str
+
+
+@dataclass(frozen=True)
+class LostClaim:
+    """A task that both sides took: it lies at `stands`; the claim at `lost` is void."""
+
+    task: str
+    stands: str
+    lost: str
+
+
+@dataclass
+class Plan:
+    """What to do to *our* tree: `changes` (relative to ours), versions to keep, logs to unite, claims that are void."""
+
+    changes: dict[str, Entry | None] = field(default_factory=dict)
+    asides: list[Aside] = field(default_factory=list)
+    unions: list[Union] = field(default_factory=list)
+    lost_claims: list[LostClaim] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Both sides of a merge and how to tell them apart."""
+
+    base: Mapping[str, Entry | None]
+    ours: Changes
+    theirs: Changes
+    zone: str  # of this node
+    their_zone: Callable[[str], str]
+
+    def our(self, path: str) -> Entry | None:
+        return self.ours[path] if path in self.ours else self.base.get(path)
+
+    def their(self, path: str) -> Entry | None:
+        return self.theirs[path] if path in self.theirs else self.base.get(path)
+
+    @property
+    def we_win(self) -> bool:
+        """Local's version stands; between two clones of one zone, on Local the one that lies here, else main's."""
+        return self.zone == LOCAL
+
+
+def decide(
+    base: Mapping[str, Entry | None],
+    ours: Changes,
+    theirs: Changes,
+    *,
+    zone: str,
+    their_zone: Callable[[str], str],
+    stage_at: Callable[[str], Stage | None],
+) -> Plan:
+    """The merge of two sets of changes to `base`.
+
+    `base` holds the entries, before, of every path that either side changed (absent or None: no such file). `zone` is
+    this node's; `their_zone(path)` says who made their change. The plan's changes are relative to our tree.
+    """
+    sides = _Sides(base, ours, theirs, zone, their_zone)
+    plan = Plan()
+    final: dict[str, Entry | None] = {}
+    for path in sorted({*ours, *theirs}):
+        final[path] = _decide_path(path, sides, plan)
+    _one_place_for_each_task(final, sides, plan, stage_at)
+    _no_clashing_names(final, sides, plan)
+    plan.changes |= {path: entry for path, entry in final.items() if entry != sides.our(path)}
+    return plan
+
+
+def _decide_path(path: str, sides: _Sides, plan: Plan) -> Entry | None:
+    """What lies at `path` in the end; a version that yields goes to the plan's asides."""
+    if path not in sides.theirs:
+        return sides.ours[path]
+    if path not in sides.ours:
+        return sides.theirs[path]
+    ours, theirs = sides.ours[path], sides.theirs[path]
+    if ours == theirs:
+        return ours
+    winner, loser = (ours, theirs) if sides.we_win else (theirs, ours)
+    if is_log(path) and (winner or loser):
+        if winner is None or loser is None:
+            return winner or loser  # a log is never lost because the other side tidied it away
+        plan.unions.append(Union(path, winner.oid, loser.oid))
+        return winner  # stands in until the union is made
+    if loser is not None and loser != sides.base.get(path):
+        _keep_aside(plan, path, loser, sides, "both sides changed it")
+    return winner
+
+
+def _keep_aside(plan: Plan, path: str, entry: Entry, sides: _Sides, why: str) -> None:
+    losing, winning = sides.their_zone(path), sides.zone
+    if not sides.we_win:
+        losing, winning = winning, losing
+    plan.asides.append(Aside(path, entry, losing, winning, conflict_path(path, losing, entry.oid), why))
+
+
+def conflict_path(path: str, zone: str, oid: str) -> str:
+    """`Updates/conflicts/<original path>.<losing zone>.<short sha>.md`; other kinds of file keep their ending.
+
+    A copy of a copy stays beside it. A name that would get too long is shortened.
+    """
+    folder, _, name = path.removeprefix(CONFLICTS).rpartition("/")
+    ending = re.search(r"\.[A-Za-z0-9]{1,8}$", name)
+    suffix = f".{zone}.{oid[:8]}{ending.group() if ending else '.md'}"
+    room = _LONGEST_NAME - len(suffix.encode())
+    name = name.encode("utf-8", "surrogateescape")[:room].decode("utf-8", "ignore")
+    return CONFLICTS + (f"{folder}/" if folder else "") + name + suffix
+
+
+# --- a task lies in one stage ----------------------------------------------------------------------------------------
+
+
+def _one_place_for_each_task(
+    final: dict[str, Entry | None], sides: _Sides, plan: Plan, stage_at: Callable[[str], Stage | None]
+) -> None:
+    """Where both sides put one task into different stages, keep one place (S4).
+
+    Local's place stands, unless it is a mere claim: of two claims the one that is on main already stands.
+    """
+    for name, paths in _tasks(final, stage_at).items():
+        left = [path for path in paths if final[path] is not None]
+        our_places = [path for path in paths if sides.our(path)]
+        their_places = [path for path in paths if sides.their(path)]
+        if len(left) < 2 or len(our_places) > 1 or len(their_places) > 1:
+            continue  # one place, or somebody made a copy by hand: that is theirs to tidy
+        existed = any(sides.base.get(path) for path in paths)
+        if not existed and not ID_PATTERN.match(name.removesuffix(".md")):
+            continue  # two files that happen to have one name
+        ours, theirs = our_places[0], their_places[0]
+        local = ours if sides.we_win else theirs
+        claim_only = stage_at(local) is Stage.IN_PROGRESS
+        stands = theirs if claim_only else local
+        lost = ours if stands == theirs else theirs
+        yielding, standing = final[lost], final[stands]
+        known = {entry.oid for entry in (standing, *(sides.base.get(path) for path in paths)) if entry}
+        if yielding is not None and yielding.oid not in known:
+            zone, winner = sides.zone, sides.their_zone(stands)
+            if lost == theirs:
+                zone, winner = sides.their_zone(lost), sides.zone
+            kept = conflict_path(lost, zone, yielding.oid)
+            plan.asides.append(Aside(lost, yielding, zone, winner, kept, f"the task lies at {stands}"))
+        final[lost] = None
+        if stage_at(lost) is Stage.IN_PROGRESS:
+            plan.lost_claims.append(LostClaim(name.removesuffix(".md"), stands, lost))
+
+
+def _tasks(paths: Iterable[str], stage_at: Callable[[str], Stage | None]) -> dict[str, list[str]]:
+    """File name → the paths, in stages, that have it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(paths):
+        name = path.rpartition("/")[2]
+        if name.endswith(".md") and not name.endswith(".reason.md") and stage_at(path) is not None:
+            found[name].append(path)
+    return found
+
+
+# --- names that can't stand side by side -----------------------------------------------------------------------------
+
+
+def _no_clashing_names(final: dict[str, Entry | None], sides: _Sides, plan: Plan) -> None:
+    """A file and a folder of one name, or names that differ in case or composition only: Local's stands.
+
+    Only what the two sides changed can clash, because each side's own tree was possible.
+    """
+    standing = {path: entry for path, entry in final.items() if entry is not None}
+    by_fold: dict[str, list[str]] = defaultdict(list)
+    for path in standing:
+        by_fold[fold(path)].append(path)
+    for path in sorted(standing):
+        for folded in _prefixes(fold(path)):
+            for other in by_fold.get(folded, ()):
+                if other != path and final[other] is not None and final[path] is not None:
+                    _settle_clash(path, other, final, sides, plan)
+
+
+def _settle_clash(path: str, other: str, final: dict[str, Entry | None], sides: _Sides, plan: Plan) -> None:
+    in_ours = [p for p in (path, other) if sides.our(p)]
+    in_theirs = [p for p in (path, other) if sides.their(p)]
+    if len(in_ours) == 2 or len(in_theirs) == 2:
+        return  # one side has both: possible there, so its own business
+    stands = (in_ours if sides.we_win else in_theirs)[0]
+    lost = other if stands == path else path
+    entry = final[lost]
+    if entry is not None:
+        _keep_aside(plan, lost, entry, sides, f"its name clashes with {stands}")
+    final[lost] = None
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """`path` and every folder above it."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
+# --- logs --------------------------------------------------------------------------------------------------------------
+
+
+def unite(local: bytes, other: bytes, extra: Sequence[bytes] = ()) -> bytes:
+    """One log with every line of both, no line of one side doubled or moved before an earlier one of the same side.
+
+    Lines that both have are written once. Where the two went different ways, lines are ordered by their `at`, Local's
+    first. `extra` lines come last.
+    """
+    first, second = _lines(local), _lines(other)
+    start = 0
+    while start < min(len(first), len(second)) and first[start] == second[start]:
+        start += 1
+    result = [*first[:start], *_interleave(first[start:], second[start:]), *extra]
+    return b"".join(line + b"\n" for line in result)
+
+
+def _interleave(first: list[bytes], second: list[bytes]) -> Iterator[bytes]:
+    if not set(first) & set(second):
+        yield from _by_time(first, second)
+        return
+    matcher = difflib.SequenceMatcher(None, first, second, autojunk=False)
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        yield from first[i1:i2] if tag == "equal" else _by_time(first[i1:i2], second[j1:j2])
+
+
+def _by_time(first: Sequence[bytes], second: Sequence[bytes]) -> Iterator[bytes]:
+    i = j = 0
+    while i < len(first) and j < len(second):
+        if _time(second[j]) < _time(first[i]):
+            yield second[j]
+            j += 1
+        else:
+            yield first[i]
+            i += 1
+    yield from first[i:]
+    yield from second[j:]
+
+
+_AT = re.compile(rb'^\{"at":\s*"([^"]+)"')
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def _time(line: bytes) -> datetime:
+    match = _AT.match(line)
+    try:
+        parsed = datetime.fromisoformat(match.group(1).decode()) if match else _LONG_AGO
+    except ValueError:
+        return _LONG_AGO
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    lines = data.split(b"\n")
+    return lines[:-1] if lines[-1] == b"" else lines
+
+
+def note_for(aside: Aside, original: bytes) -> bytes:
+    """The bytes of a kept version: Markdown gets a front-matter note on top, every other kind stays as it was.
+
+    The note says nothing that depends on who merges or when, so both nodes write the same bytes.
+    """
+    if not aside.kept_at.endswith(".md"):
+        return original
+    fields = {"conflict": aside.path, "lost": aside.zone, "stands": aside.winner, "why": aside.why}
+    header = "".join(f"{key}: {_quoted(value)}\n" for key, value in fields.items())
+    return f"---\n{header}---\n".encode("utf-8", "surrogateescape") + original
+
+
+def _quoted(value: str) -> str:
+    """A YAML double-quoted scalar. (`utils.vault.frontmatter` is a layer above; these values are plain text.)"""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

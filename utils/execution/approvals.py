@@ -1,0 +1,402 @@
+"""What waits for the human, and what the human answered.
+
+An approval is a record in `STATE_DIR`, bound to the sha256 of the exact bytes (promise S6). It comes from a
+confirmation (API, command line) or, where policy allows, from a human's own move of the file (S7); what a sync put into
+`Approved/` is listed and waits for a confirmation. All of it happens on Local only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from utils import claim_task
+from utils.claim_task import Claims, Gone, TargetTaken
+from utils.core.policy import Mode, move_is_enough
+from utils.core.stages import Stage
+from utils.core.task import ApprovalRequest, split_draft, with_draft
+from utils.core.zones import ZonesConfig
+from utils.execution import requests
+from utils.execution.journal import ActionRecord, State
+from utils.execution.requests import RequestFile
+from utils.execution.store import ExecutionStore
+from utils.ports import Clock
+from utils.vault import frontmatter
+from utils.vault.layout import Layout
+
+log = logging.getLogger(__name__)
+
+#: `remote_approvals: trust` never holds for these (S7).
+NEVER_TRUSTED = frozenset({"payment", "invoice"})
+
+
+class ApprovalError(Exception):
+    """An answer that can't be taken; the text says why and what to do."""
+
+
+class NotFound(ApprovalError):
+    """No such request waits here."""
+
+
+class NotHere(ApprovalError):
+    """This node is draft-only: approvals are given on Local."""
+
+
+class Changed(ApprovalError):
+    """The file is not the one that was shown. `sha256` is that of what lies there now."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__("the request was changed since it was shown: look at it again")
+        self.sha256 = sha256
+
+
+class Expired(ApprovalError):
+    """The request is too old to be approved."""
+
+
+class Invalid(ApprovalError):
+    """The request can't be used as it is. `problems` has one plain sentence for each thing that is wrong."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = list(problems)
+
+
+class AlreadyActed(Invalid):
+    """The request was approved and is being executed, or has been."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """One request as the human sees it. `text` is the file's content, `sha256` that of its bytes."""
+
+    request_id: str
+    path: str  # in the vault
+    stage: Stage
+    text: str = field(repr=False)
+    sha256: str
+    request: ApprovalRequest | None  # None: can't be parsed; `problems` says why
+    needs_confirmation: bool  # lies in Approved/, but nobody here approved it
+    expires: datetime | None
+    expired: bool
+    reason: str | None  # from the note beside the file
+    problems: tuple[str, ...]
+
+    @property
+    def risk(self) -> tuple[str, ...]:
+        """Plain-language flags."""
+        return self.request.risk if self.request else ()
+
+
+class Approvals:
+    """The questions and answers of one node."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        claims: Claims,
+        store: ExecutionStore,
+        zones: ZonesConfig,
+        *,
+        mode: str,
+        clock: Clock,
+        known_to_git: Callable[[str, bytes], bool],
+        alert: Callable[..., Any],
+    ) -> None:
+        self._layout = layout
+        self._claims = claims
+        self._store = store
+        self._zones = zones
+        self._mode = mode
+        self._clock = clock
+        self._known_to_git = known_to_git
+        self._alert = alert
+
+    def pending(self) -> list[Pending]:
+        """What waits for an answer: requests in `Pending_Approval/`, and those in `Approved/` without a record."""
+        files = requests.read_all(self._layout, Stage.PENDING_APPROVAL, Stage.APPROVED)
+        return [self._shown(file) for file in files if not self._is_answered(file)]
+
+    def get(self, request_id: str) -> Pending:
+        """One request that waits for an answer. Raises `NotFound`."""
+        files = [file for file in self._files(request_id) if not self._is_answered(file)]
+        if not files:
+            raise NotFound(f"no request {request_id} waits for an answer")
+        return self._shown(files[0])
+
+    def approve(self, request_id: str, sha256: str, *, by: str, via: str = "api") -> ActionRecord:
+        """Approve exactly the bytes with this hash. The record is durable before the file moves to `Approved/`.
+
+        Approving the same bytes again answers the same record. Raises `NotHere`, `NotFound`, `Changed`, `Expired`,
+        `Invalid` (or `AlreadyActed`).
+        """
+        self._here()
+        live = self._store.live(request_id)
+        if live is not None and live.sha256 == sha256:
+            self._place(live)
+            return self._store.get(live.action_id) or live
+        files = self._files(request_id)
+        if not files:
+            raise NotFound(f"no request {request_id} waits for an answer")
+        if len(files) > 1:
+            places = " and ".join(self._layout.relative(file.path) for file in files)
+            raise Invalid(f"{request_id} lies in two places, {places}: remove one of them")
+        file = files[0]
+        if file.sha256 != sha256:
+            raise Changed(file.sha256)
+        record = self._record(file, by=by, via=via)
+        self._place(record)
+        return self._store.get(record.action_id) or record
+
+    def reject(self, request_id: str, reason: str = "", *, by: str, sha256: str | None = None) -> None:
+        """Move the request and the task it serves to `Rejected/`, with the reason; nothing will be executed.
+
+        Raises `NotHere`, `NotFound`, `Changed` (where `sha256` is given), `AlreadyActed`, `Invalid`.
+        """
+        self._here()
+        files = self._files(request_id)
+        if not files:
+            raise NotFound(f"no request {request_id} waits for an answer")
+        if sha256 is not None and files[0].sha256 != sha256:
+            raise Changed(files[0].sha256)
+        live = self._store.live(request_id)
+        acted = live is not None and live.state is State.DONE and live.filed  # then this file is a copy of no effect
+        if live is not None and not acted and not self._store.void(live, f"rejected by {by}"):
+            raise AlreadyActed(f"too late to reject: its execution is {live.state}")
+        words = f"Rejected by {by}" + (f": {reason}" if reason else "")
+        for file in files:
+            try:
+                self._claims.move(file.path, Stage.REJECTED, reason=words)
+            except Gone:
+                raise NotFound(f"{request_id} was moved meanwhile: look again") from None
+            except TargetTaken:
+                raise Invalid(f"{file.path.name} lies in Rejected/ already: remove one of them") from None
+        task = files[0].request.source_task if files[0].request else None
+        if task and not acted:
+            self._reject_task(task, words)
+
+    def edit(
+        self,
+        request_id: str,
+        sha256: str,
+        *,
+        by: str,
+        draft: str | None = None,
+        subject: str | None = None,
+        to: list[str] | None = None,
+        cc: list[str] | None = None,
+        bcc: list[str] | None = None,
+    ) -> str:
+        """Change a waiting request where it lies; what is None stays. Returns the sha256 of the new bytes.
+
+        A person's other keys, comments and notes stay as they are. Raises `NotHere`, `NotFound`, `Changed`, `Invalid`.
+        """
+        self._here()
+        pending = [file for file in self._files(request_id) if not self._is_answered(file)]
+        if not pending:
+            raise NotFound(f"no request {request_id} waits for an answer")
+        file = pending[0]
+        if file.sha256 != sha256:
+            raise Changed(file.sha256)
+        if file.request is None:
+            raise Invalid(*file.problems)
+        meta, body = frontmatter.read(file.data)
+        for name, value in (("subject", subject), ("to", to), ("cc", cc), ("bcc", bcc)):
+            if value is not None:
+                meta[name] = value
+        notes, old = split_draft(body)
+        text = (old or "") if draft is None else draft.replace("\r\n", "\n").replace("\r", "\n")
+        body = with_draft(notes, text)
+        try:
+            data = frontmatter.write(meta, body)
+            _, problems = requests.parse(data, request_id)
+            if problems:
+                raise Invalid(*problems)
+            data = self._claims.rewrite(file.path, sha256, meta, body, by=by)
+        except frontmatter.InvalidFrontMatter as error:
+            raise Invalid(str(error)) from None
+        except claim_task.Changed as error:
+            raise Changed(error.sha256) from None
+        except Gone:
+            raise NotFound(f"{request_id} was moved meanwhile: look again") from None
+        if file.stage is Stage.PENDING_APPROVAL:
+            self._see(file.path.stem, requests.sha256(data), file)
+        return requests.sha256(data)
+
+    def observe(self) -> None:
+        """Note what lies in `Pending_Approval/`, turn human moves into records, and follow rejections by hand.
+
+        Called before anything is committed and in each cycle of the approval watcher. Does nothing in draft-only mode.
+        """
+        if self._mode != Mode.FULL:
+            return
+        for file in requests.read_all(self._layout, Stage.PENDING_APPROVAL):
+            if not self._store.was_seen(file.request_id, file.sha256):
+                self._see(file.request_id, file.sha256, file)
+        for file in requests.read_all(self._layout, Stage.APPROVED):
+            if self._store.live(file.request_id) is None and not file.problems and not self._is_expired(file):
+                self._judge_move(file)
+        self._follow_rejections()
+
+    # Moves
+
+    def _judge_move(self, file: RequestFile) -> None:
+        path = self._layout.relative(file.path)
+        if self._store.doubts_about(path, file.sha256) is not None:
+            return
+        via, by, doubt = self._worth_of_move(file, path)
+        if doubt is None:
+            try:
+                self._record(file, by=by, via=via)
+            except ApprovalError as error:
+                log.info("%s was not approved by its move: %s", path, error)
+            return
+        self._claims.explain(
+            file.path, f"Not executed yet: {doubt}.\n\nConfirm it in the dashboard or by the API, or reject it."
+        )
+        if self._store.doubt(path, file.sha256, doubt):
+            self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{path}: {doubt}", source="approvals")
+
+    def _worth_of_move(self, file: RequestFile, path: str) -> tuple[str, str, str | None]:
+        """`(via, by, doubt)`: what a file in `Approved/` without a record is worth; no doubt means it is approved."""
+        request = file.request
+        assert request is not None  # the caller passes files without problems only
+        if self._zones.remote_approvals == "trust" and request.action not in NEVER_TRUSTED:
+            return "trust", "whoever moved it (remote_approvals: trust)", None
+        if not self._store.was_seen(file.request_id, file.sha256):
+            return "", "", "approved remotely, or edited while it was moved: confirm here"
+        enough, why = move_is_enough(
+            request.action,
+            request.fields,
+            request.source,
+            self._zones.actions[request.action],
+            self._store.known_recipients(),
+        )
+        if not enough:
+            return "", "", why
+        # Asked last: only here is git needed at all.
+        if self._known_to_git(path, file.data):
+            return "", "", "approved remotely: confirm here"
+        return "move", "local human", None
+
+    def _follow_rejections(self) -> None:
+        """A request that a person moved to `Rejected/` takes its task along."""
+        rejected: set[str] | None = None
+        for path in list(self._layout.files(Stage.IN_PROGRESS)):
+            names = self._store.requests_of(path.stem)
+            if not names:
+                continue
+            if rejected is None:
+                rejected = {file.stem for file in self._layout.files(Stage.REJECTED)}
+            if all(name in rejected and not self._files(name) for name in names):
+                self._reject_task(path.stem, "Its request was moved to Rejected/")
+
+    def _reject_task(self, task_id: str, reason: str) -> None:
+        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task_id]:
+            try:
+                self._claims.move(path, Stage.REJECTED, reason=reason)
+            except (Gone, TargetTaken) as error:
+                log.warning("the task of a rejected request stays where it is: %s", error)
+
+    # Records
+
+    def _record(self, file: RequestFile, *, by: str, via: str) -> ActionRecord:
+        if file.problems or file.request is None:
+            raise Invalid(*file.problems)
+        if self._is_expired(file):
+            raise Expired(
+                f"{file.request_id} expired at {file.request.expires:%Y-%m-%d %H:%M} UTC: ask for a new draft"
+            )
+        live = self._store.live(file.request_id)
+        if (
+            live is not None
+            and live.sha256 != file.sha256
+            and not self._store.void(live, "approved anew after an edit")
+        ):
+            raise AlreadyActed(f"{file.request_id} was approved before and its execution is {live.state}")
+        hours = self._zones.actions[file.request.action].expires_hours
+        expires = min(file.request.expires, self._clock.now() + timedelta(hours=hours))
+        record = self._store.approve(file.request, file.data, file.sha256, by=by, via=via, expires_at=expires)
+        if record is not None:
+            log.info("%s approved by %s via %s, action %s", file.request_id, by, via, record.action_id)
+            if file.stage is Stage.APPROVED:
+                self._claims.explain(file.path, None)
+            return record
+        live = self._store.live(file.request_id)
+        if live is None or live.sha256 != file.sha256:
+            raise AlreadyActed(f"{file.request_id} was approved by somebody else at the same time: look again")
+        return live
+
+    def _place(self, record: ActionRecord) -> None:
+        """Carry the approved file on to `Approved/`; what can't be moved now is moved by the watcher."""
+        if record.state is not State.APPROVED or record.placed:
+            return
+        for file in self._files(record.request_id):
+            if file.stage is Stage.PENDING_APPROVAL and file.sha256 == record.sha256:
+                try:
+                    self._claims.move(file.path, Stage.APPROVED)
+                except (Gone, TargetTaken) as error:
+                    log.warning("%s is approved but was not moved: %s", record.request_id, error)
+                    return
+        self._store.mark_placed(record)
+
+    def place_approved(self) -> None:
+        """After a crash between a record and its move: move on what is approved and still lies in `Pending_Approval/`.
+
+        A file that was in `Approved/` before and lies in `Pending_Approval/` again was taken back by a person: its
+        record is void.
+        """
+        for record in self._store.in_state(State.APPROVED):
+            if not record.placed:
+                self._place(record)
+                continue
+            back = {file.stage for file in self._files(record.request_id)} == {Stage.PENDING_APPROVAL}
+            if back and self._store.void(record, "taken back into Pending_Approval/ by a person"):
+                log.info("%s was taken back into Pending_Approval/: not executed", record.request_id)
+
+    # Reading
+
+    def _here(self) -> None:
+        if self._mode != Mode.FULL:
+            raise NotHere("this node is draft-only: answer the request on the Local node")
+
+    def _files(self, request_id: str) -> list[RequestFile]:
+        stages = (Stage.PENDING_APPROVAL, Stage.APPROVED)
+        paths = [path for stage in stages for path in self._layout.files(stage) if path.stem == request_id]
+        return [file for file in (requests.read(self._layout, path) for path in paths) if file is not None]
+
+    def _is_answered(self, file: RequestFile) -> bool:
+        return file.stage is Stage.APPROVED and self._store.live(file.request_id) is not None
+
+    def _is_expired(self, file: RequestFile) -> bool:
+        return file.request is not None and file.request.expires <= self._clock.now()
+
+    def _see(self, name: str, sha256: str, file: RequestFile) -> None:
+        task = file.request.source_task if file.request else None
+        self._store.saw(name, sha256, self._layout.relative(file.path), task)
+
+    def _shown(self, file: RequestFile) -> Pending:
+        problems = list(file.problems)
+        live = self._store.live(file.request_id)
+        if live is not None and live.state is State.DONE:
+            problems.append("this request was executed before; approving it again does nothing")
+        try:
+            reason = self._layout.reason(file.path).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            reason = None
+        return Pending(
+            request_id=file.request_id,
+            path=self._layout.relative(file.path),
+            stage=file.stage,
+            text=file.data.decode("utf-8", errors="replace"),
+            sha256=file.sha256,
+            request=file.request,
+            needs_confirmation=file.stage is Stage.APPROVED,
+            expires=file.request.expires if file.request else None,
+            expired=self._is_expired(file),
+            reason=reason,
+            problems=tuple(problems),
+        )

@@ -1,0 +1,352 @@
+"""Carrying out what was approved: verify, journal, act once through MCP, conclude, show the result.
+
+One conclusion serves both a call that just ended and a call that a crash cut off: the journal, not the answer, says
+what happened (see `journal.proof`). So there is no path on which an action is repeated because an answer got lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from utils.claim_task import Claims
+from utils.core.mail import Receipt
+from utils.core.policy import MAIL_ACTIONS, Mode, refusal
+from utils.core.stages import Stage
+from utils.execution import render, requests
+from utils.execution.approvals import AlreadyActed, Approvals, Invalid, NotFound, NotHere
+from utils.execution.filing import Filing
+from utils.execution.journal import ActionRecord, Proof, State, next_try, proof
+from utils.execution.requests import RequestFile
+from utils.execution.store import ExecutionStore
+from utils.ports import AdapterError, Clock, MailSender, OutcomeUnknown, ToolCaller
+from utils.vault import locks
+from utils.vault.layout import Layout
+
+log = logging.getLogger(__name__)
+
+#: Which MCP server and tool carries out which action.
+TOOLS = {"send_email": ("email", "send_email"), "reply_email": ("email", "reply_email")}
+#: An unreadable file written less long ago may still be in the making.
+SETTLE_SECONDS = 2.0
+
+
+class Executor:
+    """Executes approved requests, each at most once. One at a time on a node, under a lock."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        claims: Claims,
+        approvals: Approvals,
+        store: ExecutionStore,
+        tools: ToolCaller,
+        sender: MailSender,
+        *,
+        mode: str,
+        dry_run: bool,
+        state_dir: Path,
+        clock: Clock,
+        alert: Callable[..., Any],
+    ) -> None:
+        self._layout = layout
+        self._approvals = approvals
+        self._store = store
+        self._tools = tools
+        self._sender = sender
+        self._mode = mode
+        self._dry_run = dry_run
+        self._lock = state_dir / "locks" / "executor.lock"
+        self._acting = acting_lock(state_dir)
+        self._clock = clock
+        self._alert = alert
+        self._filing = Filing(layout, claims, store, alert)
+
+    def run(self, now: datetime) -> str:
+        """Finish what was begun, then execute what is approved. Answers what was done ("sent 1, back to pending 1")."""
+        if self._mode != Mode.FULL:
+            return draft_only_answer(self._layout)
+        try:
+            with locks.hold(self._lock, timeout=0):
+                return self._cycle(now)
+        except locks.Locked:
+            return "another executor is at work"
+
+    def settle(self, action_id: str, outcome: str, *, by: str, note: str = "") -> ActionRecord:
+        """A human says what became of an `unknown` action: `happened`, or `ask_again` (it did not).
+
+        Raises `NotHere`, `NotFound`, `Invalid`.
+        """
+        if self._mode != Mode.FULL:
+            raise NotHere("this node is draft-only: settle the action on the Local node")
+        if outcome not in ("happened", "ask_again"):
+            raise Invalid(f"outcome is {outcome!r}; it must be happened or ask_again")
+        record = self._store.get(action_id)
+        if record is None:
+            raise NotFound(f"there is no action {action_id}")
+        if record.state is not State.UNKNOWN:
+            raise AlreadyActed(f"action {action_id} is {record.state}: only an unknown outcome can be settled")
+        said = f"settled by {by}" + (f": {note}" if note else "")
+        if outcome == "happened":
+            receipt = Receipt("human", record.message_id or action_id, said)
+            settled = self._store.finish(record, State.DONE, receipt=receipt, recipients=_recipients(record))
+            done = settled is not None
+        else:
+            done = self._store.void(record, said, settled=True)
+        if not done:
+            raise AlreadyActed(f"action {action_id} was settled by somebody else at the same time")
+        try:
+            with locks.hold(self._lock, timeout=2):
+                self._finish_settled(action_id, said)
+        except locks.Locked:
+            log.info("action %s is settled; the running executor will file it", action_id)
+        return self._store.get(action_id) or record
+
+    def _cycle(self, now: datetime) -> str:
+        counts = _Counts()
+        with counts.trying("unfinished actions"):
+            self._recover(counts)
+        for file in requests.read_all(self._layout, Stage.APPROVED):
+            with counts.trying(file.request_id):
+                self._handle(file, now, counts)
+        counts.raise_problems()
+        return str(counts)
+
+    # Recovery
+
+    def _recover(self, counts: _Counts) -> None:
+        for record in self._store.in_state(State.SENDING):
+            with counts.trying(record.request_id):
+                self._conclude(record, None, counts)
+        for record in self._store.unfiled():
+            with counts.trying(record.request_id):
+                self._filing.file(record, again=True)
+                counts.add("filed")
+        for record in self._store.in_state(State.APPROVED):
+            if record.expires_at <= self._clock.now():
+                self._void(record, "the approval expired before it was executed", counts)
+        self._approvals.place_approved()
+
+    def _finish_settled(self, action_id: str, said: str) -> None:
+        record = self._store.get(action_id)
+        if record is None:
+            return
+        if record.state is State.DONE:
+            self._filing.file(record, again=True)
+        for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
+            self._filing.send_back(
+                path, f"Its outcome was unknown, and it did not happen ({said}). Approve it again to send it."
+            )
+
+    # One file in Approved/
+
+    def _handle(self, file: RequestFile, now: datetime, counts: _Counts) -> None:
+        record = self._store.live(file.request_id)
+        if record is None:
+            self._handle_unapproved(file, now, counts)
+        elif record.state is State.UNKNOWN:
+            counts.add("unknown", record.action_id)
+        elif record.state is State.DONE:
+            receipt = record.receipt.id if record.receipt else ""
+            self._back(file.path, f"It was executed before (receipt {receipt}). Nothing was sent again.", counts)
+        elif record.state is not State.APPROVED:
+            counts.add("in flight")
+        elif file.sha256 != record.sha256:
+            self._void(record, "it was edited after the approval; look at it and approve it again", counts)
+        elif file.problems:
+            self._void(record, f"it can't be executed: {'; '.join(file.problems)}", counts)
+        elif record.expires_at <= now:
+            self._void(record, "the approval expired before it was executed", counts)
+        else:
+            self._store.mark_placed(record)
+            self._handle_approved(record, now, counts)
+
+    def _handle_unapproved(self, file: RequestFile, now: datetime, counts: _Counts) -> None:
+        request = file.request
+        if not self._is_settled(file.path, now):
+            counts.add("still being written")
+        elif request is None:
+            self._filing.quarantine(file.path, "\n".join(file.problems))
+            counts.add("set aside")
+        elif file.problems:
+            self._back(file.path, f"Not executed: {'; '.join(file.problems)}", counts)
+        elif request.expires <= now:
+            self._back(file.path, f"Not executed: the request expired at {request.expires:%Y-%m-%d %H:%M} UTC.", counts)
+        else:
+            counts.add("waiting for a confirmation")
+
+    def _handle_approved(self, record: ActionRecord, now: datetime, counts: _Counts) -> None:
+        no = refusal(self._mode, record.action)
+        if no is not None:
+            counts.add(no)
+        elif record.next_try_at is not None and record.next_try_at > now:
+            counts.add("waiting to try again")
+        elif self._store.in_state(State.SENDING):
+            counts.add("waiting for the one before")  # one outside call at a time
+        elif self._dry_run:
+            if self._store.once(record.action_id, "dry run"):
+                log.info("dry run: would %s for %s (action %s)", record.action, record.request_id, record.action_id)
+            counts.add("dry run")
+        elif record.action not in TOOLS:
+            self._fail(record, f"this version can't execute {record.action} yet: do it by hand", counts)
+        else:
+            self._execute(record, counts)
+
+    def _execute(self, record: ActionRecord, counts: _Counts) -> None:
+        if requests.sha256(record.frozen) != record.sha256:
+            self._void(record, "the stored approval is damaged; approve it again", counts)
+            return
+        sending = self._store.begin(record)
+        if sending is None:
+            counts.add("changed meanwhile")
+            return
+        server, tool = TOOLS[record.action]
+        failure: Exception | None = None
+        try:
+            self._tools.call(server, tool, {"action_id": record.action_id})
+        except (AdapterError, OutcomeUnknown) as error:
+            failure = error
+            log.warning("%s %s: %s", tool, record.request_id, error)
+        self._conclude(sending, failure, counts)
+
+    # What became of it
+
+    def _conclude(self, record: ActionRecord, failure: Exception | None, counts: _Counts) -> None:
+        """Take an action out of `sending`, by proof alone; it stays there while a server still acts on it."""
+        if self._store.revoke(record):
+            error = str(failure) if failure else "cut off before anything was sent"
+            retry = failure.retry if isinstance(failure, AdapterError) else True
+            self._again_or_fail(record, error, retry, counts)
+            return
+        try:
+            # A server holds this lock from before it consumes the token until it has written the outcome down.
+            with locks.hold(self._acting, timeout=1):
+                current = self._store.get(record.action_id)
+        except locks.Locked:
+            counts.add("in flight")
+            return
+        if current is None or current.state is not State.SENDING:
+            return
+        found = proof(current)
+        if found is Proof.HAPPENED and current.receipt is not None:
+            self._done(current, current.receipt, counts)
+        elif found is Proof.NOTHING_HAPPENED:
+            self._again_or_fail(current, current.error or "nothing was sent", current.outcome_retry, counts)
+        else:
+            self._seek_evidence(current, str(failure) if failure else "", counts)
+
+    def _seek_evidence(self, record: ActionRecord, failure: str, counts: _Counts) -> None:
+        known = record.error or failure or "the program was cut off in the middle of sending"
+        try:
+            receipt = self._sender.find(record.message_id) if record.message_id else None
+        except AdapterError as error:
+            self._unknown(record, f"{known}; the evidence could not be looked for: {error}", counts)
+            return
+        if receipt is not None:
+            self._done(record, receipt, counts)
+        elif self._sender.conclusive:
+            self._again_or_fail(record, f"{known}; nothing was sent", True, counts)
+        else:
+            self._unknown(record, f"{known}; no proof of it was found, which proves nothing", counts)
+
+    def _done(self, record: ActionRecord, receipt: Receipt, counts: _Counts) -> None:
+        done = self._store.finish(record, State.DONE, receipt=receipt, recipients=_recipients(record))
+        if done is not None:
+            log.info("%s done: %s (%s)", done.action, done.request_id, receipt.id)
+            self._filing.file(done)
+            counts.add("sent" if done.action in MAIL_ACTIONS else "executed")
+
+    def _again_or_fail(self, record: ActionRecord, error: str, retry: bool, counts: _Counts) -> None:
+        when = next_try(record, retry=retry, now=self._clock.now())
+        if when is None:
+            self._fail(record, error, counts)
+        elif self._store.retry_at(record, when, error):
+            counts.add("waiting to try again")
+
+    def _fail(self, record: ActionRecord, error: str, counts: _Counts) -> None:
+        failed = self._store.finish(record, State.FAILED, error=error)
+        if failed is not None:
+            self._filing.file(failed)
+            counts.add("failed")
+
+    def _unknown(self, record: ActionRecord, evidence: str, counts: _Counts) -> None:
+        unknown = self._store.finish(record, State.UNKNOWN, error=evidence)
+        if unknown is not None:
+            self._filing.file(unknown)
+            counts.add("unknown", record.action_id)
+
+    def _void(self, record: ActionRecord, reason: str, counts: _Counts) -> None:
+        if not self._store.void(record, reason):
+            return
+        paths = [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]
+        for path in paths:
+            self._back(path, f"Not executed: {reason}.", counts)
+
+    def _back(self, path: Path, reason: str, counts: _Counts) -> None:
+        self._filing.send_back(path, reason)
+        self._alert("INFO", f"{path.stem} asks again", reason, source="executor")
+        counts.add("back to pending")
+
+    def _is_settled(self, path: Path, now: datetime) -> bool:
+        try:
+            age = now.timestamp() - path.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return not 0 <= age < SETTLE_SECONDS
+
+
+class ExecutionProblem(RuntimeError):
+    """Some requests could not be handled for reasons of this machine; the others were."""
+
+
+class _Counts:
+    """What a cycle did, counted in the order it happened first, and what kept single requests from being handled."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._counted: set[tuple[str, str]] = set()
+        self._problems: list[str] = []
+
+    @contextmanager
+    def trying(self, what: str) -> Iterator[None]:
+        """One request's trouble must not stop the others."""
+        try:
+            yield
+        except Exception as error:
+            log.exception("%s could not be handled", what)
+            self._problems.append(f"{what}: {type(error).__name__}: {error}")
+
+    def raise_problems(self) -> None:
+        """Raise `ExecutionProblem` if there was any trouble."""
+        if self._problems:
+            raise ExecutionProblem(f"{self}; not handled: {'; '.join(self._problems)}")
+
+    def add(self, what: str, key: str | None = None) -> None:
+        """Count one; what has a key counts once a cycle."""
+        if key is None or (what, key) not in self._counted:
+            self._numbers[what] = self._numbers.get(what, 0) + 1
+        if key is not None:
+            self._counted.add((what, key))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{what} {number}" for what, number in self._numbers.items()) or "idle"
+
+
+def acting_lock(state_dir: Path) -> Path:
+    """The lock that a server holds while it acts."""
+    return state_dir / "locks" / "acting.lock"
+
+
+def draft_only_answer(layout: Layout) -> str:
+    """What a draft-only node says about approved files: it leaves them."""
+    count = sum(1 for _ in layout.files(Stage.APPROVED))
+    return f"draft-only: {count} left in Approved/ for Local" if count else "draft-only: idle"
+
+
+def _recipients(record: ActionRecord) -> tuple[str, ...]:
+    request, _ = requests.parse(record.frozen, record.request_id)
+    return render.recipients(request) if request is not None and request.action in MAIL_ACTIONS else ()

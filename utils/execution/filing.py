@@ -1,0 +1,116 @@
+"""Showing in the vault what the journal says: the action log, the files' places, the human's alerts.
+
+The journal is durable before any of this begins, and each step can be repeated without doing more: after a crash the
+next start finishes it. Nothing here decides whether an action is executed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from utils.claim_task import Claims, Gone, TargetTaken
+from utils.core.stages import Stage
+from utils.core.task import format_time
+from utils.execution.journal import ActionRecord, State
+from utils.execution.store import ExecutionStore
+from utils.vault import jsonl
+from utils.vault.layout import Layout
+
+log = logging.getLogger(__name__)
+
+SOURCE = "executor"
+
+
+class Filing:
+    """Projects outcomes into one vault."""
+
+    def __init__(self, layout: Layout, claims: Claims, store: ExecutionStore, alert: Callable[..., Any]) -> None:
+        self._layout = layout
+        self._claims = claims
+        self._store = store
+        self._alert = alert
+
+    def file(self, record: ActionRecord, *, again: bool = False) -> None:
+        """Show the outcome of a `done`, `failed` or `unknown` action; `again` where it may be half shown already."""
+        self._write_log(record, again=again)
+        if record.state is State.DONE:
+            self._file_done(record)
+        elif record.state is State.FAILED:
+            self._alert("WARNING", f"{record.action} failed: {record.request_id}", record.error, source=SOURCE)
+            for path in self._places(record, Stage.APPROVED):
+                self.send_back(path, f"It was approved, but {record.action} failed: {record.error}")
+        else:
+            text = unknown_text(record)
+            self._alert("CRITICAL", f"Nobody knows whether {record.request_id} was sent", text, source=SOURCE)
+            for path in self._places(record, Stage.APPROVED):
+                self._claims.explain(path, text)
+        self._store.mark_filed(record)
+
+    def send_back(self, path: Path, reason: str) -> None:
+        """From `Approved/` to `Pending_Approval/`, with the reason: it asks again."""
+        domain = path.stem.partition("-")[0]
+        folder = self._layout.folder(Stage.PENDING_APPROVAL, domain=domain)
+        try:
+            self._claims.move(path, Stage.PENDING_APPROVAL, domain=domain if folder.is_dir() else None, reason=reason)
+        except Gone:
+            log.info("%s was moved meanwhile", path.name)
+        except TargetTaken:
+            self.quarantine(path, f"{reason}\n\nA file of the same name lies in Pending_Approval/ already.")
+
+    def quarantine(self, path: Path, reason: str) -> None:
+        """Set aside what can't be used, and tell the human."""
+        where = self._layout.relative(path)
+        try:
+            moved = self._claims.quarantine(path, reason)
+        except Gone:
+            return
+        self._alert(
+            "WARNING",
+            f"{path.name} was set aside",
+            f"{where} → {self._layout.relative(moved)}: {reason}",
+            source=SOURCE,
+        )
+
+    def _file_done(self, record: ActionRecord) -> None:
+        # A file still in Pending_Approval/ was never carried on; it goes the way the table knows.
+        for path in self._places(record, Stage.PENDING_APPROVAL):
+            self._carry(path, Stage.APPROVED)
+        for path in self._places(record, Stage.APPROVED):
+            self._carry(path, Stage.DONE)
+        if record.source_task:
+            for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == record.source_task]:
+                self._carry(path, Stage.DONE)
+
+    def _carry(self, path: Path, stage: Stage) -> None:
+        try:
+            self._claims.move(path, stage)
+        except Gone:
+            log.info("%s was moved meanwhile", path.name)
+        except TargetTaken:
+            self.quarantine(path, f"It is finished, but {stage} holds a file of the same name already.")
+
+    def _places(self, record: ActionRecord, stage: Stage) -> list[Path]:
+        return [path for path in self._layout.files(stage) if path.stem == record.request_id]
+
+    def _write_log(self, record: ActionRecord, *, again: bool) -> None:
+        line = record.to_dict()
+        path = self._layout.daily_log("actions", line["at"][:10])
+        key = ("action_id", "state", "at")
+        if again and any(all(entry.get(k) == line[k] for k in key) for entry in jsonl.newest(path)):
+            return
+        jsonl.append(path, line)
+
+
+def unknown_text(record: ActionRecord) -> str:
+    """What a human needs to settle an action whose outcome nobody knows."""
+    started = format_time(record.started_at) if record.started_at else "an unknown time"
+    return (
+        f"{record.action} of {record.request_id} was begun at {started} and may or may not have taken effect: "
+        f"{record.error}\n\n"
+        f"It is not tried again. Look for the mail with Message-ID {record.message_id or '(none)'} in the Sent folder "
+        f"or ask the recipient, then settle it: POST /api/actions/{record.action_id}/settle with "
+        '{"outcome": "happened"} or {"outcome": "ask_again"}.'
+    )

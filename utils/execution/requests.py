@@ -1,0 +1,103 @@
+"""Reading the files of requests: what lies there, byte for byte, and whether it can be used."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from utils.core.policy import MAIL_ACTIONS
+from utils.core.stages import Stage
+from utils.core.task import ApprovalRequest, InvalidTask, request_from
+from utils.execution import render
+from utils.vault import frontmatter
+from utils.vault.layout import Layout
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class RequestFile:
+    """One file in `Pending_Approval/` or `Approved/`, as it was read; parsed when that is first asked for."""
+
+    path: Path
+    stage: Stage
+    data: bytes = field(repr=False)
+    sha256: str
+
+    @property
+    def request_id(self) -> str:
+        """The id that the file's name says."""
+        return self.path.stem
+
+    @cached_property
+    def _parsed(self) -> tuple[ApprovalRequest | None, tuple[str, ...]]:
+        request, problems = parse(self.data, self.request_id)
+        return request, tuple(problems)
+
+    @property
+    def request(self) -> ApprovalRequest | None:
+        """The request, or None where the file can't be parsed."""
+        return self._parsed[0]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with it, in plain sentences."""
+        return self._parsed[1]
+
+
+def sha256(data: bytes) -> str:
+    """The hash that approvals are bound to."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read(layout: Layout, path: Path) -> RequestFile | None:
+    """Read one file; None where it is not there any more. Raises other `OSError`s."""
+    stage = layout.stage_of(path)
+    if stage is None:
+        raise ValueError(f"{path} lies in no stage")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    return RequestFile(path, stage, data, sha256(data))
+
+
+def read_all(layout: Layout, *stages: Stage) -> list[RequestFile]:
+    """Every request file of these stages, in a stable order. What can't be read is logged and left out."""
+    files = []
+    for path in [path for stage in stages for path in layout.files(stage)]:
+        try:
+            file = read(layout, path)
+        except OSError as error:
+            log.warning("%s can't be read: %s", layout.relative(path), error.strerror)
+            continue
+        if file is not None:
+            files.append(file)
+    return files
+
+
+def parse(data: bytes, name: str) -> tuple[ApprovalRequest | None, list[str]]:
+    """The request in a file's bytes (None: unreadable) and what is wrong with it, in plain sentences.
+
+    A request with problems can be shown and mended, not approved.
+    """
+    if len(data) > MAX_BYTES:
+        return None, [f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"]
+    try:
+        request = request_from(*frontmatter.read(data))
+    except frontmatter.InvalidFrontMatter as error:
+        return None, [str(error)]
+    except InvalidTask as error:
+        return None, error.problems
+    problems = []
+    if request.id != name:
+        problems.append(f"the file is called {name}.md but its id is {request.id}: a copy, or two files swapped?")
+    if request.action in MAIL_ACTIONS:
+        problems += render.problems(request)
+    return request, problems

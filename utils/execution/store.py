@@ -1,0 +1,421 @@
+"""Approval records and the execution journal: one SQLite file in `STATE_DIR`, never in the vault.
+
+Several processes use it at once: the API approves, the watcher executes, the MCP server consumes the one-time token.
+Every step of an action is a compare-and-swap on its state, durable (`synchronous=FULL`) before the method returns; a
+step that somebody else was first with answers False or None and changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import threading
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from utils.core.mail import Receipt
+from utils.core.task import ApprovalRequest, format_time, parse_time
+from utils.execution.journal import LIVE, TRANSITIONS, ActionRecord, Outcome, State, check_transition
+from utils.ports import Clock
+
+_VERSION = 1
+_LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
+_SCHEMA = f"""
+CREATE TABLE seen (
+    name TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, source_task TEXT, at TEXT NOT NULL,
+    counts INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (name, sha256)
+);
+CREATE INDEX seen_by_task ON seen (source_task);
+CREATE TABLE doubts (
+    path TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (path, sha256)
+);
+CREATE TABLE actions (
+    action_id TEXT PRIMARY KEY, request_id TEXT NOT NULL, action TEXT NOT NULL, sha256 TEXT NOT NULL,
+    frozen BLOB NOT NULL, source_task TEXT, approved_at TEXT NOT NULL, approved_by TEXT NOT NULL, via TEXT NOT NULL,
+    expires_at TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_try_at TEXT,
+    started_at TEXT, token TEXT, token_consumed_at TEXT, message_id TEXT NOT NULL DEFAULT '', outcome TEXT,
+    outcome_retry INTEGER NOT NULL DEFAULT 0, receipt TEXT, error TEXT NOT NULL DEFAULT '', finished_at TEXT,
+    placed INTEGER NOT NULL DEFAULT 0, filed INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX one_live_record ON actions (request_id) WHERE state IN ({_LIVE});
+CREATE INDEX actions_by_state ON actions (state, filed);
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY, at TEXT NOT NULL, action_id TEXT NOT NULL, event TEXT NOT NULL, detail TEXT NOT NULL
+);
+CREATE INDEX events_by_action ON events (action_id);
+CREATE TABLE recipients (address TEXT PRIMARY KEY, at TEXT NOT NULL);
+"""
+
+
+class StoreProblem(RuntimeError):
+    """The file can't be used; the text says what to do."""
+
+
+class ExecutionStore:
+    """The records and the journal of one node. Thread-safe; the file is made at the first write or read."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+
+    # What was seen, what was doubted
+
+    def saw(self, name: str, sha256: str, path: str, source_task: str | None) -> None:
+        """Note that the request `name` lay in this node's `Pending_Approval/` with these bytes."""
+        if self.was_seen(name, sha256):
+            return
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, 1)", (name, sha256, path, source_task, self._now())
+            )
+
+    def was_seen(self, name: str, sha256: str) -> bool:
+        """Whether these bytes of the request `name` were seen in `Pending_Approval/` since its last approval ended."""
+        return bool(self._rows("SELECT 1 FROM seen WHERE name = ? AND sha256 = ? AND counts", name, sha256))
+
+    def requests_of(self, task_id: str) -> list[str]:
+        """The requests that were seen to ask for the task `task_id`."""
+        return [row[0] for row in self._rows("SELECT DISTINCT name FROM seen WHERE source_task = ?", task_id)]
+
+    def doubt(self, path: str, sha256: str, reason: str) -> bool:
+        """Note once why a file in `Approved/` is no approval; False where that was noted before."""
+        with self._transaction() as db:
+            return (
+                db.execute(
+                    "INSERT OR IGNORE INTO doubts VALUES (?, ?, ?, ?)", (path, sha256, reason, self._now())
+                ).rowcount
+                == 1
+            )
+
+    def doubts_about(self, path: str, sha256: str) -> str | None:
+        """Why these bytes at this path are no approval, or None where nobody looked yet."""
+        rows = self._rows("SELECT reason FROM doubts WHERE path = ? AND sha256 = ?", path, sha256)
+        return rows[0][0] if rows else None
+
+    # Approval records
+
+    def approve(
+        self, request: ApprovalRequest, frozen: bytes, sha256: str, *, by: str, via: str, expires_at: datetime
+    ) -> ActionRecord | None:
+        """Write an approval record, durably. None where the request has a live record already."""
+        action_id = uuid.uuid4().hex
+        with self._transaction() as db:
+            done = db.execute(
+                "INSERT OR IGNORE INTO actions (action_id, request_id, action, sha256, frozen, source_task,"
+                " approved_at, approved_by, via, expires_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    action_id,
+                    request.id,
+                    request.action,
+                    sha256,
+                    frozen,
+                    request.source_task,
+                    self._now(),
+                    by,
+                    via,
+                    format_time(expires_at),
+                    State.APPROVED.value,
+                ),
+            )
+            if done.rowcount != 1:
+                return None
+            self._event(db, action_id, State.APPROVED, f"by {by} via {via}")
+        return self.get(action_id)
+
+    def get(self, action_id: str) -> ActionRecord | None:
+        """The record of an action, or None."""
+        return _first(self._records("WHERE action_id = ?", action_id))
+
+    def live(self, request_id: str) -> ActionRecord | None:
+        """The live record of a request (see `journal.LIVE`), or None."""
+        return _first(self._records(f"WHERE request_id = ? AND state IN ({_LIVE})", request_id))
+
+    def newest(self, request_id: str) -> ActionRecord | None:
+        """The newest record of a request, live or not."""
+        return _first(self._records("WHERE request_id = ? ORDER BY rowid DESC LIMIT 1", request_id))
+
+    def in_state(self, *states: State) -> list[ActionRecord]:
+        """The records in any of these states, oldest first."""
+        marks = ", ".join("?" * len(states))
+        return self._records(f"WHERE state IN ({marks}) ORDER BY rowid", *(state.value for state in states))
+
+    def unfiled(self) -> list[ActionRecord]:
+        """Finished actions whose outcome is not yet shown in the vault, oldest first."""
+        return self._records("WHERE state IN ('done', 'failed', 'unknown') AND filed = 0 ORDER BY rowid")
+
+    def recent(self, limit: int = 50, *, before: str | None = None, state: str | None = None) -> list[ActionRecord]:
+        """Records, newest approval first; `before` is the action id that the page before ended with."""
+        conditions, values = ["1"], []
+        if before is not None:
+            conditions.append("rowid < (SELECT rowid FROM actions WHERE action_id = ?)")
+            values.append(before)
+        if state is not None:
+            conditions.append("state = ?")
+            values.append(state)
+        return self._records(f"WHERE {' AND '.join(conditions)} ORDER BY rowid DESC LIMIT ?", *values, limit)
+
+    def events(self, action_id: str) -> list[dict[str, str]]:
+        """An action's history, oldest first: `at`, `event`, `detail`."""
+        rows = self._rows("SELECT at, event, detail FROM events WHERE action_id = ? ORDER BY number", action_id)
+        return [{"at": row[0], "event": row[1], "detail": row[2]} for row in rows]
+
+    def known_recipients(self) -> frozenset[str]:
+        """Lower-case addresses that an earlier receipt names."""
+        return frozenset(row[0] for row in self._rows("SELECT address FROM recipients"))
+
+    # The journal's steps
+
+    def begin(self, record: ActionRecord) -> ActionRecord | None:
+        """`approved → sending` with a fresh one-time token; None where the record is no longer as it was given."""
+        fields: dict[str, Any] = {
+            "token": secrets.token_hex(16),
+            "token_consumed_at": None,
+            "outcome": None,
+            "outcome_retry": 0,
+            "error": "",
+            "attempts": record.attempts + 1,
+            "started_at": self._now(),
+            "next_try_at": None,
+        }
+        if not self._step(record, State.SENDING, f"attempt {record.attempts + 1}", **fields):
+            return None
+        return self.get(record.action_id)
+
+    def consume(self, record: ActionRecord, message_id: str) -> bool:
+        """Use up the one-time token; the caller may act once, and only if the answer is True."""
+        with self._transaction() as db:
+            done = db.execute(
+                "UPDATE actions SET token_consumed_at = ?, message_id = ? WHERE action_id = ? AND state = ?"
+                " AND token = ? AND token_consumed_at IS NULL",
+                (self._now(), message_id, record.action_id, State.SENDING.value, record.token),
+            )
+            if done.rowcount != 1:
+                return False
+            self._event(db, record.action_id, "token consumed", message_id)
+        return True
+
+    def report(
+        self,
+        record: ActionRecord,
+        outcome: Outcome,
+        *,
+        receipt: Receipt | None = None,
+        error: str = "",
+        retry: bool = False,
+    ) -> bool:
+        """What the server that consumed this record's token has to say about the act."""
+        with self._transaction() as db:
+            done = db.execute(
+                "UPDATE actions SET outcome = ?, outcome_retry = ?, receipt = ?, error = ?"
+                " WHERE action_id = ? AND state = ? AND token = ? AND token_consumed_at IS NOT NULL"
+                " AND outcome IS NULL",
+                (
+                    outcome.value,
+                    retry,
+                    _receipt_json(receipt),
+                    error,
+                    record.action_id,
+                    State.SENDING.value,
+                    record.token,
+                ),
+            )
+            if done.rowcount != 1:
+                return False
+            self._event(db, record.action_id, outcome, error or (receipt.id if receipt else ""))
+        return True
+
+    def revoke(self, record: ActionRecord) -> bool:
+        """Take the token back before any server consumed it. True proves that nothing acted, and nothing will."""
+        with self._transaction() as db:
+            done = db.execute(
+                "UPDATE actions SET token = NULL WHERE action_id = ? AND state = ? AND token IS ?"
+                " AND token_consumed_at IS NULL",
+                (record.action_id, State.SENDING.value, record.token),
+            )
+            if done.rowcount != 1:
+                return False
+            self._event(db, record.action_id, "token revoked", "")
+        return True
+
+    def retry_at(self, record: ActionRecord, when: datetime, error: str) -> bool:
+        """`sending → approved`: nothing happened, for certain; try again at `when`."""
+        return self._step(
+            record, State.APPROVED, f"next try {format_time(when)}: {error}", next_try_at=format_time(when), error=error
+        )
+
+    def finish(
+        self,
+        record: ActionRecord,
+        state: State,
+        *,
+        receipt: Receipt | None = None,
+        error: str = "",
+        recipients: Collection[str] = (),
+    ) -> ActionRecord | None:
+        """To `done` (with a receipt, S9), `failed` or `unknown`; None where the record is no longer as it was given."""
+        if state is State.DONE and receipt is None:
+            raise ValueError("an action is done only with a receipt")
+        fields: dict[str, Any] = {
+            "receipt": _receipt_json(receipt),
+            "error": error,
+            "finished_at": self._now(),
+            "filed": 0,
+        }
+        if not self._step(record, state, error or (receipt.id if receipt else ""), recipients=recipients, **fields):
+            return None
+        return self.get(record.action_id)
+
+    def void(self, record: ActionRecord, reason: str, *, settled: bool = False) -> bool:
+        """The record counts no more. False where it is already past stopping; `unknown` only a human settles."""
+        if State.VOID not in TRANSITIONS[record.state] or (record.state is State.UNKNOWN and not settled):
+            return False
+        return self._step(record, State.VOID, reason, error=reason, finished_at=self._now())
+
+    def mark_placed(self, record: ActionRecord) -> None:
+        """The approved file was seen where it belongs: from now on, its absence is somebody's will."""
+        if not record.placed:
+            self._mark(record, "placed")
+
+    def mark_filed(self, record: ActionRecord) -> None:
+        """The outcome is shown in the vault."""
+        self._mark(record, "filed")
+
+    def once(self, action_id: str, event: str, detail: str = "") -> bool:
+        """Note an event of an action; False where it was noted before."""
+        with self._transaction() as db:
+            if db.execute("SELECT 1 FROM events WHERE action_id = ? AND event = ?", (action_id, event)).fetchone():
+                return False
+            self._event(db, action_id, event, detail)
+        return True
+
+    def close(self) -> None:
+        """Close the file. The next call opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    # Inside
+
+    def _step(
+        self, record: ActionRecord, target: State, detail: str, recipients: Collection[str] = (), **fields: Any
+    ) -> bool:
+        """Compare-and-swap of the state: the row must still be in the state and the attempt that `record` shows."""
+        check_transition(record.state, target)
+        columns = "".join(f", {name} = ?" for name in fields)
+        with self._transaction() as db:
+            done = db.execute(
+                f"UPDATE actions SET state = ?{columns} WHERE action_id = ? AND state = ? AND attempts = ?",  # noqa: S608
+                (target.value, *fields.values(), record.action_id, record.state.value, record.attempts),
+            )
+            if done.rowcount != 1:
+                return False
+            self._event(db, record.action_id, target, detail)
+            if target in (State.VOID, State.FAILED):
+                # The file still lies in Approved/. Where a crash keeps it there, that is no new move by the human:
+                # it has to be seen in Pending_Approval/ again first.
+                db.execute("UPDATE seen SET counts = 0 WHERE name = ?", (record.request_id,))
+            now = self._now()
+            db.executemany("INSERT OR IGNORE INTO recipients VALUES (?, ?)", [(a.lower(), now) for a in recipients])
+        return True
+
+    def _mark(self, record: ActionRecord, column: str) -> None:
+        with self._transaction() as db:
+            # The state is compared too: an outcome that changed meanwhile is shown again.
+            db.execute(
+                f"UPDATE actions SET {column} = 1 WHERE action_id = ? AND state = ?",  # noqa: S608
+                (record.action_id, record.state.value),
+            )
+
+    def _event(self, db: sqlite3.Connection, action_id: str, event: str, detail: str) -> None:
+        db.execute(
+            "INSERT INTO events (at, action_id, event, detail) VALUES (?, ?, ?, ?)",
+            (self._now(), action_id, str(event), detail),
+        )
+
+    def _now(self) -> str:
+        return format_time(self._clock.now())
+
+    def _records(self, where: str, *values: Any) -> list[ActionRecord]:
+        return [_record(row) for row in self._rows(f"SELECT * FROM actions {where}", *values)]  # noqa: S608
+
+    def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._open().execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            db = self._open()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            return self._connection
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        db = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
+        try:
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        self._connection = db
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version > _VERSION:
+                raise StoreProblem(f"{self._path.name} was written by a newer version of this program: update it")
+            if version == 0:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+
+def _first(records: list[ActionRecord]) -> ActionRecord | None:
+    return records[0] if records else None
+
+
+def _receipt_json(receipt: Receipt | None) -> str | None:
+    if receipt is None:
+        return None
+    return json.dumps({"provider": receipt.provider, "id": receipt.id, "detail": receipt.detail}, ensure_ascii=False)
+
+
+def _record(row: sqlite3.Row) -> ActionRecord:
+    values = dict(row)
+    for name in ("approved_at", "expires_at", "next_try_at", "started_at", "token_consumed_at", "finished_at"):
+        if values[name] is not None:
+            values[name] = parse_time(values[name])
+    values["state"] = State(values["state"])
+    values["outcome"] = Outcome(values["outcome"]) if values["outcome"] else None
+    values["receipt"] = Receipt(**json.loads(values["receipt"])) if values["receipt"] else None
+    for name in ("outcome_retry", "placed", "filed"):
+        values[name] = bool(values[name])
+    return ActionRecord(**values)

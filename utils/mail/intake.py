@@ -1,0 +1,382 @@
+"""From mail to task, plan and request: what the gmail watcher does in a cycle.
+
+Two halves that meet in the vault. *Take in*: each mail becomes a task in `Needs_Action/email/`, durably, and only then
+is it marked seen. *Work off*: each e-mail task that lies there is claimed, planned and answered with a request for
+approval, from the task file alone. So a crash anywhere leaves something that the next cycle takes up again, and since
+every id is made from the mail itself, doing a step twice makes nothing twice.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from utils.claim_task import Claims, Gone
+from utils.core.mail import Attachment, IncomingMail, Proposal, RawMail
+from utils.core.stages import IllegalMove, Stage
+from utils.core.task import ID_PATTERN, PRIORITIES, InvalidTask, Task, make_id, request_id, task_from
+from utils.core.triage import no_reply_reason
+from utils.mail import attachments, reply, task_file
+from utils.mail.attempts import Attempts
+from utils.mail.handbook import reply_rules
+from utils.mail.parse import parse
+from utils.mail.task_file import DOMAIN, TASK_TYPE, Plan
+from utils.ports import AdapterError, Clock, DraftEngine, Mailbox
+from utils.settings import Settings
+from utils.vault import atomic, frontmatter
+from utils.vault.frontmatter import InvalidFrontMatter
+from utils.vault.layout import Layout
+
+log = logging.getLogger(__name__)
+
+SOURCE = "gmail_watcher"
+TRIES = 3
+_NODE_ERRORS = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM")
+)
+
+
+class Zones(Protocol):
+    """What the intake asks of the zones."""
+
+    def runs_here(self, task_type: str) -> bool: ...
+
+    def active_zone(self) -> str: ...
+
+
+class MailIntake:
+    """Turns mail into tasks, plans and drafts."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        engine: DraftEngine,
+        claims: Claims,
+        layout: Layout,
+        zones: Zones,
+        settings: Settings,
+        *,
+        clock: Clock,
+        alert: Callable[..., Any],
+    ) -> None:
+        self._mailbox = mailbox
+        self._engine = engine
+        self._claims = claims
+        self._layout = layout
+        self._zones = zones
+        self._settings = settings
+        self._clock = clock
+        self._alert = alert
+        self._agent = settings.agent_name
+        self._attempts = Attempts(settings.state_dir / "mail" / "attempts.json")
+        self._offline: str | None = None
+        self._engine_trouble: str | None = None
+
+    def run(self, now: datetime) -> str:
+        """One cycle; the answer says what it did. Trouble of one mail stops no other; a full disk stops the cycle."""
+        if not self._zones.runs_here(TASK_TYPE):
+            return f"passive: {self._zones.active_zone()} is the active zone"
+        now = now.replace(microsecond=0)  # the files are read by people
+        counts: Counter[str] = Counter()
+        trouble = self._take_in(now, counts)
+        self._work_off(now, counts)
+        said = [f"{what} {number}" for what, number in counts.items() if number]
+        if trouble:
+            said.append(f"mailbox offline: {trouble}")
+        return ", ".join(said) or "no mail"
+
+    # -- take in ---------------------------------------------------------------------------------------------------
+
+    def _take_in(self, now: datetime, counts: Counter[str]) -> str | None:
+        """Every mail that is not marked seen becomes a task. Returns what is wrong with the mailbox, if anything."""
+        known: dict[str, list[Path]] | None = None
+        try:
+            for raw in self._mailbox.fetch():
+                if known is None:
+                    known = self._known()
+                if self._take(raw, known, now, counts):
+                    self._mailbox.mark_seen(raw)
+        except AdapterError as error:
+            self._tell_offline(str(error))
+            return str(error)
+        if self._offline is not None:
+            self._alert("INFO", "The mailbox answers again", "New mail is being read again.", source=SOURCE)
+            self._offline = None
+        return None
+
+    def _take(self, raw: RawMail, known: dict[str, list[Path]], now: datetime, counts: Counter[str]) -> bool:
+        """Make the task of one mail; False where it should be tried again in the next cycle."""
+        try:
+            mail = self._parse(raw)
+            task_id, exists = self._id(mail, known)
+            if not exists:
+                path = self._create(mail, task_id, now)
+                known.setdefault(_suffix(task_id), []).append(path)
+                counts["fetched"] += 1
+        except Exception as error:
+            if _is_the_nodes_fault(error):
+                raise
+            log.exception("mail %s could not be taken in", raw.key)
+            if self._attempts.failed(raw.key) < TRIES:
+                counts["failed"] += 1
+                return False
+            self._set_mail_aside(raw, error, now)
+            counts["set aside"] += 1
+        self._attempts.forget(raw.key)
+        return True
+
+    def _parse(self, raw: RawMail) -> IncomingMail:
+        s = self._settings
+        account = s.imap_user.lower() if raw.provider == "imap" else raw.provider
+        limit = s.attachment_max_mb * 1024 * 1024
+        return parse(raw, account=account, authserv_id=s.mail_authserv_id, max_attachment=limit)
+
+    def _known(self) -> dict[str, list[Path]]:
+        """Files of e-mail tasks by the key in their name, over all stages."""
+        known: dict[str, list[Path]] = {}
+        for stage in Stage:
+            for path in self._layout.files(stage):
+                if path.name.startswith(f"{DOMAIN}-"):
+                    known.setdefault(_suffix(path.stem), []).append(path)
+        return known
+
+    def _id(self, mail: IncomingMail, known: dict[str, list[Path]]) -> tuple[str, bool]:
+        """The mail's task id, and whether its task exists already (under this id, or under another time of receipt)."""
+        for digits in range(8, 65, 8):
+            task_id = make_id(DOMAIN, mail.received, mail.source_key, digits)
+            paths = known.get(_suffix(task_id), [])
+            same = next((path for path in paths if self._source_key(path) == mail.source_key), None)
+            if same is not None:
+                return same.stem, True
+            if not any(path.stem == task_id for path in paths):
+                return task_id, False
+        raise ValueError("two different mails have the same 256-bit hash")
+
+    def _source_key(self, path: Path) -> str | None:
+        try:
+            if not path.exists():  # it moved since we looked
+                path = next(iter(self._layout.find(path.stem)), path)
+            meta, _ = frontmatter.read(path.read_bytes())
+        except (FileNotFoundError, InvalidFrontMatter):
+            return None
+        source = meta.get("source")
+        return source.get("source_key") if isinstance(source, dict) else None
+
+    def _create(self, mail: IncomingMail, task_id: str, now: datetime) -> Path:
+        stored = attachments.store(self._layout, DOMAIN, task_id, mail.attachments)
+        meta, body = task_file.task(mail, task_id, stored, agent=self._agent, now=now)
+        return self._claims.create(Stage.NEEDS_ACTION, meta, body)
+
+    def _set_mail_aside(self, raw: RawMail, error: Exception, now: datetime) -> None:
+        """A mail that breaks us again and again: kept as it is, in quarantine, and the human is told."""
+        received = (raw.received or now).replace(microsecond=0)
+        task_id = make_id(DOMAIN, received, f"unreadable\0{raw.key}\0{len(raw.data)}")
+        whole = Attachment("mail.eml", "message/rfc822", len(raw.data), raw.data)
+        stored = attachments.store(self._layout, DOMAIN, task_id, [whole])
+        mail = IncomingMail(
+            message_id="", account="", from_name="", from_address="", reply_to="", to=(), cc=(),
+            subject="A mail that could not be read", date=None, received=received, in_reply_to="", references=(),
+            text="", new_text="", attachments=(whole,), headers={}, sender_authenticated=None,
+            problems=(f"{type(error).__name__} in {TRIES} tries",), provider=raw.provider, size=raw.size,
+        )  # fmt: skip
+        meta, body = task_file.task(mail, task_id, stored, agent=self._agent, now=now)
+        path = self._claims.create(Stage.NEEDS_ACTION, meta, body)
+        self._quarantine(path, f"The mail could not be read in {TRIES} tries ({type(error).__name__}: {error}).")
+
+    def _tell_offline(self, why: str) -> None:
+        if self._offline is None:
+            message = f"{why} New mail waits on the server; we keep trying."
+            self._alert("WARNING", "The mailbox can't be read", message, source=SOURCE)
+        self._offline = why
+
+    # -- work off --------------------------------------------------------------------------------------------------
+
+    def _work_off(self, now: datetime, counts: Counter[str]) -> None:
+        """Plan and draft for every e-mail task that waits, new or left over."""
+        for path in self._waiting():
+            try:
+                outcome = self._handle(path, now)
+            except Gone:
+                continue  # somebody else moved it: its new place says what becomes of it
+            except AdapterError as error:
+                self._tell_engine_trouble(str(error))
+                outcome = "waiting for the engine"
+            except Exception as error:
+                if _is_the_nodes_fault(error):
+                    raise
+                outcome = self._failed(path, error)
+            if outcome:
+                counts[outcome] += 1
+
+    def _waiting(self) -> list[Path]:
+        """Files to look at: what we claimed and left half-done, then what waits in `Needs_Action/`."""
+        claimed = self._layout.files(Stage.IN_PROGRESS, agent=self._agent)
+        return [path for path in (*claimed, *self._layout.files(Stage.NEEDS_ACTION)) if self._concerns_us(path)]
+
+    def _concerns_us(self, path: Path) -> bool:
+        """Whether there may be work in this file: it is an e-mail task, and its plan leaves something to do."""
+        match = ID_PATTERN.match(path.stem)
+        if match is None or match["domain"] != DOMAIN:
+            return False  # files without an id are the orchestrator's business
+        outcome = self._planned(path.stem)
+        if self._layout.stage_of(path) is Stage.NEEDS_ACTION:
+            return outcome != "by_hand"
+        return outcome in (None, "no_reply")
+
+    def _planned(self, task_id: str) -> str | None:
+        """The outcome of the task's plan; None where there is none that can be read (then it is made anew)."""
+        try:
+            meta, _ = frontmatter.read(self._layout.plan(DOMAIN, task_id).read_bytes())
+        except (FileNotFoundError, InvalidFrontMatter):
+            return None
+        return str(meta.get("outcome"))
+
+    def _handle(self, path: Path, now: datetime) -> str:
+        """Bring one task to its next resting place; returns what to count."""
+        waiting = self._layout.stage_of(path) is Stage.NEEDS_ACTION
+        try:
+            meta, body = frontmatter.read(_read(path))
+            task = task_from(meta, body)
+        except (InvalidFrontMatter, InvalidTask) as error:
+            self._quarantine(path, f"The task file can't be used: {error}")
+            return "set aside"
+        if task.type != TASK_TYPE:
+            return ""
+        mail = task_file.mail_of(task)
+        earlier = self._planned(task.id)
+        if waiting:
+            by_hand = self._by_hand_reason(mail)
+            if by_hand:
+                self._leave_to_human(task, mail, by_hand, now)
+                return "left to you"
+            claimed = self._claims.claim(path)
+            if claimed is None:
+                return "lost to another agent"
+            path = claimed
+        elif earlier == "no_reply":  # a crash between the plan and the move
+            self._finish(path, "as its plan says")
+            return "no reply needed"
+        # A task that lay in Done/ without a reply and is back in Needs_Action/: the human wants one.
+        wanted = waiting and earlier == "no_reply"
+        return self._answer(task, mail, path, now, insist=wanted)
+
+    def _answer(self, task: Task, mail: IncomingMail, path: Path, now: datetime, *, insist: bool) -> str:
+        own = {address.lower() for address in (self._settings.mail_from, self._settings.imap_user) if "@" in address}
+        needless = None if insist else no_reply_reason(mail, own)
+        if needless:
+            category, reason = needless
+            return self._no_reply(task, mail, path, Plan("no_reply", category, "low", f"No reply: {reason}.", ()), now)
+        s = self._settings
+        rules = reply_rules(self._layout.root, our_address=s.mail_from, our_name=s.mail_from_name)
+        proposal = _checked(self._engine.propose(mail, rules))
+        self._engine_trouble = None
+        if proposal.draft is None:
+            decided = Plan("no_reply", proposal.category, proposal.priority, proposal.why, ())
+            return self._no_reply(task, mail, path, decided, now)
+        action = reply.action_of(mail)
+        meta, body = task_file.request(
+            task,
+            mail,
+            proposal,
+            engine=self._engine.name,
+            expires_hours=s.zones.actions[action].expires_hours,
+            agent=self._agent,
+            now=now,
+        )
+        # The request first: a task with a plan counts as worked off, and a request that the human removed stays away.
+        self._claims.create(Stage.PENDING_APPROVAL, meta, body)
+        steps = (
+            f"1. Read the draft: [[{request_id(task.id, action)}]].",
+            "2. Change what is not right, then approve or reject it.",
+            "3. Local sends it and files both under Done/.",
+        )
+        self._write_plan(task, mail, Plan("draft", proposal.category, proposal.priority, proposal.why, steps), now)
+        self._attempts.forget(task.id)
+        return "drafted"
+
+    def _no_reply(self, task: Task, mail: IncomingMail, path: Path, decided: Plan, now: datetime) -> str:
+        steps = ("No action needed. To get a draft all the same, move the task back to Needs_Action/email/.",)
+        self._write_plan(task, mail, replace(decided, steps=steps), now)
+        self._finish(path, decided.why)
+        return "no reply needed"
+
+    def _by_hand_reason(self, mail: IncomingMail) -> str | None:
+        if mail.truncated:
+            return (
+                f"The mail is too large to be read ({mail.size / 1_000_000:.1f} MB; MAIL_MAX_MB): it is in the mailbox."
+            )
+        if not reply.recipient(mail):
+            return "There is no sender to answer: the mail has no usable From, or the task was written by hand."
+        return None
+
+    def _leave_to_human(self, task: Task, mail: IncomingMail, reason: str, now: datetime) -> None:
+        steps = ("1. Look at it and answer by hand, if it needs an answer.", "2. Then move the task to Done/.")
+        title = f"A mail for you to answer by hand: {mail.subject or '(no subject)'}"
+        self._alert("INFO", title, f"{reason} Task: {task.id}.", source=SOURCE)
+        self._write_plan(task, mail, Plan("by_hand", "other", task.priority, reason, steps), now)
+
+    def _write_plan(self, task: Task, mail: IncomingMail, decided: Plan, now: datetime) -> None:
+        meta, body = task_file.plan(task.id, mail, decided, agent=self._agent, now=now)
+        atomic.write(self._layout.plan(DOMAIN, task.id), frontmatter.write(meta, body))
+
+    def _finish(self, path: Path, reason: str) -> None:
+        self._claims.note("no_action_needed", path.stem, reason=reason)
+        self._claims.move(path, Stage.DONE)
+        self._attempts.forget(path.stem)
+
+    def _failed(self, path: Path, error: Exception) -> str:
+        log.exception("task %s could not be worked off", path.name)
+        if self._attempts.failed(path.stem) < TRIES:
+            return "failed"
+        for place in self._layout.find(path.stem):
+            if self._layout.stage_of(place) in (Stage.NEEDS_ACTION, Stage.IN_PROGRESS):
+                self._quarantine(place, f"No draft could be made in {TRIES} tries ({type(error).__name__}: {error}).")
+        self._attempts.forget(path.stem)
+        return "set aside"
+
+    def _quarantine(self, path: Path, reason: str) -> None:
+        try:
+            moved = self._claims.quarantine(path, reason)
+        except IllegalMove as error:
+            log.warning("%s stays where it is: %s", path.name, error)
+            return
+        message = f"{reason} It lies in {self._layout.relative(moved)}; nothing is lost."
+        self._alert("WARNING", f"Set aside: {path.name}", message, source=SOURCE)
+
+    def _tell_engine_trouble(self, why: str) -> None:
+        if self._engine_trouble != why:
+            self._engine_trouble = why
+            message = f"{why} Mails wait as tasks without a draft."
+            self._alert("WARNING", "No drafts: the engine does not answer", message, source=SOURCE)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise Gone(f"{path.name} is no longer there") from None
+
+
+def _is_the_nodes_fault(error: Exception) -> bool:
+    """Whether the next mail would fare no better: a full or read-only disk, no rights, no descriptors."""
+    return isinstance(error, OSError) and error.errno in _NODE_ERRORS
+
+
+def _suffix(task_id: str) -> str:
+    return task_id.rpartition("-")[2]
+
+
+def _checked(proposal: Proposal) -> Proposal:
+    """An engine is not trusted to keep to its type (S12)."""
+    if proposal.priority not in PRIORITIES:
+        raise ValueError(f"the engine answered an unknown priority {proposal.priority!r}")
+    if proposal.draft is not None and not proposal.draft.strip():
+        raise ValueError("the engine answered an empty draft")
+    return proposal

@@ -1,0 +1,99 @@
+"""Apply: change the work tree file by file, then move the branch. Every step may be the last before a crash."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+from utils.core import sync_rules
+from utils.core.merge import Entry
+from utils.sync.values import Session
+from utils.vault import locks, worktree
+from utils.vault.layout import stage_at
+
+_BATCH = 200
+
+
+def apply(session: Session, old: str | None, new: str, *, home: bool = False) -> int:
+    """Bring the work tree from `old` to `new` and then move the branch; how many files changed.
+
+    What to do is remembered durably first, so that a crash in the middle is finished by the next run (`finish`). A file
+    that somebody changed meanwhile is left as it is and remembered: the next sync merges it. `home`: HEAD was elsewhere
+    and comes back to the vault's branch.
+    """
+    session.memory.update(applying={"old": old, "new": new, "home": home})
+    session.checkpoint("intent")
+    return finish(session)
+
+
+def finish(session: Session) -> int:
+    """Do what `apply` remembered, from wherever it stopped."""
+    intent = session.memory.load()["applying"]
+    old, new = intent["old"], intent["new"]
+    difference = session.git.diff(old, new)
+    before = {path: pair[0] for path, pair in difference.items()}
+    after = {path: pair[1] for path, pair in difference.items()}
+    overtaken: list[str] = []
+    order = _order(before, after)
+    for start in range(0, len(order), _BATCH):
+        batch = order[start : start + _BATCH]
+        contents = session.git.read_blobs(entry.oid for path in batch if (entry := after[path]))
+        for path in batch:
+            lying = before[path]
+            if not replace(session, path, lying.oid if lying else None, after[path], contents):
+                overtaken.append(path)
+            session.checkpoint("file")
+    if overtaken and old:
+        known = session.memory.load().get("overtaken", {})
+        session.memory.update(overtaken={**dict.fromkeys(overtaken, old), **known})
+    session.checkpoint("applied")
+    branch = session.git.branch
+    current = session.git.resolve(branch)
+    if current != new:
+        session.git.move_ref(branch, new, current)
+    if intent.get("home"):
+        session.git.point_head()
+    session.checkpoint("moved")
+    session.git.refresh_index(new)
+    session.memory.update(applying=None)
+    return len(difference)
+
+
+def replace(session: Session, path: str, lying: str | None, target: Entry | None, contents: dict[str, bytes]) -> bool:
+    """Put `target` where the blob `lying` lies (None: nothing); False where something else lies there now.
+
+    Tasks are changed under the claim lock, so that no agent moves one between the look and the rename.
+    """
+    lock = locks.hold(session.claims_lock) if stage_at(path) is not None else nullcontext()
+    with lock:
+        return worktree.replace(
+            session.layout.root,
+            path,
+            expected=lying,
+            wanted=target.oid if target else None,
+            data=contents[target.oid] if target else b"",
+        )
+
+
+def _order(before: dict[str, Entry | None], after: dict[str, Entry | None]) -> list[str]:
+    """New versions first, so that a moved task is for a moment in two places and never in none; removals last.
+
+    Except where a removal makes room: a file that becomes a folder, a name that changes in case only.
+    """
+    removed = [path for path, entry in after.items() if entry is None]
+    written = [path for path, entry in after.items() if entry is not None]
+    folded = {sync_rules.fold(path) for path in written}
+    parents = {folder for path in written for folder in _folders(path)}
+    first = [
+        path
+        for path in removed
+        if path in parents
+        or sync_rules.fold(path) in folded
+        or any(folder in after and after[folder] for folder in _folders(path))
+    ]
+    room = set(first)
+    return [*sorted(first), *sorted(written), *sorted(path for path in removed if path not in room)]
+
+
+def _folders(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]

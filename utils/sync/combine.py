@@ -1,0 +1,113 @@
+"""Two commits in, one commit out: the decision of `utils.core.merge` on real trees."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from utils.core import merge
+from utils.core.merge import Aside, Entry, Plan
+from utils.core.task import format_time
+from utils.sync import judge
+from utils.sync.values import Session, SyncStopped
+from utils.vault.layout import stage_at
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The merged commit (None: there is none at all) and the versions that lost in it; `told` says that an alert wrote to
+    the log meanwhile, so that gathering again pays."""
+
+    commit: str | None
+    conflicts: tuple[Aside, ...] = ()
+    told: bool = False
+
+
+def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = False) -> Merged:
+    """The commit that holds both: `theirs` itself where nothing else is needed, else a new one with both as parents.
+
+    `first_contact` allows histories without a common ancestor. Moves nothing. Raises `SyncStopped`.
+    """
+    git = session.git
+    base = git.merge_base(ours, theirs)
+    if base == theirs:
+        return Merged(ours)
+    if base is None and not (first_contact or session.accept_remote):
+        raise SyncStopped(
+            "the remote holds another history than this vault. Check VAULT_REMOTE_URL; if both are to become one, run"
+            " `python -m scripts.sync --accept-remote` once"
+        )
+    their_difference = git.diff(base, theirs)
+    _stop_mass_deletion(session, base, their_difference)
+    judged = judge.judge(session, base, theirs, their_difference)
+    our_difference = git.diff(base, ours) if base != ours else {}
+    befores = {path: judge.plain(pair[0]) for path, pair in (our_difference | their_difference).items()}
+    our_changes = {path: judge.plain(after) for path, (_, after) in our_difference.items()}
+    plan = merge.decide(
+        befores, our_changes, judged.changes, zone=session.zone, their_zone=judged.zone_of, stage_at=stage_at
+    )
+    conflicts = tuple(plan.asides)
+    plan.asides += judged.asides
+    changes = judge.outcome(session, plan)
+    _log(session, ours, plan, conflicts, changes)
+    tree = git.write_tree(ours, changes)
+    if (base == ours or base is None) and tree == git.tree(theirs):
+        return Merged(theirs, conflicts, judged.told)
+    text = f"{session.zone}: merge\n\n" + "".join(f"kept aside {aside.kept_at}\n" for aside in plan.asides)
+    return Merged(git.commit_tree(tree, [ours, theirs], text, session.clock.now()), conflicts, judged.told)
+
+
+def _stop_mass_deletion(session: Session, base: str | None, difference: judge.Difference) -> None:
+    kept = {after.oid for _, after in difference.values() if after}
+    lost = [path for path, (before, after) in difference.items() if before and not after and before.oid not in kept]
+    if session.accept_remote or session.allow_deletions or base is None or len(lost) <= 20:
+        return
+    if len(lost) * 2 > session.git.count_files(base):
+        raise SyncStopped(
+            f"the remote deleted {len(lost)} files, more than half of the vault, so nothing was taken over. If that is"
+            " meant, run `python -m scripts.sync --allow-deletions` once"
+        )
+
+
+def _log(
+    session: Session, ours: str, plan: Plan, conflicts: tuple[Aside, ...], changes: dict[str, Entry | None]
+) -> None:
+    """Lines about lost claims and conflicts, written into the merge itself: a log that is written after a sync would
+    be the next sync's change, for ever."""
+    now = session.clock.now()
+    stamp = {"at": format_time(now), "agent": session.zone}
+    lines: dict[str, list[bytes]] = {}
+    if plan.lost_claims:
+        path = session.layout.relative(session.layout.claims_log)
+        lines[path] = [
+            _line({**stamp, "event": "claim_lost", "task": lost.task, "from": lost.lost, "to": lost.stands})
+            for lost in plan.lost_claims
+        ]
+    if plan.asides:
+        path = session.layout.relative(session.layout.daily_log("sync", now.strftime("%Y-%m-%d")))
+        lost_paths = {aside.path for aside in conflicts}
+        lines[path] = [
+            _line(
+                {
+                    **stamp,
+                    "event": "conflict" if aside.path in lost_paths else "refused",
+                    "path": aside.path,
+                    "winner": aside.winner,
+                    "kept_at": aside.kept_at,
+                    "reason": aside.why,
+                }
+            )
+            for aside in plan.asides
+        ]
+    existing = {path: changes.get(path) for path in lines if path in changes}
+    existing |= session.git.entries(ours, [path for path in lines if path not in changes])
+    contents = session.git.read_blobs(entry.oid for entry in existing.values() if entry)
+    longer = {}
+    for path, extra in lines.items():
+        entry = existing.get(path)
+        longer[path] = merge.unite(contents[entry.oid] if entry else b"", b"", extra)
+    changes.update(session.store(longer))
+
+
+def _line(entry: dict[str, str]) -> bytes:
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,271 @@
+"""Gather: look at the work tree, leave out what may not travel, commit the rest."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from utils.core import merge, sync_rules
+from utils.core.merge import FILE, Entry
+from utils.core.routing import CLOUD
+from utils.core.sync_rules import Refusal
+from utils.ports import Seen
+from utils.sync import judge
+from utils.sync.apply import replace
+from utils.sync.values import Session, SyncStopped
+from utils.vault import worktree
+from utils.vault.layout import stage_at
+from utils.vault.worktree import Kind
+
+_BATCH = 64 * 1024 * 1024
+_MANY = 20
+_MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
+
+
+@dataclass
+class Restore:
+    """A file that must not stay as it lies: blob `lying` (None: nothing) gives way to `target`."""
+
+    path: str
+    lying: str | None
+    target: Entry | None
+
+
+@dataclass
+class Picture:
+    """The work tree as it is about to be committed, relative to HEAD."""
+
+    changes: dict[str, Entry | None] = field(default_factory=dict)
+    restores: list[Restore] = field(default_factory=list)
+    waiting: set[str] = field(default_factory=set)
+    before: dict[str, Entry | None] = field(default_factory=dict)
+    told: bool = False
+
+    def put(self, path: str, entry: Entry | None, *, lying: str | None) -> None:
+        """Commit `entry` at `path`, where the blob `lying` lies now, and make the work tree follow."""
+        self.changes[path] = entry
+        if (entry.oid if entry else None) != lying:
+            self.restores.append(Restore(path, lying, entry))
+
+
+def gather(session: Session, head: str | None, *, ref: str | None) -> str | None:
+    """Commit what changed in the work tree on top of `head`; the commit, or `head` where nothing did.
+
+    `ref` is moved to it. Raises `SyncStopped` where a gate closes, before anything is committed.
+    """
+    session.observe_moves()
+    picture = look(session, head)
+    if picture.told:  # an alert wrote its own log line: take that along
+        picture = look(session, head)
+    _stop_mass_deletion(session, head, picture)
+    overtaken = _settle_overtaken(session, head, picture) if head else []
+    session.checkpoint("gathered")
+    commit = head
+    if picture.changes:
+        tree = session.git.write_tree(head, picture.changes)
+        if head is None or tree != session.git.tree(head):
+            parents = [head] if head else []
+            commit = session.git.commit_tree(tree, parents, message(session, picture), session.clock.now())
+            session.result.committed += len(picture.changes)
+            if ref is not None:
+                session.git.move_ref(ref, commit, head)
+                session.checkpoint("committed")
+    settled = _put_right(session, picture.restores)
+    _forget_overtaken(session, [path for path in overtaken if path in settled])
+    if commit != head and ref is not None and commit is not None:
+        session.git.refresh_index(commit)
+    return commit
+
+
+def look(session: Session, head: str | None) -> Picture:
+    """What changed in the work tree and may travel. What may not is noted in the result and told once."""
+    picture = Picture()
+    pending: dict[str, bytes] = {}
+    for path, seen in sorted(session.git.changed().items()):
+        _look_at(session, path, seen, picture, pending)
+        if sum(map(len, pending.values())) > _BATCH:
+            session.store(pending)
+            pending = {}
+    session.store(pending)
+    _refuse_name_clashes(session, picture)
+    if session.zone == CLOUD:
+        _keep_cloud_in_its_paths(session, head, picture)
+    moving = {path.rpartition("/")[2] for path in picture.waiting}
+    for path in [path for path, entry in picture.changes.items() if entry is None]:
+        if path.rpartition("/")[2] in moving:
+            del picture.changes[path]  # a move whose other half still waits: both travel next time
+    return picture
+
+
+def _look_at(session: Session, path: str, seen: Seen, picture: Picture, pending: dict[str, bytes]) -> None:
+    before = seen.head
+    picture.before[path] = before
+    if path.endswith("/"):
+        refuse(session, picture, path.rstrip("/"), Refusal("a git repository inside the vault is not synced"))
+        return
+    if sync_rules.is_ignored(path) and before is None:
+        return
+    lying = worktree.look(session.layout.root, path)
+    if lying.kind in (Kind.NOTHING, Kind.FOLDER):
+        if before is not None:
+            picture.changes[path] = None
+        return
+    if lying.kind is not Kind.FILE:
+        refuse(session, picture, path, Refusal(f"{lying.kind.value} is not synced"))
+        return
+    refusal = sync_rules.name_refusal(path) or sync_rules.kind_refusal(path, lying.size, session.config.max_file_bytes)
+    if refusal is not None:
+        refuse(session, picture, path, refusal, f"{lying.size}")
+        return
+    age = session.clock.now().timestamp() - lying.mtime
+    data = None
+    if sync_rules.is_log(path) or not 0 <= age < session.config.settle_seconds:
+        data = worktree.read(session.layout.root, path)
+    if data is None:
+        picture.waiting.add(path)
+        return
+    refusal = sync_rules.secret_in(data)
+    if refusal is not None:
+        refuse(session, picture, path, refusal, worktree.blob_id(data, session.like))
+        return
+    oid = worktree.blob_id(data, session.like)
+    if before is not None and before.oid == oid:
+        return
+    picture.changes[path] = Entry(FILE, oid)
+    pending[path] = data
+
+
+def refuse(session: Session, picture: Picture, path: str, refusal: Refusal, token: str = "") -> None:
+    """Leave `path` out: what HEAD has there stays."""
+    picture.waiting.add(path)
+    picture.told |= session.refuse(path, refusal, token)
+
+
+def _refuse_name_clashes(session: Session, picture: Picture) -> None:
+    """A new file whose name differs from its neighbour's in case or composition only would overwrite it elsewhere."""
+    for path, entry in sorted(picture.changes.items()):
+        if entry is None or picture.before.get(path) is not None:
+            continue
+        folder, _, name = path.rpartition("/")
+        for neighbour in sorted(_names(session, folder)):
+            other = f"{folder}/{neighbour}" if folder else neighbour
+            new = other in picture.changes and picture.before.get(other) is None
+            if neighbour == name or sync_rules.fold(neighbour) != sync_rules.fold(name) or (new and path < other):
+                continue
+            del picture.changes[path]
+            refuse(session, picture, path, Refusal(f"on Windows and macOS its name is the same as {other}: rename one"))
+            break
+
+
+def _names(session: Session, folder: str) -> list[str]:
+    try:
+        return [item.name for item in (session.layout.root / folder).iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) -> None:
+    """An unmounted disk or a slip of the hand must not wipe the other node."""
+    if session.allow_deletions or head is None:
+        return
+    removed = {
+        path: before for path, entry in picture.changes.items() if entry is None and (before := picture.before[path])
+    }
+    if session.layout.marker.name in removed:
+        raise SyncStopped(
+            f"{session.layout.marker} is gone: is the disk mounted? Put the file back, or, if the vault is really meant"
+            " to lose it, run `python -m scripts.sync --allow-deletions` once"
+        )
+    kept = {entry.oid for entry in picture.changes.values() if entry is not None}
+    lost = [path for path, before in removed.items() if before.oid not in kept]
+    if len(lost) > _MANY and len(lost) * 2 > session.git.count_files(head):
+        raise SyncStopped(
+            f"{len(lost)} files, more than half of the vault, are gone here, so nothing was synced. If that is meant,"
+            " run `python -m scripts.sync --allow-deletions` once; otherwise put them back"
+        )
+
+
+def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Picture) -> None:
+    """The cloud commits nothing that Local would refuse (S10): such an edit goes aside, and the file is put right."""
+    changes = {path: (picture.before[path], entry) for path, entry in picture.changes.items()}
+    asides = []
+    for path, reason in judge.cloud_reasons(session, head, changes).items():
+        before, entry = changes[path]
+        del picture.changes[path]
+        picture.told |= session.refuse(path, Refusal(reason), entry.oid if entry else "removed")
+        picture.restores.append(Restore(path, entry.oid if entry else None, before))
+        if entry is not None:
+            kept_at = merge.conflict_path(path, CLOUD, entry.oid)
+            asides.append(merge.Aside(path, entry, CLOUD, "local", kept_at, reason))
+    for path, entry in judge.kept(session, asides).items():
+        picture.put(path, entry, lying=None)
+
+
+def _settle_overtaken(session: Session, head: str, picture: Picture) -> list[str]:
+    """Files that somebody edited while an earlier sync was about to change them: merge the two now.
+
+    The edit was made to the version before (of the commit remembered), not to what HEAD has. Answers the paths.
+    """
+    overtaken: dict[str, str] = session.memory.load().get("overtaken", {})
+    by_base: dict[str, list[str]] = defaultdict(list)
+    for path, base in overtaken.items():
+        if path not in picture.waiting and session.git.resolve(base):
+            by_base[base].append(path)
+    for base, paths in by_base.items():
+        _merge_edits(session, base, head, paths, picture)
+    return [path for paths in by_base.values() for path in paths]
+
+
+def _merge_edits(session: Session, base: str, head: str, paths: list[str], picture: Picture) -> None:
+    difference = session.git.diff(base, head)
+    theirs = {path: after for path, (_, after) in difference.items()}
+    befores: dict[str, Entry | None] = {path: before for path, (before, _) in difference.items()}
+    ours = {}
+    for path in paths:
+        if path in picture.changes and path in theirs:
+            edit = picture.changes.pop(path)
+            if edit == befores[path]:  # no edit after all: HEAD's version is due
+                picture.restores.append(Restore(path, edit.oid if edit else None, theirs[path]))
+            else:
+                ours[path] = edit
+    peer = "local" if session.zone == CLOUD else CLOUD
+    plan = merge.decide(befores, ours, theirs, zone=session.zone, their_zone=lambda _: peer, stage_at=stage_at)
+    made = judge.outcome(session, plan)
+    for path, edit in ours.items():
+        picture.put(path, made.get(path, edit), lying=edit.oid if edit else None)
+    for path, entry in made.items():
+        if path not in ours and entry != theirs.get(path) and path not in picture.changes:
+            lying = theirs.get(path)
+            picture.put(path, entry, lying=lying.oid if lying else None)
+
+
+def _put_right(session: Session, restores: list[Restore]) -> set[str]:
+    """Make the work tree follow; the paths where it does. A file that was changed since is left for the next sync."""
+    contents = session.git.read_blobs(restore.target.oid for restore in restores if restore.target)
+    failed = {r.path for r in restores if not replace(session, r.path, r.lying, r.target, contents)}
+    overtaken = session.memory.load().get("overtaken", {})
+    return {path for path in overtaken if path not in failed}
+
+
+def _forget_overtaken(session: Session, paths: list[str]) -> None:
+    if paths:
+        overtaken = session.memory.load().get("overtaken", {})
+        session.memory.update(overtaken={path: base for path, base in overtaken.items() if path not in paths} or None)
+
+
+def message(session: Session, picture: Picture) -> str:
+    """The commit's message: how much of what, then the paths."""
+    groups: dict[str, list[str]] = {"add": [], "change": [], "remove": []}
+    for path, entry in sorted(picture.changes.items()):
+        kind = "remove" if entry is None else "change" if picture.before.get(path) else "add"
+        groups[kind].append(path)
+    title = ", ".join(f"{kind} {len(paths)}" for kind, paths in groups.items() if paths)
+    lines = [f"{kind} {path}" for kind, paths in groups.items() for path in paths]
+    more = [f"and {len(lines) - 50} more"] if len(lines) > 50 else []
+    return f"{session.zone}: {title}\n\n" + "\n".join(lines[:50] + more) + "\n"
+
+
+def has_markers(data: bytes) -> bool:
+    """Whether a note holds the conflict markers of a half-done merge."""
+    return len(set(_MARKERS.findall(data))) > 1

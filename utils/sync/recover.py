@@ -1,0 +1,143 @@
+"""Recover: what a crash, another git program or a person in the middle of something left behind. Runs before a sync."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from utils.core import merge
+from utils.core.merge import Aside, Entry
+from utils.ports import VaultGlance
+from utils.sync import apply, gather, judge
+from utils.sync.combine import merged
+from utils.sync.gather import Picture, has_markers
+from utils.sync.values import Session, SyncStopped
+from utils.vault import worktree
+
+_STALE_AFTER = 2.0  # seconds; with no git process in this vault, a lock this old has no owner
+_PATIENCE = 10.0
+
+
+def recover(session: Session, glance: VaultGlance) -> None:
+    """Bring the vault into a state that a sync can start from. Raises `SyncStopped` where only a person can."""
+    _clear_locks(session, glance)
+    _finish_applying(session)
+    _bring_home(session)
+
+
+def _clear_locks(session: Session, glance: VaultGlance) -> None:
+    """Remove lock files whose owner died. While a git command runs in the vault, wait for it a little."""
+    deadline = time.monotonic() + _PATIENCE
+    pause = threading.Event()
+    while locks := session.git.locks():
+        processes = glance.git_processes()
+        if not processes:
+            for lock in locks:
+                if _age(lock) >= _STALE_AFTER:
+                    lock.unlink(missing_ok=True)
+                    session.tell(
+                        f"lock {lock} {_age(lock)}",
+                        "INFO",
+                        "A stale git lock was removed",
+                        f"{lock.name}: its owner is gone",
+                    )
+        elif time.monotonic() >= deadline:
+            numbers = ", ".join(map(str, processes))
+            raise SyncStopped(
+                f"another git command works in the vault (process {numbers}) and holds {locks[0].name}. Sync again when it"
+                " is done; if it hangs, end it"
+            )
+        if session.git.locks():
+            pause.wait(0.2)
+
+
+def _age(lock: Path) -> float:
+    try:
+        return max(0.0, time.time() - lock.stat().st_mtime)
+    except FileNotFoundError:
+        return 0.0
+
+
+def _finish_applying(session: Session) -> None:
+    """Go on where a sync was killed while it changed the work tree."""
+    intent = session.memory.load().get("applying")
+    if not intent:
+        return
+    head = session.git.resolve("HEAD")
+    at_home = session.git.resolve(session.git.branch)
+    known = session.git.resolve(intent["new"]) and (intent["old"] is None or session.git.resolve(intent["old"]))
+    if known and (head in (intent["old"], intent["new"]) or at_home == intent["new"]):
+        apply.finish(session)
+    else:
+        session.memory.update(applying=None)  # somebody moved the branch since: what lies there counts as edited
+
+
+def _bring_home(session: Session) -> None:
+    """End a person's unfinished merge or rebase, or come back from another branch, keeping all of their work.
+
+    What lies in the work tree is committed where HEAD is, and merged into the vault's branch like any other change.
+    """
+    head, branch = session.git.head()
+    unfinished = session.git.unfinished()
+    if head is None or (branch == session.git.branch and not unfinished):
+        return
+    others = [session.git.resolve(session.git.branch), *session.git.their_heads()]
+    ours = gather.gather(session, _without_markers(session, head), ref=None) or head
+    new = ours
+    for other in others:
+        if other is not None:
+            new = merged(session, new, other, first_contact=True).commit or new
+    apply.apply(session, ours, new, home=True)
+    session.git.quit_unfinished()
+    what = f"an unfinished {' and '.join(unfinished)}" if unfinished else f"the branch {branch or 'nobody names'}"
+    session.tell(
+        f"home {new}",
+        "INFO",
+        "A person's git work was brought into the vault",
+        f"The vault was on {what}. Everything was kept and merged into {session.git.branch.removeprefix('refs/heads/')}.",
+    )
+    session.git.refresh_index(new)
+
+
+def _without_markers(session: Session, head: str) -> str:
+    """Where a half-done merge left conflict markers: keep that text in history, put our version back, theirs aside."""
+    unmerged = session.git.unmerged()
+    half_done: dict[str, bytes] = {}
+    for path in unmerged:
+        if worktree.look(session.layout.root, path).kind is worktree.Kind.FILE:
+            data = worktree.read(session.layout.root, path)
+            if data is not None and has_markers(data):
+                half_done[path] = data
+    if not half_done:
+        return head
+    now = session.clock.now()
+    texts = session.store(half_done)
+    tree = session.git.write_tree(head, dict(texts))
+    marked = session.git.commit_tree(tree, [head], f"{session.zone}: a merge as it was left, with markers\n", now)
+    picture = Picture()
+    asides = []
+    for path in half_done:
+        stages = unmerged[path]
+        stands: Entry | None = stages.get(2) or stages.get(3)
+        picture.put(path, stands, lying=texts[path].oid)
+        other = stages.get(3)
+        if other and stands and other.oid != stands.oid:
+            asides.append(
+                Aside(
+                    path,
+                    other,
+                    "merge",
+                    session.zone,
+                    merge.conflict_path(path, "merge", other.oid),
+                    "unfinished merge",
+                )
+            )
+    for path, entry in judge.kept(session, asides).items():
+        picture.put(path, entry, lying=None)
+    tree = session.git.write_tree(marked, picture.changes)
+    commit = session.git.commit_tree(tree, [marked], f"{session.zone}: markers removed\n", now)
+    for restore in picture.restores:
+        contents = session.git.read_blobs([restore.target.oid] if restore.target else [])
+        apply.replace(session, restore.path, restore.lying, restore.target, contents)
+    return commit

@@ -1,0 +1,144 @@
+"""What a sync is told, what it answers, and what it remembers between two runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from utils.core.merge import Entry
+from utils.core.sync_rules import Refusal
+from utils.ports import Clock, VaultGit
+from utils.vault import atomic
+from utils.vault.layout import Layout
+
+#: Who commits: the agents' addresses. Every other author counts as the Local zone's human.
+IDENTITIES = {
+    "local": ("AI Employee (local)", "local@ai-employee.invalid"),
+    "cloud": ("AI Employee (cloud)", "cloud@ai-employee.invalid"),
+}
+
+
+@dataclass(frozen=True)
+class SyncConfig:
+    """How this node syncs. Times in seconds, sizes in bytes."""
+
+    zone: str
+    remote: str = "origin"
+    branch: str = "main"
+    git_timeout: float = 60.0
+    settle_seconds: float = 2.0
+    max_file_bytes: int = 20 * 1024 * 1024
+
+
+@dataclass
+class SyncResult:
+    """What one sync did (contract §3). `committed`, `pulled`, `pushed` count files; times are ISO 8601 and milliseconds."""
+
+    result: str = "noop"
+    committed: int = 0
+    pulled: int = 0
+    pushed: int = 0
+    conflicts: list[dict[str, str]] = field(default_factory=list)
+    refused: list[dict[str, str]] = field(default_factory=list)
+    started_at: str = ""
+    duration_ms: int = 0
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of the API."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """One line for a person."""
+        parts = [
+            f"{word} {count}"
+            for word, count in (("committed", self.committed), ("pulled", self.pulled), ("pushed", self.pushed))
+            if count
+        ]
+        parts += [f"{len(self.conflicts)} conflict(s) kept aside"] if self.conflicts else []
+        parts += [f"refused {len(self.refused)}"] if self.refused else []
+        text = f"{self.result}: {', '.join(parts) or 'nothing to do'}"
+        return f"{text}; {self.error}" if self.error else text
+
+    def refuse(self, path: str, reason: str) -> None:
+        """Note that `path` was not synced. Said once a path."""
+        if all(item["path"] != path for item in self.refused):
+            self.refused.append({"path": path, "reason": reason})
+
+
+class SyncStopped(Exception):
+    """This sync can't go on; the message says what a person must do."""
+
+
+class Memory:
+    """What a vault's syncs remember: `STATE_DIR/sync.json`. Written durably; a damaged file counts as empty."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> dict[str, Any]:
+        """Everything remembered."""
+        try:
+            value = json.loads(self._path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def update(self, **values: Any) -> None:
+        """Remember `values`; None forgets."""
+        before = self.load()
+        after = {key: value for key, value in {**before, **values}.items() if value is not None}
+        if after != before:
+            atomic.write(self._path, json.dumps(after, indent=1).encode(), mode=0o600)
+
+
+@dataclass
+class Session:
+    """What the parts of one sync share."""
+
+    git: VaultGit
+    layout: Layout
+    config: SyncConfig
+    clock: Clock
+    memory: Memory
+    result: SyncResult
+    claims_lock: Path
+    alert: Callable[..., Any]
+    observe_moves: Callable[[], Any]
+    like: str = ""  # any object id: tells which hash the repository uses
+    allow_deletions: bool = False
+    accept_remote: bool = False
+    checkpoint: Callable[[str], None] = lambda name: None
+
+    @property
+    def zone(self) -> str:
+        """This node's zone."""
+        return self.config.zone
+
+    def store(self, contents: dict[str, bytes]) -> dict[str, Entry]:
+        """Blobs for `contents` by path."""
+        paths = list(contents)
+        oids = self.git.write_blobs([contents[path] for path in paths])
+        return {path: Entry("100644", oid) for path, oid in zip(paths, oids, strict=True)}
+
+    def refuse(self, path: str, refusal: Refusal, token: str = "") -> bool:
+        """Note a refusal, and tell the human once. Answers whether the human was told now.
+
+        `token` tells this version of the file from the next one, which is told anew.
+        """
+        self.result.refuse(path, refusal.reason)
+        if refusal.level is None:
+            return False
+        return self.tell(f"{path}\0{token}\0{refusal.reason}", refusal.level, f"Not synced: {path}", refusal.reason)
+
+    def tell(self, key: str, level: str, title: str, message: str) -> bool:
+        """Raise an alert unless the same was raised before. Remembered first, so a storm is impossible."""
+        told = self.memory.load().get("told", [])
+        if key in told:
+            return False
+        self.memory.update(told=[*told, key][-500:])
+        self.alert(level, title, message, source="vault_sync")
+        return True

@@ -1,0 +1,221 @@
+"""The task board: every task of the vault with its stage and history, read from the files themselves.
+
+There is no index to go stale: a listing walks the folders and reads only the files it shows. What was read of a file is
+remembered for as long as the file stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from utils.core.policy import ACTIONS
+from utils.core.stages import DOMAINS, Stage
+from utils.core.task import ID_PATTERN, InvalidTask, request_id, task_from
+from utils.vault import frontmatter, jsonl
+from utils.vault.layout import Layout
+
+#: More of a file than this is not shown; what a person or an agent writes is far smaller.
+MAX_TEXT = 1024 * 1024
+#: What a line of a task's history tells; what does not apply is None.
+HISTORY = ("at", "agent", "event", "from", "to", "reason", "by")
+_REVISIONS = 10
+
+
+class UnknownTask(LookupError):
+    """No file of this id lies in any stage."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Where a task file lies. `id` is the file name's stem; a name that is no id is a file that a person dropped."""
+
+    id: str
+    stage: Stage
+    domain: str
+    agent: str | None
+    path: Path
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Orders cards by the time in the id; what has none comes first, so newest first it is last."""
+        match = ID_PATTERN.match(self.id)
+        return (match["time"] if match else "", self.id, str(self.path))
+
+
+class Board:
+    """Reads the tasks of one vault."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def cards(self, stage: Stage | None = None, domain: str | None = None) -> Iterator[Card]:
+        """Every task file, of one stage or domain if given. No file is opened."""
+        for wanted in Stage if stage is None else (stage,):
+            for path in self._layout.files(wanted):
+                card = self._card(path, wanted)
+                if domain in (None, card.domain):
+                    yield card
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many tasks there are by stage and domain, zeros included."""
+        table = {stage.value: dict.fromkeys(DOMAINS, 0) for stage in Stage}
+        for card in self.cards():
+            table[card.stage.value][card.domain] += 1
+        return table
+
+    def duplicates(self) -> list[str]:
+        """Ids that lie in more than one place, which a sync should have made impossible."""
+        places: dict[str, list[Path]] = {}
+        for card in self.cards():
+            if ID_PATTERN.match(card.id):
+                places.setdefault(card.id, []).append(card.path)
+        # One that is moved while we look may be seen twice: look again before telling.
+        return sorted(
+            task for task, paths in places.items() if len(paths) > 1 and sum(path.exists() for path in paths) > 1
+        )
+
+    def summary(self, card: Card) -> dict[str, Any] | None:
+        """What a list shows of a task, or None where the file has moved on meanwhile. Broken files say so in
+        `problems`; they are shown like all others."""
+        try:
+            status = card.path.stat()
+            facts = _facts(card.path, status.st_mtime_ns, status.st_size)
+        except FileNotFoundError:
+            return None
+        return {
+            "id": card.id,
+            "stage": card.stage.value,
+            "domain": card.domain,
+            "agent": card.agent,
+            "path": self._layout.relative(card.path),
+            **facts,
+        }
+
+    def detail(self, task_id: str) -> dict[str, Any]:
+        """One task: its summary, its text, its plan, its history and its requests. Raises `UnknownTask`."""
+        found = []
+        for card in map(self._card, self._layout.find(task_id)):
+            summary, data = self.summary(card), _read_if_there(card.path)
+            if summary is not None and data is not None:
+                found.append((card, summary, data))
+        if not found:
+            raise UnknownTask(f"there is no task {task_id}")
+        card, summary, data = found[0]
+        return {
+            **summary,
+            "also_at": [other["path"] for _, other, _ in found[1:]],
+            "content": data.decode("utf-8", "replace"),
+            "plan": self._plan(card),
+            "requests": self._requests(task_id),
+            "history": self.history(task_id),
+        }
+
+    def text(self, task_id: str) -> str | None:
+        """The text of a task's file, wherever it lies, or None."""
+        texts = (_read_if_there(path) for path in self._layout.find(task_id))
+        return next((data.decode("utf-8", "replace") for data in texts if data is not None), None)
+
+    def history(self, task_id: str) -> list[dict[str, Any]]:
+        """What `Logs/claims.jsonl` says about a task, oldest first, as `HISTORY` names it."""
+        found = [entry for entry in self.claim_events() if entry.get("task") == task_id]
+        found.reverse()
+        # A sync may have put another node's lines anywhere; lines of one moment keep the order in which they lie.
+        found.sort(key=lambda entry: str(entry.get("at")))
+        return [{name: _text(entry.get(name)) for name in HISTORY} for entry in found]
+
+    def claim_events(self) -> Iterator[dict[str, Any]]:
+        """The lines of `Logs/claims.jsonl`, newest first."""
+        return jsonl.newest(self._layout.claims_log)
+
+    def active_claims(self) -> list[dict[str, Any]]:
+        """What agents work on now, newest first: `task, agent, since, path`. `since` is None where no line tells."""
+        cards = {card.id: card for card in self.cards(Stage.IN_PROGRESS)}
+        since = self._claimed_at(set(cards))
+        claims = [
+            {
+                "task": card.id,
+                "agent": card.agent,
+                "since": since.get(card.id),
+                "path": self._layout.relative(card.path),
+            }
+            for card in cards.values()
+        ]
+        return sorted(claims, key=lambda claim: (claim["since"] or "", claim["task"]), reverse=True)
+
+    def _claimed_at(self, wanted: set[str]) -> dict[str, Any]:
+        """When each of these tasks was last claimed."""
+        found: dict[str, Any] = {}
+        if not wanted:
+            return found
+        for entry in self.claim_events():
+            task = entry.get("task")
+            if task in wanted and task not in found and entry.get("event") == "claimed":
+                found[task] = entry.get("at")
+                if len(found) == len(wanted):
+                    break
+        return found
+
+    def _card(self, path: Path, stage: Stage | None = None) -> Card:
+        stage = stage or self._layout.stage_of(path) or Stage.INBOX
+        match = ID_PATTERN.match(path.stem)
+        domain = match["domain"] if match else self._layout.domain_of(path) or "general"
+        agent = self._layout.agent_of(path) if stage is Stage.IN_PROGRESS else None
+        return Card(path.stem, stage, domain, agent, path)
+
+    def _plan(self, card: Card) -> str | None:
+        data = _read_if_there(self._layout.plan(card.domain, card.id))
+        return None if data is None else data.decode("utf-8", "replace")
+
+    def _requests(self, task_id: str) -> list[dict[str, str]]:
+        """The approval requests made for a task; their ids follow from its own."""
+        try:
+            names = {request_id(task_id, action, revision) for action in ACTIONS for revision in range(1, _REVISIONS)}
+        except ValueError:  # a time that no calendar has: nobody made a request for it
+            return []
+        return [{"id": card.id, "stage": card.stage.value} for card in self.cards() if card.id in names]
+
+
+@lru_cache(maxsize=2048)
+def _facts(path: Path, modified: int, size: int) -> Mapping[str, Any]:
+    """What the front matter of a file says, for as long as it keeps its time and size."""
+    try:
+        meta, body = frontmatter.read(_read(path))
+    except frontmatter.InvalidFrontMatter as error:
+        return _said({}, [str(error)])
+    try:
+        task_from(meta, body)
+    except InvalidTask as error:
+        return _said(meta, error.problems)
+    return _said(meta, [])
+
+
+def _said(meta: Mapping[str, Any], problems: Iterable[str]) -> dict[str, Any]:
+    source = meta.get("source")
+    subject = meta.get("subject") or (source.get("subject") if isinstance(source, Mapping) else None)
+    return {
+        **{name: _text(meta.get(name)) for name in ("type", "priority", "created", "created_by")},
+        "title": _text(meta.get("title") or subject),
+        "action": _text(meta.get("action")),
+        "source_task": _text(meta.get("source_task")),
+        "problems": list(problems),
+    }
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)[:500]
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_TEXT)
+
+
+def _read_if_there(path: Path) -> bytes | None:
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,383 @@
+"""Vault sync: carries the vault to the git remote and back.
+
+A sync is three paragraphs: *gather* what changed here and what the remote has, *decide* (`utils.core.merge`), *apply*.
+Local's version stands at a contested path, whichever node merges; a version that yields is kept aside. The branch moves
+last, so a crash at any instruction leaves a vault that the next run completes.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from utils.core.routing import LOCAL
+from utils.core.task import format_time
+from utils.ports import AdapterError, Clock, VaultGit, VaultGlance
+from utils.sync import apply, gather, recover
+from utils.sync.combine import Merged, merged
+from utils.sync.values import IDENTITIES, Memory, Session, SyncConfig, SyncResult, SyncStopped
+from utils.vault import locks, skeleton
+from utils.vault.layout import Layout
+from utils.vault.skeleton import Condition, VaultProblem
+
+__all__ = ["IDENTITIES", "SyncBusy", "SyncConfig", "SyncResult", "VaultSync", "sync_vault"]
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 8
+_INIT = "run `python -m scripts.init_vault`"
+
+
+class SyncBusy(RuntimeError):
+    """Another sync of this vault runs right now."""
+
+
+class VaultSync:
+    """Syncs one vault. Safe to use from several processes and threads at once: one sync runs at a time."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        config: SyncConfig,
+        git: VaultGit,
+        glance: VaultGlance,
+        *,
+        state_dir: Path,
+        clock: Clock,
+        alert: Callable[..., Any],
+        observe_moves: Callable[[], Any],
+        checkpoint: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self._layout = layout
+        self._config = config
+        self._git = git
+        self._glance = glance
+        self._clock = clock
+        self._alert = alert
+        self._observe_moves = observe_moves
+        self._checkpoint = checkpoint
+        self._memory = Memory(state_dir / "sync.json")
+        self._state_dir = state_dir
+        self._claims_lock = state_dir / "locks" / "claims.lock"
+
+    # --- syncing ------------------------------------------------------------------------------------------------------
+
+    def run(self, *, wait: bool = False, allow_deletions: bool = False, accept_remote: bool = False) -> SyncResult:
+        """Sync once. What went wrong is in the result; only `SyncBusy` is raised, where another sync runs and not `wait`.
+
+        `allow_deletions` lets a mass deletion pass, `accept_remote` a remote that was rolled back or replaced.
+        """
+        with self._alone(wait):
+            return self._run(allow_deletions, accept_remote)
+
+    def _run(self, allow_deletions: bool, accept_remote: bool) -> SyncResult:
+        started, begun = self._clock.now(), self._clock.monotonic()
+        result = SyncResult(started_at=format_time(started))
+        problem: Exception | None = None
+        try:
+            with self._git.open() as git:
+                session = self._session(git, result)
+                session.allow_deletions, session.accept_remote = allow_deletions, accept_remote
+                self._sync(session)
+            result.result = _word(result)
+        except AdapterError as error:
+            result.result, problem = "offline" if error.retry else "error", error
+        except SyncStopped as error:
+            result.result, problem = "error", error
+        except OSError as error:
+            result.result, problem = "error", _explained(error, self._layout.root)
+        result.error = str(problem) if problem else None
+        result.duration_ms = round((self._clock.monotonic() - begun) * 1000)
+        self._remember(result)
+        return result
+
+    def _sync(self, session: Session) -> None:
+        recover.recover(session, self._glance)
+        pause = threading.Event()
+        reason = ""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                pause.wait(random.uniform(0.05, 0.25) * 2 ** min(attempt, 4))  # noqa: S311  # jitter, no secret
+            reason = self._attempt(session) or ""
+            if not reason:
+                return
+        raise SyncStopped(
+            f"the remote did not take our push in {_ATTEMPTS} attempts: {reason}. If no other node is pushing, a lock file"
+            " may have been left behind on the remote (refs/heads/*.lock): remove it there"
+        )
+
+    def _attempt(self, session: Session) -> str | None:
+        """Gather, decide, apply. The reason to start again, or None where the sync is complete."""
+        git = session.git
+
+        head, _ = git.head()
+        remote = self.has_remote()
+        joining = head is None and remote  # nothing is committed here before we know what the remote holds
+        ours = gather.gather(session, head, ref=None if joining else git.branch)
+        theirs = self._fetch(session) if remote else None
+        session.checkpoint("fetched")
+
+        if ours is None or theirs is None:
+            decision = Merged(ours or theirs)
+        else:
+            decision = merged(session, ours, theirs, first_contact=joining)
+        if decision.told:
+            return "an alert was raised: its log line comes along"
+        session.checkpoint("decided")
+
+        new = decision.commit
+        if new is None:
+            return None
+        if remote and new != theirs:
+            pushed = git.push(new)
+            if not pushed.ok and pushed.race:
+                return pushed.reason
+            if not pushed.ok:
+                raise SyncStopped(f"the remote refused the push: {pushed.reason}")
+            session.checkpoint("pushed")
+            session.result.pushed = len(git.diff(theirs, new))
+            self._saw(session, new)
+        session.result.conflicts += _conflicts(decision)
+        if new != git.resolve(git.branch):
+            session.result.pulled = apply.apply(session, ours, new)
+            session.observe_moves()
+        return None
+
+    def _fetch(self, session: Session) -> str | None:
+        """The remote's commit, judged against what we last saw there; None where the remote is empty and we may fill it."""
+        git = session.git
+        there, branches = git.remote_head()
+        seen = self._memory.load().get("remote_head") or git.resolve(git.tracking)
+        branch = git.branch.removeprefix("refs/heads/")
+        if there is None:
+            if branches and not seen:
+                raise SyncStopped(
+                    f"the remote has no branch {branch} (it has {', '.join(branches)}): check VAULT_SYNC_BRANCH"
+                )
+            if session.zone != LOCAL:
+                raise SyncStopped("the remote is still empty: sync the Local node first, it brings the vault there")
+            if seen:
+                session.tell(
+                    f"emptied {seen}",
+                    "WARNING",
+                    "The vault's remote was emptied",
+                    "Local brings the vault there again.",
+                )
+            return None
+        if there == seen and git.resolve(there):
+            return there
+        fetched = git.fetch()
+        if seen and not session.accept_remote and git.resolve(seen) and not git.is_ancestor(seen, fetched):
+            text = (
+                f"the remote was rolled back or replaced: it no longer holds {seen[:10]}, which we saw there. Nothing was"
+                " taken from it. If that was meant, run `python -m scripts.sync --accept-remote` once on each node"
+            )
+            session.tell(f"rollback {seen} {fetched}", "CRITICAL", "The vault's remote was rolled back", text)
+            raise SyncStopped(text)
+        self._saw(session, fetched)
+        return fetched
+
+    def _saw(self, session: Session, commit: str) -> None:
+        """Remember durably what the remote has, so that a rollback is noticed."""
+        git = session.git
+        known = git.resolve(git.tracking)
+        if known != commit:
+            git.move_ref(git.tracking, commit, known)
+        self._memory.update(remote_head=commit)
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """The fields of `GET /api/vault/sync/status` but `next_run_at`; true also while another process syncs."""
+        memory = self._memory.load()
+        last = memory.get("last_sync")
+        state = {"offline": "offline", "error": "error"}.get(last["result"], "idle") if last else "never"
+        if locks.is_held(self._lock):
+            state = "syncing"
+        return {
+            "state": state,
+            "branch": self._config.branch,
+            "remote": self._config.remote if self.has_remote() else None,
+            **self._glance.summary(),
+            "last_sync": last,
+            "last_success_at": memory.get("last_success_at"),
+        }
+
+    def has_remote(self) -> bool:
+        """Whether the vault has its remote. Cheap."""
+        return self._glance.has_remote()
+
+    def known_to_git(self, path: str, data: bytes) -> bool:
+        """Whether HEAD or any fetched branch has exactly these bytes at the vault's `path`."""
+        return self._glance.known(path, data)
+
+    def is_confirmed(self, path: str) -> bool:
+        """Whether the remote's branch, as last seen, has `path`; True where there is no remote."""
+        return self._glance.on_remote(path)
+
+    # --- setting up ---------------------------------------------------------------------------------------------------
+
+    def ensure_ready(self, remote_url: str = "", *, make_folder: bool = False) -> None:
+        """Check the vault and, where its folder is new or empty, set it up. Cheap when there is nothing to do.
+
+        Raises `VaultProblem` with the remedy. Never touches a note, and never sets up where notes lie without git.
+        """
+        condition = skeleton.condition(self._layout)
+        if condition is Condition.READY and (not remote_url or self.has_remote()):
+            return
+        root = self._layout.root
+        if condition is Condition.MISSING and not make_folder:
+            raise VaultProblem(f"VAULT_PATH {root} does not exist: create the folder, mount the disk, or {_INIT}")
+        if condition is Condition.NOTES:
+            raise VaultProblem(
+                f"{root} holds files but is no vault yet. To make it one, {_INIT}; no file will be changed"
+            )
+        if condition is Condition.EMPTY and self._memory.load().get("last_sync"):
+            raise VaultProblem(
+                f"{root} is empty, but it was a vault before: mount the disk, or, to start anew, {_INIT}"
+            )
+        self.prepare(remote_url)
+
+    def prepare(self, remote_url: str = "") -> str:
+        """Make the folder a vault with its repository and remote, and sync it once; one line that says what was done.
+
+        Local fills an empty remote or joins one that holds a vault; the cloud only joins. Files that exist stay as they
+        are. Can be repeated. Raises `VaultProblem`.
+        """
+        with locks.hold(self._state_dir / "locks" / "setup.lock"):
+            ready = skeleton.condition(self._layout) is Condition.READY and self._layout.marker.is_file()
+            if ready and (not remote_url or self.has_remote()):
+                return f"{self._layout.root} is a vault already"
+            try:
+                return self._set_up(remote_url)
+            except AdapterError as error:
+                raise VaultProblem(f"the vault at {self._layout.root} could not be set up: {error}") from error
+            except OSError as error:
+                raise VaultProblem(f"the vault could not be set up: {_explained(error, self._layout.root)}") from error
+
+    def _set_up(self, remote_url: str) -> str:
+        root = self._layout.root
+        root.mkdir(parents=True, exist_ok=True)
+        if (root / ".git").exists() and not (root / ".git").is_dir():
+            raise VaultProblem(
+                f"{root}/.git is a file: a vault needs a git repository of its own, not a worktree of another"
+            )
+        self._git.initialise()
+        unfinished = root / ".git" / skeleton.SETTING_UP
+        unfinished.touch()
+        if remote_url:
+            self._git.set_remote(remote_url)
+        joining = self.has_remote()
+        if joining:
+            self._first_contact()
+        if self._config.zone == LOCAL or not joining:
+            skeleton.fill(self._layout)
+        else:
+            skeleton.make_folders(self._layout, keep_files=False)
+        result = self._first_run()
+        if result.result in ("offline", "error"):
+            raise VaultProblem(f"the vault at {root} could not be brought to its remote: {result.error}")
+        unfinished.unlink()
+        return f"{root} is set up ({result.summary()})"
+
+    def _first_contact(self) -> None:
+        """Bring here what the remote holds, before templates could stand in its way."""
+        with self._git.open() as git:
+            there, _ = git.remote_head()
+        if there is None and self._config.zone != LOCAL:
+            raise VaultProblem("the remote is still empty: start the Local node first, it brings the vault there")
+        if there is not None:
+            result = self._first_run()
+            if result.result in ("offline", "error"):
+                raise VaultProblem(f"the vault could not be brought from its remote: {result.error}")
+
+    def _first_run(self) -> SyncResult:
+        with self._alone(wait=True):
+            return self._run(allow_deletions=False, accept_remote=False)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _session(self, git: VaultGit, result: SyncResult) -> Session:
+        return Session(
+            git=git,
+            layout=self._layout,
+            config=self._config,
+            clock=self._clock,
+            memory=self._memory,
+            result=result,
+            claims_lock=self._claims_lock,
+            alert=self._alert,
+            observe_moves=self._observe_moves,
+            like=git.resolve("HEAD") or git.empty_tree(),
+            checkpoint=self._checkpoint,
+        )
+
+    @property
+    def _lock(self) -> Path:
+        return self._layout.root / ".git" / "vault-sync.running"
+
+    @contextmanager
+    def _alone(self, wait: bool) -> Iterator[None]:
+        if not (self._layout.root / ".git").is_dir():
+            raise VaultProblem(f"{self._layout.root} is no vault with a git repository: {_INIT}")
+        try:
+            holding = locks.hold(self._lock, timeout=None if wait else 0)
+            holding.__enter__()
+        except locks.Locked as error:
+            raise SyncBusy(f"a sync of this vault runs already ({error.holder or 'another process'})") from None
+        try:
+            yield
+        finally:
+            holding.__exit__(None, None, None)
+
+    def _remember(self, result: SyncResult) -> None:
+        good = result.result in ("noop", "ok", "conflicts")
+        last = self._memory.load().get("last_sync") or {}
+        if result.result == "error" and last.get("error") != result.error:
+            self._alert("WARNING", "The vault does not sync", result.error or "", source="vault_sync")
+        try:
+            self._memory.update(
+                last_sync=result.to_dict(),
+                **({"last_success_at": format_time(self._clock.now())} if good else {}),
+            )
+        except OSError as error:
+            log.error("the state of the sync could not be written: %s", error)
+        log.log(logging.DEBUG if result.result == "noop" else logging.INFO, "vault sync: %s", result.summary())
+
+
+def _word(result: SyncResult) -> str:
+    if result.conflicts:
+        return "conflicts"
+    return "ok" if result.committed or result.pulled or result.pushed else "noop"
+
+
+def _conflicts(decision: Merged) -> list[dict[str, str]]:
+    return [{"path": a.path, "winner": a.winner, "kept_at": a.kept_at} for a in decision.conflicts]
+
+
+def _explained(error: OSError, root: Path) -> Exception:
+    remedies = {
+        errno.ENOSPC: "the disk is full: make room, the next sync goes on where this one stopped",
+        errno.EROFS: "the disk is mounted read-only: mount it for writing",
+        errno.EACCES: "this user may not write there: correct the owner or the permissions",
+    }
+    remedy = remedies.get(error.errno or 0, "the next sync tries again")
+    return SyncStopped(f"{error.strerror or error} ({error.filename or root}): {remedy}")
+
+
+def sync_vault() -> SyncResult:
+    """Sync the vault of the settings (`VAULT_PATH`) once, as `AGENT_NAME`. Waits for a sync that runs already."""
+    from utils.bootstrap import Services
+
+    services = Services.from_environment()
+    try:
+        services.ensure_ready()
+        return services.sync.run(wait=True)
+    finally:
+        services.close()
