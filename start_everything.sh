@@ -67,15 +67,22 @@ set_up() {
         (umask 077 && cp .env.example .env) || fail "the file .env can't be written"
     fi
     step "Checking settings and vault"
-    "$PY" -m scripts.node prepare || fail "the settings or the vault can't be used (see above)" "Settings: $ROOT/.env"
+    facts=$("$PY" -m scripts.node prepare) ||
+        fail "the settings or the vault can't be used (see above)" "Settings: ${ENV_FILE:-$ROOT/.env}"
+    take_facts
 }
 
 # Sets STATE_DIR, API_URL, API_PORT, VAULT, MAIL_IN, MAIL_OUT, NODE.
-read_facts() {
-    facts=$("$PY" -m scripts.node facts) || fail "the settings can't be used (see above)" "Settings: $ROOT/.env"
+take_facts() {
     eval "$facts"
     LOGS="$STATE_DIR/logs"
     PIDS="$STATE_DIR/run"
+}
+
+read_facts() {
+    facts=$("$PY" -m scripts.node facts) ||
+        fail "the settings can't be used (see above)" "Settings: ${ENV_FILE:-$ROOT/.env}"
+    take_facts
 }
 
 # pid_of NAME: the pid of our running process, if it runs.
@@ -106,7 +113,6 @@ last_words() { tail -n 15 "$LOGS/$1.log" 2>/dev/null; }
 
 start() {
     set_up
-    read_facts
     mkdir -p "$LOGS" "$PIDS" || fail "the folder $STATE_DIR can't be written (STATE_DIR)"
     one_at_a_time
     already=0
@@ -143,24 +149,16 @@ one_at_a_time() {
 }
 
 wait_for_api() {
-    waited=0
-    until "$PY" -m scripts.node answers; do
-        for name in dashboard orchestrator; do
-            pid_of "$name" >/dev/null || {
-                last_words "$name" >&2
-                stop_quietly
-                fail "$name did not start; its last words are above" "Log: $LOGS/$name.log"
-            }
-        done
-        waited=$((waited + 1))
-        [ "$waited" -ge "$PATIENCE" ] && fail "the API does not answer" "Log: $LOGS/dashboard.log"
-        sleep 0.2
+    "$PY" -m scripts.node wait --seconds "$PATIENCE" "$(cat "$PIDS/dashboard.pid")" "$(cat "$PIDS/orchestrator.pid")"
+    answer=$?
+    for name in dashboard orchestrator; do
+        pid_of "$name" >/dev/null || {
+            last_words "$name" >&2
+            stop_quietly
+            fail "$name did not start; its last words are above" "Log: $LOGS/$name.log"
+        }
     done
-    pid_of orchestrator >/dev/null || {
-        last_words orchestrator >&2
-        stop_quietly
-        fail "the orchestrator did not start; its last words are above" "Log: $LOGS/orchestrator.log"
-    }
+    [ "$answer" = 0 ] || fail "the API does not answer" "Log: $LOGS/dashboard.log"
 }
 
 report() {

@@ -1,13 +1,16 @@
-"""What `start_everything.sh` asks about this node: `prepare`, `facts`, `port`, `answers`, `status`."""
+"""What `start_everything.sh` asks about this node: `prepare`, `facts`, `port`, `wait`, `status`."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import json
+import os
+import re
 import shlex
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,24 +24,35 @@ from utils.vault import locks
 def main() -> int:
     """Entry point; exit code 0 where the answer is yes or the command did its work, 2 for unusable settings."""
     parser = argparse.ArgumentParser(prog="python -m scripts.node", description=__doc__)
-    parser.add_argument("command", choices=["prepare", "facts", "port", "answers", "status"])
-    command = parser.parse_args().command
-    if command == "prepare":
-        return 0 if daemon.prepare("set-up") is not None else daemon.EXIT_USAGE
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("prepare", help="check settings and vault, set up what is missing, then print the facts")
+    commands.add_parser("facts", help="print settings as assignments of a shell")
+    commands.add_parser("port", help="say why the API could not listen; nothing where it could")
+    commands.add_parser("status", help="what runs; exit code 1 unless API and orchestrator both do")
+    waiting = commands.add_parser("wait", help="wait until the API answers; exit code 1 where a process ended before")
+    waiting.add_argument("--seconds", type=float, default=60, help="give up after this long (exit code 3)")
+    waiting.add_argument("pids", type=int, nargs="*", help="processes that must go on living")
+    options = parser.parse_args()
     try:
         settings = load()
-    except InvalidSettings as error:
-        print("\n".join(f"  - {problem}" for problem in error.problems), file=sys.stderr)
+    except InvalidSettings:
+        daemon.prepare("set-up", check_only=True)  # prints all that is wrong
         return daemon.EXIT_USAGE
-    if command == "facts":
-        print(facts(settings))
-        return 0
-    if command == "port":
-        problem = port_problem(settings)
-        print(problem or "", end="")
-        return 1 if problem else 0
-    if command == "answers":
-        return 0 if answers(settings) else 1
+    match options.command:
+        case "prepare":
+            if daemon.prepare("set-up") is None:
+                return daemon.EXIT_USAGE
+            print(facts(settings))
+            return 0
+        case "facts":
+            print(facts(settings))
+            return 0
+        case "port":
+            problem = port_problem(settings)
+            print(problem or "", end="")
+            return 1 if problem else 0
+        case "wait":
+            return wait(settings, options.seconds, options.pids)
     lines, running = status(settings)
     print("\n".join(lines))
     return 0 if running else 1
@@ -74,31 +88,51 @@ def port_problem(settings: Settings) -> str | None:
     return None
 
 
-def answers(settings: Settings) -> bool:
-    """Whether the API answers."""
-    return HttpProbe().check(f"{settings.own_api_url}/api/health", 2).ok
+def wait(settings: Settings, seconds: float, pids: list[int]) -> int:
+    """Wait until the API answers: 0; 1 where one of `pids` ended first, 3 after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if not all(_lives(pid) for pid in pids):
+            return 1
+        if HttpProbe().check(f"{settings.own_api_url}/api/health", 2).ok:
+            return 0
+        if time.monotonic() > deadline:
+            return 3
+        time.sleep(0.1)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def status(settings: Settings) -> tuple[list[str], bool]:
     """`(lines that say what runs, whether API and orchestrator both do)`."""
     api = HttpProbe().check(f"{settings.own_api_url}/api/health", 2)
     lines = [
-        f"api              {settings.own_api_url} "
-        + (f"answers ({api.latency_ms:g} ms)" if api.ok else api.error or "")
+        f"{'api':<19} {settings.own_api_url} " + (f"answers ({api.latency_ms:g} ms)" if api.ok else api.error or "")
     ]
     orchestrated = locks.is_held(settings.state_dir / "locks" / "orchestrator.lock")
     if not orchestrated:
-        lines.append("orchestrator     does not run")
+        lines.append(f"{'orchestrator':<19} does not run")
         return lines, False
     known = read_json(settings.state_dir / "processes.json")
     own = known.get("orchestrator", {})
-    lines.append(f"orchestrator     runs (pid {own.get('pid')}, since {own.get('since')})")
+    lines.append(f"{'orchestrator':<19} runs (pid {own.get('pid')}, since {_seconds(own.get('since'))})")
     for name, child in known.get("children", {}).items():
         pid = f"pid {child['pid']}, " if child.get("pid") else ""
         again = f", {child['restarts']} restarts" if child.get("restarts") else ""
         last = f", last time it {child['last_exit']}" if child.get("last_exit") else ""
-        lines.append(f"  {name:<15}{child['state']} ({pid}since {child['since']}{again}{last})")
+        lines.append(f"  {name:<17} {child['state']} ({pid}since {_seconds(child['since'])}{again}{last})")
     return lines, api.ok
+
+
+def _seconds(stamp: str | None) -> str:
+    """A time without its fraction."""
+    return re.sub(r"\.\d+", "", stamp or "?")
 
 
 def read_json(path: Path) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 
+from utils.bootstrap import Services
 from utils.settings import PROJECT_ROOT, describe, load
 
 README = PROJECT_ROOT / "README.md"
@@ -38,9 +39,9 @@ def endpoints_table() -> str:
 
 def tools_table() -> str:
     """Every tool of every MCP server."""
-    from mcp_servers.email_server import build_server
+    from mcp_servers.email_server import EmailServer
 
-    tools = asyncio.run(build_server().list_tools())
+    tools = asyncio.run(EmailServer(Services(load({"ENV_FILE": ""}))).build().list_tools())
     lines = ["| server | tool | what it does |", "|---|---|---|"]
     summaries = [(tool.name, (tool.description or "").strip().split("\n")[0].rstrip(".")) for tool in tools]
     return "\n".join(lines + [f"| `email_server` | `{name}` | {summary} |" for name, summary in sorted(summaries)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -54,6 +55,24 @@ class Api:
         assert problem["status"] == status
         assert problem["title"] and problem["detail"] and problem["type"]
         return problem
+
+
+class SlowObserver:
+    """Stands where a sync notes human moves, and holds it there for the length of a `with` block."""
+
+    def __init__(self) -> None:
+        self._inside, self._go_on = threading.Event(), threading.Event()
+
+    def observe(self) -> None:
+        """Called in mid-sync."""
+        self._inside.set()
+        assert self._go_on.wait(60)
+
+    def __enter__(self) -> None:
+        assert self._inside.wait(60), "no sync has begun"
+
+    def __exit__(self, *error: object) -> None:
+        self._go_on.set()
 
 
 def add_task(node: Services, key: str, when: datetime, *, subject: str = "A question", domain: str = "email") -> str:

@@ -136,8 +136,10 @@ class Dovecot:
         self.start()
 
     def set_password(self, password: str) -> None:
-        """Change what the server accepts (`self.password` stays what the client says)."""
+        """Change what the server accepts (`self.password` stays what the client says); in force on return."""
         (self._folder / "users").write_text(f"{self.user}:{{PLAIN}}{password}\n")
+        if self._process is not None:  # Dovecot looks at the file once a second
+            eventually(self._lets_us_in, what="the new password")
 
     def deliver(self, data: bytes, folder: str = "INBOX", received: datetime | None = None) -> None:
         """Put a mail into a folder, as a delivery would."""
@@ -145,6 +147,14 @@ class Dovecot:
             stamp = imaplib.Time2Internaldate(received or datetime.now(UTC))
             answer, detail = imap.append(folder, "", stamp, data)
             assert answer == "OK", detail
+
+    def empty(self, folder: str = "INBOX") -> None:
+        """Delete every mail of a folder."""
+        with self._session() as imap:
+            answer, count = imap.select(folder)
+            if answer == "OK" and count != [b"0"]:
+                imap.store("1:*", "+FLAGS.SILENT", "(\\Deleted)")
+                imap.expunge()
 
     def messages(self, folder: str = "INBOX") -> list[bytes]:
         """The mails of a folder, oldest first, as they lie there."""
@@ -193,6 +203,13 @@ class Dovecot:
             with socket.create_connection((HOST, self.plain_port), 5) as connection:
                 return connection.recv(4) == b"* OK"
         except OSError:
+            return False
+
+    def _lets_us_in(self) -> bool:
+        try:
+            with self._session():
+                return True
+        except imaplib.IMAP4.error:
             return False
 
     @contextlib.contextmanager

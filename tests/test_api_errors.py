@@ -10,7 +10,7 @@ from Watchers.api.operation import operation
 
 
 def test_an_unknown_address(make_node):
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
     assert "/api/nowhere" in api.refused(404, "GET", "/api/nowhere")["detail"]
     for later in ("/metrics", "/api/events"):
         api.refused(404, "GET", later)
@@ -19,7 +19,7 @@ def test_an_unknown_address(make_node):
 
 
 def test_a_method_that_is_not_there(make_node):
-    answer = Api(make_node()).ask("DELETE", "/api/zones/switch")
+    answer = Api(make_node(ready=False)).ask("DELETE", "/api/zones/switch")
     assert answer.status_code == 405 and answer.mimetype == "application/problem+json"
     assert "POST" in answer.headers["Allow"]
     assert "POST" in answer.get_json()["detail"]
@@ -42,7 +42,7 @@ def test_a_method_that_is_not_there(make_node):
     ],
 )
 def test_what_is_no_id_is_no_address(make_node, name):
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
     api.refused(404, "GET", f"/api/tasks/{name}")
     api.refused(404, "GET", f"/api/approvals/{name}")
     api.refused(404, "POST", f"/api/approvals/{name}/approve", json={"sha256": "0" * 64})
@@ -50,7 +50,7 @@ def test_what_is_no_id_is_no_address(make_node, name):
 
 
 def test_an_id_that_nobody_has(make_node):
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
     for task in ("email-20260601T120000Z-1a2b3c4d", "email-99999999T999999Z-1a2b3c4d"):
         assert task in api.refused(404, "GET", f"/api/tasks/{task}")["detail"]
         api.refused(404, "GET", f"/api/approvals/{task}")
@@ -84,20 +84,22 @@ def test_an_id_that_nobody_has(make_node):
     ],
 )
 def test_a_body_that_is_no_order(make_node, body):
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
     before = api.get("/api/zones/status")["term"]
     api.refused(400, "POST", "/api/zones/switch", data=body, headers={"Content-Type": "application/json"})
     assert api.get("/api/zones/status")["term"] == before
 
 
 def test_all_that_is_wrong_is_said_at_once(make_node):
-    problem = Api(make_node()).refused(400, "POST", "/api/zones/switch", json={"expected_term": "x", "colour": "red"})
+    problem = Api(make_node(ready=False)).refused(
+        400, "POST", "/api/zones/switch", json={"expected_term": "x", "colour": "red"}
+    )
     assert [p.split(":")[0] for p in problem["problems"]] == ["colour", "zone", "expected_term"]
 
 
 @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/xml", "image/png"])
 def test_a_body_that_says_it_is_something_else(make_node, kind):
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
     api.refused(415, "POST", "/api/zones/switch", data='{"zone": "cloud"}', headers={"Content-Type": kind})
     api.refused(
         415,
@@ -113,13 +115,15 @@ def test_a_body_that_says_it_is_something_else(make_node, kind):
 )
 def test_curl_without_a_content_type_header_works(make_node, kind):
     """`curl -X POST …/api/zones/switch -d '{"zone":"cloud"}'` says that its body is a form."""
-    answer = Api(make_node()).ask("POST", "/api/zones/switch", data='{"zone":"cloud"}', headers={"Content-Type": kind})
+    answer = Api(make_node(ready=False)).ask(
+        "POST", "/api/zones/switch", data='{"zone":"cloud"}', headers={"Content-Type": kind}
+    )
     assert answer.status_code == 200
     assert answer.get_json()["active_zone"] == "cloud"
 
 
 def test_a_body_that_is_too_large(make_node):
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
     fits = '{"zone": "cloud"}'.ljust(MAX_BODY)
     headers = {"Content-Type": "application/json"}
     assert api.ask("POST", "/api/zones/switch", data=fits, headers=headers).status_code == 200
@@ -150,12 +154,12 @@ def test_a_body_that_is_too_large(make_node):
     ],
 )
 def test_a_query_that_is_wrong(make_node, query):
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
     api.refused(400, "GET", f"/api/tasks?{query}")
 
 
 def test_a_time_that_is_none(make_node):
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
     for since in ("yesterday", "2026-13-01", "0001-01-01T00:00:00+23:59", ""):
         api.refused(400, "GET", "/api/alerts", query_string={"since": since})
     api.refused(400, "GET", "/api/alerts?level=LOUD")
@@ -163,7 +167,7 @@ def test_a_time_that_is_none(make_node):
 
 
 def test_what_nobody_expected_says_nothing_about_the_inside(make_node, caplog):
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
 
     @api.app.get("/api/broken")
     @operation({})
@@ -179,6 +183,6 @@ def test_what_nobody_expected_says_nothing_about_the_inside(make_node, caplog):
 
 
 def test_an_endpoint_without_a_body_ignores_one(make_node, clock):
-    node = make_node(clock=clock)
+    node = make_node(ready=False, clock=clock)
     add_task(node, "1", clock.now())
     assert Api(node).ask("GET", "/api/tasks", data="not json").status_code == 200

@@ -23,7 +23,7 @@ def routes(api: Api) -> list[tuple[str, str]]:
 
 
 def test_every_route_but_liveness_needs_the_token(make_node):
-    api = Api(make_node(API_TOKEN=TOKEN))
+    api = Api(make_node(ready=False, API_TOKEN=TOKEN))
     asked = routes(api)
     assert len({path for _, path in asked}) >= 17
     for method, path in asked:
@@ -49,7 +49,7 @@ def test_every_route_but_liveness_needs_the_token(make_node):
     ],
 )
 def test_a_wrong_token_is_refused(make_node, header):
-    api = Api(make_node(API_TOKEN=TOKEN))
+    api = Api(make_node(ready=False, API_TOKEN=TOKEN))
     answer = api.ask("GET", "/api/tasks", headers={"Authorization": header})
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
@@ -57,13 +57,13 @@ def test_a_wrong_token_is_refused(make_node, header):
 
 
 def test_the_right_token_opens_from_any_host(make_node):
-    api = Api(make_node(API_TOKEN=TOKEN), Authorization=f"Bearer {TOKEN}", Host="ai.example.com")
+    api = Api(make_node(ready=False, API_TOKEN=TOKEN), Authorization=f"Bearer {TOKEN}", Host="ai.example.com")
     assert api.get("/api/tasks") == {"items": [], "next_cursor": None}
     assert api.ask("GET", "/api/tasks", headers={"Authorization": f"bearer {TOKEN}"}).status_code == 200
 
 
 def test_what_does_not_exist_is_not_told_to_strangers(make_node):
-    api = Api(make_node(API_TOKEN=TOKEN))
+    api = Api(make_node(ready=False, API_TOKEN=TOKEN))
     api.refused(401, "GET", "/api/no-such-thing")
     api.refused(401, "DELETE", "/api/tasks")
     api.refused(401, "GET", "/api/health/")
@@ -86,14 +86,14 @@ def test_what_does_not_exist_is_not_told_to_strangers(make_node):
 )
 def test_without_a_token_a_foreign_host_name_is_refused(make_node, host):
     """DNS rebinding: the attacker's name resolves to this machine, the browser sends it as Host."""
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
     for method, path in routes(api):
         assert api.ask(method, path, headers={"Host": host}).status_code == 403, (method, path)
 
 
 @pytest.mark.parametrize("host", ["localhost:9000", "LOCALHOST:9000", "127.0.0.1:9000", "[::1]:9000"])
 def test_without_a_token_this_machine_may_ask(make_node, host):
-    assert Api(make_node(), Host=host).get("/api/tasks")["items"] == []
+    assert Api(make_node(ready=False), Host=host).get("/api/tasks")["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_without_a_token_this_machine_may_ask(make_node, host):
 )
 def test_a_foreign_page_may_not_write(make_node, origin):
     """CSRF: a page in the user's browser posts to us, with a content type that needs no permission."""
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
     before = api.get("/api/zones/status")["term"]
     headers = {"Origin": origin, "Content-Type": "text/plain"}
     problem = api.refused(403, "POST", "/api/zones/switch", headers=headers, data='{"zone": "local"}')
@@ -122,11 +122,11 @@ def test_a_foreign_page_may_not_write(make_node, origin):
 
 @pytest.mark.parametrize("origin", ["http://localhost:3000", "http://127.0.0.1:3000", "http://[::1]:3000"])
 def test_the_dashboard_of_this_machine_may(make_node, origin):
-    assert Api(make_node(), Origin=origin).post("/api/zones/switch", zone="local")["active_zone"] == "local"
+    assert Api(make_node(ready=False), Origin=origin).post("/api/zones/switch", zone="local")["active_zone"] == "local"
 
 
 def test_every_answer_keeps_the_browser_on_a_short_lead(make_node):
-    api = Api(make_node())
+    api = Api(make_node(ready=False))
     for path in ("/api/health", "/api/tasks", "/api/nowhere", "/api/openapi.json"):
         answer = api.ask("GET", path)
         assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api_client import Api
+from tests.api_client import Api, SlowObserver
 from utils.bootstrap import Services
 from utils.settings import PROJECT_ROOT
 from Watchers.api.errors import MAX_BODY
@@ -217,31 +217,19 @@ def test_a_path_can_not_escape(served):
         assert (status, kind) == (404, "application/problem+json")
 
 
-def test_a_long_sync_keeps_nobody_waiting_and_a_second_one_is_told(served, make_node):
+def test_a_long_sync_keeps_nobody_waiting_and_a_second_one_is_told(served):
     """The trigger runs in its own thread; meanwhile everything else answers."""
     node = served.app.extensions["ai-employee"]
-    from utils.vault_sync import SyncBusy
-
-    started, go_on = threading.Event(), threading.Event()
-    real = node.sync.run
-
-    def slow(*arguments, **options):
-        if started.is_set():
-            raise SyncBusy("busy")
-        started.set()
-        assert go_on.wait(DEADLINE)
-        return real(*arguments, **options)
-
-    node.sync.run = slow
+    node.approvals = held = SlowObserver()
     answers = []
     thread = threading.Thread(target=lambda: answers.append(ask(served.port, "POST", "/api/vault/sync/trigger")))
     thread.start()
-    assert started.wait(DEADLINE)
-    assert ask(served.port, "GET", "/api/tasks")[0] == 200
-    status, kind, body = ask(served.port, "POST", "/api/vault/sync/trigger")
-    assert (status, kind) == (409, "application/problem+json")
-    assert json.loads(body)["type"].endswith("busy")
-    go_on.set()
+    with held:
+        assert ask(served.port, "GET", "/api/tasks")[0] == 200
+        assert json.loads(ask(served.port, "GET", "/api/vault/sync/status")[2])["state"] == "syncing"
+        status, kind, body = ask(served.port, "POST", "/api/vault/sync/trigger")
+        assert (status, kind) == (409, "application/problem+json")
+        assert json.loads(body)["type"].endswith("busy")
     thread.join(DEADLINE)
     assert answers[0][0] == 200 and json.loads(answers[0][2])["result"] in ("ok", "noop")
 
@@ -296,7 +284,7 @@ def test_idle_it_knows_no_git_and_no_mcp(tmp_path):
         "client = app.test_client(); base = 'http://localhost:9000';"
         "[client.get(p, base_url=base) for p in ('/api/tasks', '/api/approvals', '/api/actions', '/api/alerts',"
         " '/api/claims', '/api/platinum/status', '/api/zones/status', '/api/health/detailed')];"
-        "heavy = {'git', 'mcp', 'pydantic', 'requests', 'lxml', 'imapclient', 'apispec', 'asyncio'};"
+        "heavy = {'git', 'mcp', 'pydantic', 'requests', 'lxml', 'imapclient', 'asyncio'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     environ = environment(tmp_path, 9000)

@@ -168,7 +168,9 @@ def test_an_edit_changes_what_it_names_and_keeps_all_else(desk: Desk) -> None:
     path = desk.request(custom="kept")
     path.write_text(path.read_text().replace("priority: normal", "priority: normal  # a person's comment"))
     before = sha(path)
-    after = desk.approvals.edit(path.stem, before, by="anna", draft="Short.\r\nGrüße", subject="Re: later", cc=["c@x.org"])
+    after = desk.approvals.edit(
+        path.stem, before, by="anna", draft="Short.\r\nGrüße", subject="Re: later", cc=["c@x.org"]
+    )
     assert after == sha(path) != before
     request = desk.approvals.get(path.stem).request
     assert request is not None

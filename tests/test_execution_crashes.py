@@ -143,9 +143,7 @@ def test_a_crash_at_any_step_with_smtp_never_doubles_and_never_lies(
 
 
 @pytest.mark.slow
-def test_a_second_crash_while_recovering_changes_nothing(
-    make_node: Callable[..., Services], tmp_path: Path
-) -> None:
+def test_a_second_crash_while_recovering_changes_nothing(make_node: Callable[..., Services], tmp_path: Path) -> None:
     dice = random.Random(20260601)
     for number in range(150):
         world = World(conclusive=dice.random() < 0.3, keeps_sent=dice.random() < 0.5)

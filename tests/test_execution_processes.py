@@ -147,7 +147,9 @@ def test_an_approved_reply_goes_out_as_it_was_shown(office: Office) -> None:
 
 
 @pytest.mark.parametrize("phase", ["MAIL", "DATA", "ACCEPTED"])
-def test_a_killed_watcher_leaves_a_server_that_finishes_and_the_next_watcher_files_it(office: Office, phase: str) -> None:
+def test_a_killed_watcher_leaves_a_server_that_finishes_and_the_next_watcher_files_it(
+    office: Office, phase: str
+) -> None:
     office.smtp.hold(phase)
     with office.watcher() as watcher:
         path, record = office.approve()

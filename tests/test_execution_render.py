@@ -77,9 +77,12 @@ def test_no_display_name_adds_a_recipient(name: str) -> None:
 @pytest.mark.parametrize("field", ["subject", "to", "in_reply_to", "references"])
 def test_no_line_break_of_any_kind_gets_into_a_header(field: str, char: str) -> None:
     evil = f"a{char}Bcc: thief@example.net"
-    value: Any = {"subject": evil, "to": [f"{evil} <a@b.example>"], "in_reply_to": f"<x@y>{char}", "references": [f"<x{char}@y>"]}[
-        field
-    ]
+    value: Any = {
+        "subject": evil,
+        "to": [f"{evil} <a@b.example>"],
+        "in_reply_to": f"<x@y>{char}",
+        "references": [f"<x{char}@y>"],
+    }[field]
     with pytest.raises(InvalidTask, match=field):
         rendered(request(**{field: value}))
 
@@ -108,7 +111,9 @@ def test_bcc_is_in_the_envelope_alone_and_nobody_twice() -> None:
 
 
 def test_names_beyond_ascii_and_with_commas_are_encoded() -> None:
-    _, message = rendered(request(to=["Müller, Jörg <j@example.org>", '"Doe, \\"Jo\\"" <d@example.org>']), sender_name="Zoë")
+    _, message = rendered(
+        request(to=["Müller, Jörg <j@example.org>", '"Doe, \\"Jo\\"" <d@example.org>']), sender_name="Zoë"
+    )
     assert [address.display_name for address in message["To"].addresses] == ["Müller, Jörg", 'Doe, "Jo"']
     assert message["From"].addresses[0].display_name == "Zoë"
 

@@ -207,5 +207,3 @@ def test_a_message_id_can_not_lead_out_of_the_outbox(tmp_path: Path) -> None:
     OutboxSender(tmp_path / "out").send(replace(MAIL, message_id="<../../etc/x@y>"))
     (file,) = (tmp_path / "out").iterdir()
     assert file.parent == tmp_path / "out" and not list(tmp_path.glob("etc"))
-
-

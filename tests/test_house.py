@@ -97,7 +97,12 @@ def test_lower_layers_import_only_from_below() -> None:
 
 
 def test_the_core_knows_no_files_no_clock_and_no_network() -> None:
-    wrong = [f"{name} imports {module}" for name, tree in modules("utils/core") for module in imports(tree) & IMPURE]
+    wrong = []
+    for name, tree in modules("utils/core"):
+        impure = {module for module in imports(tree) if module.split(".")[0] in IMPURE}
+        if "pathlib.PurePosixPath" in impure:  # a value: it touches no file
+            impure -= {"pathlib", "pathlib.PurePosixPath"}
+        wrong += [f"{name} imports {module}" for module in impure]
     assert wrong == []
 
 

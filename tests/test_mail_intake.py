@@ -225,7 +225,7 @@ def test_a_mail_is_read_from_its_task_as_it_was(node: Services) -> None:
     assert mail.text == "Please find three files attached."
     assert [a.name for a in mail.attachments][1] == "Rechnung März.pdf"
     stored = [node.layout.root / item["path"] for item in meta["source"]["attachments"]]
-    assert [path.name for path in stored] == ["passwd", "Rechnung März.pdf", "Forwarded question.eml"]
+    assert [path.name for path in stored] == ["passwd.txt", "Rechnung März.pdf", "Forwarded question.eml"]
     assert stored[1].read_bytes() == b"%PDF-1.4 not really"
     folder = node.layout.attachments("email", meta["id"])
     assert all(path.parent == folder for path in stored)
@@ -261,7 +261,7 @@ def test_a_mail_of_thirty_megabytes_is_a_task_from_its_headers(node: Services) -
     with path.open("ab") as file:
         file.truncate(30 * 1024 * 1024)
     drop(node, make_mail(message_id="<2@example.com>"), "other.eml")
-    assert run(node) == "fetched 2, left to you 1, drafted 1"
+    assert sorted(run(node).split(", ")) == ["drafted 1", "fetched 2", "left to you 1"]
     [(meta, body)] = files(node, Stage.NEEDS_ACTION)
     assert meta["source"]["truncated"] is True
     assert meta["source"]["subject"] == "Price list"
@@ -439,3 +439,22 @@ def test_a_human_who_moves_the_task_first_wins(node: Services, monkeypatch: pyte
     assert len(files(node, Stage.REJECTED)) == 1
     assert files(node, Stage.DONE) == []
     assert run(again(node)) == "no mail"
+
+
+def test_secrets_and_programs_stay_in_the_mailbox(node: Services) -> None:
+    token = "gh" + "p_" + "a1B2" * 10
+    parts = f"--b\r\nContent-Type: text/plain\r\n\r\nOur token: {token}\r\n"
+    for name, text in (("run.exe", "MZ"), ("id_rsa", "x"), ("note.txt", f"x {token}"), ("ok.txt", "fine")):
+        parts += f"--b\r\nContent-Disposition: attachment; filename={name}\r\n\r\n{text}\r\n"
+    head = "From: ann@example.com\r\nMessage-ID: <1@x>\r\nDate: Mon, 1 Jun 2026 10:00:00 +0200\r\n"
+    drop(node, f"{head}Content-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n".encode())
+    assert run(node) == "fetched 1, drafted 1"
+    [(meta, body)] = files(node, Stage.IN_PROGRESS)
+    paths = {item["name"]: item["path"] for item in meta["source"]["attachments"]}
+    assert [name for name, path in paths.items() if path] == ["ok.txt"]
+    assert "left out" in body
+    for path in node.layout.root.rglob("*"):
+        if path.is_file():
+            assert token.encode() not in path.read_bytes(), path
+    [(meta, _)] = files(node, Stage.PENDING_APPROVAL)
+    assert any("GitHub token" in risk for risk in meta["risk"])

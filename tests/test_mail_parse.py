@@ -21,7 +21,7 @@ WHEN = datetime(2026, 6, 1, 8, 0, 5, tzinfo=UTC)
 
 
 def read(data: bytes, **options: object) -> IncomingMail:
-    return parse(RawMail("k", data, WHEN, len(data), provider="maildir"), account="a", **options)  # type: ignore[arg-type]
+    return parse(RawMail("k", data, WHEN, len(data), provider="maildir"), account="a", **options)  # type: ignore[arg-type,]
 
 
 def sample(name: str) -> IncomingMail:
@@ -71,7 +71,7 @@ def test_html_becomes_text_and_the_plain_version_is_preferred() -> None:
 def test_attachments_are_listed_with_their_content_and_too_large_ones_without() -> None:
     mail = sample("attachments.eml")
     assert [(a.name, a.content_type) for a in mail.attachments] == [
-        ("../../etc/passwd", "text/plain"),
+        ("../../etc/passwd.txt", "text/plain"),
         ("Rechnung März.pdf", "application/pdf"),
         ("Forwarded question.eml", "message/rfc822"),
     ]
@@ -123,8 +123,17 @@ def test_what_is_new_is_told_from_what_is_quoted() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["On " * 6000, "Am 1.1.2020 schrieb " * 1000, "\n" * 50_000, "a\t\n " * 9000, " " * 50_000 + "x", "From: " * 5000]
-    + ["On " + "x " * 9000 + "wrote", "_" * 30_000, "Am 1.1. " * 80 + "\n"],
+    [
+        "On " * 6000,
+        "Am 1.1.2020 schrieb " * 1000,
+        "\n" * 50000,
+        "a\t\n " * 9000,
+        " " * 50000 + "x",
+        "From: " * 5000,
+        "On " + "x " * 9000 + "wrote",
+        "_" * 30000,
+        "Am 1.1. " * 80 + "\n",
+    ],
 )
 def test_no_text_keeps_the_splitter_busy(line: str) -> None:
     # Without the folding in new_part these take from seconds to hours.
@@ -192,15 +201,36 @@ def test_the_same_mail_has_the_same_key_and_another_account_or_mail_another() ->
 
 
 HEADERS = st.sampled_from(
-    [b"From", b"To", b"Subject", b"Date", b"Message-ID", b"References", b"Content-Type", b"Content-Transfer-Encoding"]
-    + [b"Content-Disposition", b"Reply-To", b"Authentication-Results", b"MIME-Version", b"Auto-Submitted"]
+    [
+        b"From",
+        b"To",
+        b"Subject",
+        b"Date",
+        b"Message-ID",
+        b"References",
+        b"Content-Type",
+        b"Content-Transfer-Encoding",
+        b"Content-Disposition",
+        b"Reply-To",
+        b"Authentication-Results",
+        b"MIME-Version",
+        b"Auto-Submitted",
+    ]
 )
 VALUES = st.one_of(
     st.binary(max_size=80),
     st.sampled_from(
-        [b"multipart/mixed; boundary=b", b"text/html; charset=utf-7", b"base64", b"quoted-printable", b"a@b.c", b"<>"]
-        + [b"attachment; filename*=utf-8''%00%ff; filename=\"", b"=?utf-8?b?////?= <@>", b"message/rfc822", b"[a]: ;;,"]
-        + [
+        [
+            b"multipart/mixed; boundary=b",
+            b"text/html; charset=utf-7",
+            b"base64",
+            b"quoted-printable",
+            b"a@b.c",
+            b"<>",
+            b"attachment; filename*=utf-8''%00%ff; filename=\"",
+            b"=?utf-8?b?////?= <@>",
+            b"message/rfc822",
+            b"[a]: ;;,",
             b"multipart/alternative; boundary*0=b; boundary*1=",
             b"text/plain; charset=\xff",
             b"uuencode",

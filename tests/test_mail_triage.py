@@ -54,7 +54,8 @@ def test_mail_that_wants_no_reply_is_known_and_the_reason_said(
 
 
 def test_a_delivery_report_is_a_bounce() -> None:
-    report = b"From: x@mx.example\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b--\r\n"
+    kind = b"multipart/report; report-type=delivery-status; boundary=b"
+    report = b"From: x@mx.example\r\nContent-Type: " + kind + b"\r\n\r\n--b--\r\n"
     verdict = no_reply_reason(read(report), OURS)
     assert verdict is not None
     assert verdict[0] is Category.BOUNCE
@@ -79,7 +80,8 @@ def test_people_are_not_taken_for_machines(headers: dict[str, str]) -> None:
 def test_the_draft_greets_repeats_the_questions_and_signs() -> None:
     mail = read(
         make_mail(
-            "Hello,\n\nwe would like to order 20\nchairs. Could you send us an offer\nby Friday? Do you deliver to Cologne?\n",
+            "Hello,\n\nwe would like to order 20\nchairs. Could you send us an offer\nby Friday? "
+            "Do you deliver to Cologne?\n",
             subject="Re: AW: Offer",
         )
     )
@@ -112,8 +114,17 @@ def test_the_draft_states_nothing_that_was_not_in_the_mail_or_the_handbook() -> 
 
 @pytest.mark.parametrize(
     ("shown", "name"),
-    [("Ann Example", "Ann"), ("Example, Ann", "Ann"), ("Dr. Ann Example", "Ann"), ("Ann via Docs", "Ann")]
-    + [("info@example.com", ""), ("", ""), ("4711 Service", ""), ("Ann's Shop", "Ann's"), ("<b>x</b>", "")],
+    [
+        ("Ann Example", "Ann"),
+        ("Example, Ann", "Ann"),
+        ("Dr. Ann Example", "Ann"),
+        ("Ann via Docs", "Ann"),
+        ("info@example.com", ""),
+        ("", ""),
+        ("4711 Service", ""),
+        ("Ann's Shop", "Ann's"),
+        ("<b>x</b>", ""),
+    ],
 )
 def test_whom_to_greet(shown: str, name: str) -> None:
     assert first_name(shown) == name
@@ -121,8 +132,14 @@ def test_whom_to_greet(shown: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "priority"),
-    [("Please call back ASAP", "urgent"), ("Es eilt!", "urgent"), ("Please answer until 3 July.", "high")]
-    + [("All fine, thanks", "normal"), ("The curgently of it", "normal"), ("bis Freitag bitte", "high")],
+    [
+        ("Please call back ASAP", "urgent"),
+        ("Es eilt!", "urgent"),
+        ("Please answer until 3 July.", "high"),
+        ("All fine, thanks", "normal"),
+        ("The curgently of it", "normal"),
+        ("bis Freitag bitte", "high"),
+    ],
 )
 def test_priority_by_words(text: str, priority: str) -> None:
     assert read_signs(read(make_mail(text, subject="x"))).priority == priority
@@ -165,8 +182,15 @@ def test_text_of_a_mail_never_chooses_the_recipient() -> None:
 
 @pytest.mark.parametrize(
     ("original", "made"),
-    [("Hello", "Re: Hello"), ("Re: Hello", "Re: Hello"), ("AW: RE: Re[2]: Hello", "Re: Hello"), ("", "Re:")]
-    + [("Regarding: x", "Re: Regarding: x"), ("Fwd: Hello", "Re: Fwd: Hello"), ("a\r\nBcc: b", "Re: a Bcc: b")],
+    [
+        ("Hello", "Re: Hello"),
+        ("Re: Hello", "Re: Hello"),
+        ("AW: RE: Re[2]: Hello", "Re: Hello"),
+        ("", "Re:"),
+        ("Regarding: x", "Re: Regarding: x"),
+        ("Fwd: Hello", "Re: Fwd: Hello"),
+        ("a\r\nBcc: b", "Re: a Bcc: b"),
+    ],
 )
 def test_re_is_written_once(original: str, made: str) -> None:
     assert reply.subject(original) == made
@@ -204,7 +228,10 @@ def test_what_the_human_is_warned_of(data: bytes, word: str) -> None:
 
 
 def test_only_our_own_server_is_believed_about_the_sender() -> None:
-    ours = "mx.acme.example; spf=pass smtp.mailfrom=ann@example.com; dkim=pass header.d=example.com; dmarc=pass header.from=example.com"
+    ours = (
+        "mx.acme.example; spf=pass smtp.mailfrom=ann@example.com; dkim=pass header.d=example.com; "
+        "dmarc=pass header.from=example.com"
+    )
 
     def verdict(header: str | None, server: str = "mx.acme.example", sender: str = "ann@example.com") -> bool | None:
         return sender_verdict(header, server, sender)

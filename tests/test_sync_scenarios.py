@@ -187,7 +187,9 @@ def test_12_names_that_other_systems_take_for_one(two: Two) -> None:
     two.assert_agree()
 
 
-@pytest.mark.parametrize("data", [b"a\r\nb\r\n", b"a\r\nb\nc\r", b"no final newline", b"", b"\xef\xbb\xbfbom\n", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "data", [b"a\r\nb\r\n", b"a\r\nb\nc\r", b"no final newline", b"", b"\xef\xbb\xbfbom\n", b"\xff\xfe"]
+)
 def test_13_bytes_stay_as_they_are(two: Two, data: bytes) -> None:
     two.a.write("note.md", data)
     two.b.write(PLAN, data)

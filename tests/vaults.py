@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
+import tempfile
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from tests.conftest import FakeClock
@@ -73,7 +79,8 @@ class Node:
         )
 
     def sync(self, **options: bool) -> SyncResult:
-        self.live |= set(self.files().values())
+        for path, data in self.files().items():
+            self.live |= set(data.splitlines()) if path.endswith(".jsonl") else {data}
         return self.vault_sync().run(**options)
 
     def write(self, path: str, content: str | bytes) -> None:
@@ -127,12 +134,20 @@ class Node:
 class Two:
     """Both nodes and the remote. `a` is Local, `b` the Cloud."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ready: bool = True) -> None:
         self.folder = folder
         self.remote = folder / "remote.git"
-        git(folder, "init", "-q", "--bare", "--initial-branch=main", str(self.remote))
         self.a = Node("local", folder / "a", folder / "state-a", self.remote)
         self.b = Node("cloud", folder / "b", folder / "state-b", self.remote)
+        if ready:
+            shutil.copytree(_template(), folder, dirs_exist_ok=True, symlinks=True)
+            for node in (self.a, self.b):
+                node.git("remote", "set-url", "origin", str(self.remote))
+        else:
+            git(folder, "init", "-q", "--bare", "--initial-branch=main", str(self.remote))
+
+    def prepare(self) -> None:
+        """Set both vaults up, as a first start does."""
         for node in (self.a, self.b):
             node.vault_sync().prepare(str(self.remote))
 
@@ -187,3 +202,22 @@ class Two:
         for data in (self.a.live | self.b.live) - loose:
             oid = git(self.folder, "hash-object", "--stdin", data=data).strip()
             assert oid in objects or any(data in text for text in texts), f"lost: {data[:80]!r}"
+
+
+@cache
+def _template() -> Path:
+    """Two vaults in the state after their first sync, made once and copied for each test."""
+    folder = Path(tempfile.mkdtemp(prefix="vaults-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    two = Two(folder, ready=False)
+    two.prepare()
+    two.settle()
+    return folder
+
+
+def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until `true()`; a generous limit, so that only what never happens fails."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        threading.Event().wait(0.02)

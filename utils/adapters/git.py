@@ -77,15 +77,18 @@ def environment(git_dir: Path, work_tree: Path, extra: Mapping[str, str] | None 
     return variables | dict(extra or {})
 
 
-def command(arguments: Sequence[str], variables: Mapping[str, str]) -> list[str]:
-    """`git` with our configuration, and without the variables about git that somebody else has set."""
-    foreign = [
-        name
-        for name in os.environ
-        if name.startswith("GIT_") and name not in variables and not _KEPT_VARIABLES.fullmatch(name)
-    ]
-    scrub = ["env", *(part for name in foreign for part in ("-u", name))] if foreign else []
-    return [*scrub, "git", *(part for setting in _CONFIG for part in ("-c", setting)), *arguments]
+def command(arguments: Sequence[str]) -> list[str]:
+    """`git` with our configuration."""
+    return ["git", *(part for setting in _CONFIG for part in ("-c", setting)), *arguments]
+
+
+def scrub() -> None:
+    """Forget what the process's environment says about git, but how to reach and to trust a remote.
+
+    For the whole process, because GitPython reads some of these variables itself, and no part of ours wants them.
+    """
+    for name in [name for name in os.environ if name.startswith("GIT_") and not _KEPT_VARIABLES.fullmatch(name)]:
+        del os.environ[name]
 
 
 class GitVault:
@@ -112,8 +115,9 @@ class GitVault:
 
         if not self.git_dir.is_dir():
             raise AdapterError(f"{self.root} is no git repository: run `python -m scripts.init_vault`", retry=False)
+        scrub()
         try:
-            with Repo(self.root, search_parent_directories=False) as repo:
+            with Repo(self.root, search_parent_directories=False, expand_vars=False) as repo:
                 self._repo = repo
                 yield self
         except (InvalidGitRepositoryError, NoSuchPathError) as error:
@@ -126,12 +130,13 @@ class GitVault:
     def initialise(self) -> None:
         """Make the repository if there is none, and give it the settings of a vault."""
         if not self.git_dir.is_dir():
+            scrub()
             branch = self.branch.removeprefix("refs/heads/")
             variables = environment(self.git_dir, self.root)
             del variables["GIT_INDEX_FILE"]
             _checked(
                 subprocess.run(
-                    command(["init", "-q", f"--initial-branch={branch}", "--template="], variables),
+                    command(["init", "-q", f"--initial-branch={branch}", "--template="]),
                     env=os.environ | variables,
                     cwd=self.root,
                     capture_output=True,
@@ -460,7 +465,7 @@ class GitVault:
             raise AdapterError("the repository is not open", retry=False)
         variables = environment(self.git_dir, self.root, extra)
         guard = self._repo.git.execute(  # kept until the end: GitPython kills the process when it lets go of this
-            command(arguments, variables),
+            command(arguments),
             istream=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             as_process=True,
             env=variables,

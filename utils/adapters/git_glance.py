@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from utils.adapters.git import command, environment
+from utils.adapters.git import command, environment, scrub
 from utils.vault import worktree
 
 _TIMEOUT = 30.0
@@ -79,7 +79,7 @@ class GitGlance:
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 name = (folder / "comm").read_text().strip()
-                here = Path(os.readlink(folder / "cwd"))
+                here = (folder / "cwd").readlink()
             except OSError:
                 continue
             if name.startswith("git") and (here == self._root or self._root in here.parents):
@@ -90,10 +90,11 @@ class GitGlance:
         """The output of a git command, or an empty string where it failed."""
         if not self._git_dir.is_dir():
             return ""
+        scrub()
         variables = environment(self._git_dir, self._root, {"GIT_OPTIONAL_LOCKS": "0"})
         try:
             done = subprocess.run(
-                command(arguments, variables),
+                command(arguments),
                 env=os.environ | variables,
                 cwd=self._root,
                 input=stdin.encode("utf-8", "surrogateescape") if stdin is not None else None,

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from utils.core.mail import Attachment
+from utils.core.sync_rules import kind_refusal, name_refusal, secret_in
 from utils.mail.task_file import StoredAttachment
 from utils.vault import atomic
 from utils.vault.layout import Layout
@@ -38,10 +39,14 @@ def safe_name(name: str) -> str:
     return stem.encode()[:room].decode("utf-8", "ignore").strip(". ") + dot + ending or "attachment"
 
 
-def store(layout: Layout, domain: str, task_id: str, attachments: Iterable[Attachment]) -> list[StoredAttachment]:
+def store(
+    layout: Layout, domain: str, task_id: str, attachments: Iterable[Attachment], *, largest: int | None
+) -> list[StoredAttachment]:
     """Write attachments into the task's folder and tell where. Doing it again for the same mail changes nothing.
 
-    What has no content (too large), or comes after the limits of number and sum, is listed without a path.
+    Listed without a path is what has no content (too large), comes after the limits of number and sum, or would not be
+    synced to the other node (programs, keys, files above `largest` bytes): it stays in the mailbox. With `largest` None
+    everything is stored.
     """
     folder = layout.attachments(domain, task_id)
     taken: set[str] = set()
@@ -50,13 +55,26 @@ def store(layout: Layout, domain: str, task_id: str, attachments: Iterable[Attac
     for attachment in list(attachments)[:MAX_LISTED]:
         content = attachment.content
         digest = hashlib.sha256(content).hexdigest() if content is not None else None
-        if content is None or len(taken) >= MAX_STORED or written + len(content) > MAX_TOTAL:
+        name = safe_name(attachment.name)
+        if (
+            content is None
+            or len(taken) >= MAX_STORED
+            or written + len(content) > MAX_TOTAL
+            or (_stays_behind(layout.relative(folder / name), content, largest))
+        ):
             stored.append(StoredAttachment(attachment, None, digest))
             continue
-        path = _place(folder, safe_name(attachment.name), content, taken)
+        path = _place(folder, name, content, taken)
         written += len(content)
         stored.append(StoredAttachment(attachment, layout.relative(path), digest))
     return stored
+
+
+def _stays_behind(path: str, content: bytes, largest: int | None) -> bool:
+    if largest is None:
+        return False
+    refusal = name_refusal(path) or kind_refusal(path, len(content), largest) or secret_in(content)
+    return refusal is not None
 
 
 def _place(folder: Path, name: str, content: bytes, taken: set[str]) -> Path:

@@ -26,6 +26,7 @@ from utils.mail import attachments, reply, task_file
 from utils.mail.attempts import Attempts
 from utils.mail.handbook import reply_rules
 from utils.mail.parse import parse
+from utils.mail.secrets import without_secrets
 from utils.mail.task_file import DOMAIN, TASK_TYPE, Plan
 from utils.ports import AdapterError, Clock, DraftEngine, Mailbox
 from utils.settings import Settings
@@ -136,7 +137,7 @@ class MailIntake:
         s = self._settings
         account = s.imap_user.lower() if raw.provider == "imap" else raw.provider
         limit = s.attachment_max_mb * 1024 * 1024
-        return parse(raw, account=account, authserv_id=s.mail_authserv_id, max_attachment=limit)
+        return without_secrets(parse(raw, account=account, authserv_id=s.mail_authserv_id, max_attachment=limit))
 
     def _known(self) -> dict[str, list[Path]]:
         """Files of e-mail tasks by the key in their name, over all stages."""
@@ -170,7 +171,8 @@ class MailIntake:
         return source.get("source_key") if isinstance(source, dict) else None
 
     def _create(self, mail: IncomingMail, task_id: str, now: datetime) -> Path:
-        stored = attachments.store(self._layout, DOMAIN, task_id, mail.attachments)
+        largest = self._settings.sync_max_file_mb * 1024 * 1024
+        stored = attachments.store(self._layout, DOMAIN, task_id, mail.attachments, largest=largest)
         meta, body = task_file.task(mail, task_id, stored, agent=self._agent, now=now)
         return self._claims.create(Stage.NEEDS_ACTION, meta, body)
 
@@ -179,7 +181,7 @@ class MailIntake:
         received = (raw.received or now).replace(microsecond=0)
         task_id = make_id(DOMAIN, received, f"unreadable\0{raw.key}\0{len(raw.data)}")
         whole = Attachment("mail.eml", "message/rfc822", len(raw.data), raw.data)
-        stored = attachments.store(self._layout, DOMAIN, task_id, [whole])
+        stored = attachments.store(self._layout, DOMAIN, task_id, [whole], largest=None)
         mail = IncomingMail(
             message_id="", account="", from_name="", from_address="", reply_to="", to=(), cc=(),
             subject="A mail that could not be read", date=None, received=received, in_reply_to="", references=(),

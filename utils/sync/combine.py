@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from utils.core import merge
 from utils.core.merge import Aside, Entry, Plan
+from utils.core.routing import LOCAL
 from utils.core.task import format_time
 from utils.sync import judge
 from utils.sync.values import Session, SyncStopped
@@ -28,6 +29,8 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
 
     `first_contact` allows histories without a common ancestor. Moves nothing. Raises `SyncStopped`.
     """
+    if ours == theirs:
+        return Merged(ours)
     git = session.git
     base = git.merge_base(ours, theirs)
     if base == theirs:
@@ -58,9 +61,10 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
 
 
 def _stop_mass_deletion(session: Session, base: str | None, difference: judge.Difference) -> None:
+    """Somebody else's slip must not wipe Local. The cloud follows: Local's own gate has been passed."""
     kept = {after.oid for _, after in difference.values() if after}
     lost = [path for path, (before, after) in difference.items() if before and not after and before.oid not in kept]
-    if session.accept_remote or session.allow_deletions or base is None or len(lost) <= 20:
+    if session.zone != LOCAL or session.accept_remote or session.allow_deletions or base is None or len(lost) <= 20:
         return
     if len(lost) * 2 > session.git.count_files(base):
         raise SyncStopped(

@@ -83,7 +83,7 @@ class Board:
         `problems`; they are shown like all others."""
         try:
             status = card.path.stat()
-            facts = _facts(card.path, status.st_mtime_ns, status.st_size)
+            facts = facts_of(card.path, status.st_mtime_ns, status.st_size)
         except FileNotFoundError:
             return None
         return {
@@ -180,7 +180,7 @@ class Board:
 
 
 @lru_cache(maxsize=2048)
-def _facts(path: Path, modified: int, size: int) -> Mapping[str, Any]:
+def facts_of(path: Path, modified: int, size: int) -> Mapping[str, Any]:
     """What the front matter of a file says, for as long as it keeps its time and size."""
     try:
         meta, body = frontmatter.read(_read(path))

@@ -117,6 +117,7 @@ class ImapMailbox:
             recent = [uid for uid in found if uid in times and times[uid][0] >= since]
             progress.begin(max([self._newest, *found]), recent)
         else:
+            client.noop()  # some servers show a search what is new only after another command
             # `n:*` always names the last mail, even where that is older than n.
             found = client.search(["UID", f"{progress.done_to + 1}:*"])
             progress.add([uid for uid in found if uid > progress.done_to])
@@ -223,9 +224,14 @@ class ImapMailbox:
         client.idle()
         try:
             while not stopped() and (left := end - time.monotonic()) > 0:
-                for answer in client.idle_check(timeout=min(1.0, left)):
-                    if b"EXISTS" in answer or b"BYE" in answer:
-                        return
+                patience = min(1.0, left)
+                asked = time.monotonic()
+                answers = client.idle_check(timeout=patience)
+                if any(b"EXISTS" in answer or b"BYE" in answer for answer in answers):
+                    return
+                # Where the server is gone the library answers nothing, at once; then idle_done() below says so.
+                if not answers and time.monotonic() - asked < patience / 2:
+                    return
         finally:
             client.idle_done()
 
@@ -244,7 +250,7 @@ class ImapMailbox:
             )
         if isinstance(error, socket.gaierror):
             return AdapterError(f"No server is called {s.imap_host!r}: check IMAP_HOST and the network.", retry=True)
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
             return AdapterError(
                 f"{where} speaks no TLS here ({_said(error)}): check IMAP_PORT and IMAP_SECURITY.", retry=True
             )

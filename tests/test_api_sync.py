@@ -1,0 +1,117 @@
+"""Sync over HTTP, with a real remote: what it did, what it could not do, and whose claim has arrived."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.api_client import Api, SlowObserver, add_request, add_task
+from utils.bootstrap import Services
+
+SYNC = "/api/vault/sync/trigger"
+STATUS = "/api/vault/sync/status"
+
+
+@pytest.fixture
+def remote(tmp_path) -> Path:
+    path = tmp_path / "remote.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(path)], check=True)
+    return path
+
+
+@pytest.fixture
+def local(make_node, clock, remote) -> Api:
+    return Api(make_node(clock=clock, VAULT_REMOTE_URL=str(remote)))
+
+
+@pytest.fixture
+def cloud(make_node, clock, remote, local) -> Api:
+    return Api(make_node("cloud", clock=clock, VAULT_REMOTE_URL=str(remote)))
+
+
+def test_a_trigger_carries_work_to_the_other_node(local, cloud, clock):
+    add_task(cloud.node, "1", clock.now())
+    sent = cloud.post(SYNC)
+    assert sent["result"] == "ok" and sent["committed"] and sent["pushed"]
+    assert cloud.post(SYNC)["result"] == "noop"
+    assert local.post(SYNC)["pulled"]
+    assert [task["stage"] for task in local.get("/api/tasks")["items"]] == ["needs_action"]
+    for api in (local, cloud):
+        status = api.get(STATUS)
+        assert status["state"] == "idle" and status["branch"] == "main" and status["remote"] == "origin"
+        assert status["head"] == status["remote_head"] and status["head"]
+        assert status["ahead"] == status["behind"] == 0 and not status["dirty"]
+        assert status["last_success_at"]
+        assert api.get("/api/platinum/status")["modules"]["vault_sync"]["ok"]
+
+
+def test_a_claim_is_provisional_until_the_remote_has_it(local, cloud, clock):
+    task = add_task(cloud.node, "1", clock.now())
+    cloud.post(SYNC)
+    cloud.node.claims.claim(cloud.node.layout.find(task)[0])
+    assert [claim["provisional"] for claim in cloud.get("/api/claims")["active"]] == [True]
+    cloud.post(SYNC)
+    assert [claim["provisional"] for claim in cloud.get("/api/claims")["active"]] == [False]
+    local.post(SYNC)
+    claim = local.get("/api/claims")["active"][0]
+    assert (claim["task"], claim["agent"], claim["provisional"]) == (task, "cloud", False)
+
+
+def test_a_remote_that_is_away_is_503_and_loses_nothing(local, remote, clock):
+    local.post(SYNC)
+    task = add_task(local.node, "1", clock.now())
+    away = remote.rename(remote.with_name("away.git"))
+    problem = local.refused(503, "POST", SYNC)
+    assert problem["result"] == "offline" and problem["error"] and problem["type"].endswith("offline")
+    assert set(problem) >= {"committed", "pulled", "pushed", "conflicts", "refused", "started_at", "duration_ms"}
+    assert local.get(STATUS)["state"] == "offline"
+    module = local.get("/api/platinum/status")["modules"]["vault_sync"]
+    assert module["ok"] and "offline" in module["detail"], "offline is a state, not a fault"
+    away.rename(remote)
+    assert local.post(SYNC)["result"] == "ok"
+    assert local.get(f"/api/tasks/{task}")["stage"] == "needs_action"
+
+
+def test_a_second_sync_is_told_that_one_runs(local):
+    """Whoever syncs, this process or the scheduler's: there is one at a time."""
+    scheduler = Services(local.node.settings)
+    scheduler.approvals = held = SlowObserver()
+    syncing = threading.Thread(target=scheduler.sync.run)
+    syncing.start()
+    with held:
+        assert local.refused(409, "POST", SYNC)["type"].endswith("busy")
+        assert local.get(STATUS)["state"] == "syncing"
+    syncing.join()
+    assert local.post(SYNC)["result"] in ("noop", "ok")
+
+
+def test_a_vault_that_lost_its_marker_is_an_error_with_words(local, clock):
+    local.post(SYNC)
+    local.node.layout.marker.unlink()
+    add_task(local.node, "1", clock.now())
+    answer = local.post(SYNC)
+    assert answer["result"] == "error" and answer["error"]
+    assert local.get(STATUS)["state"] == "error"
+    module = local.get("/api/platinum/status")["modules"]["vault_sync"]
+    assert not module["ok"] and answer["error"] in module["detail"]
+
+
+def test_a_request_from_the_cloud_is_approved_on_local(local, cloud, clock):
+    """The middle of the demo: drafted there, carried by git, approved here, and the cloud sees it."""
+    request = add_request(cloud.node, add_task(cloud.node, "1", clock.now()), clock.now())
+    cloud.post(SYNC)
+    local.post(SYNC)
+    shown = local.get(f"/api/approvals/{request}")
+    assert shown["sha256"] == cloud.get(f"/api/approvals/{request}")["sha256"]
+    local.post(f"/api/approvals/{request}/approve", sha256=shown["sha256"])
+    local.post(SYNC)
+    cloud.post(SYNC)
+    seen = cloud.get("/api/approvals")["items"]
+    assert [(item["id"], item["stage"], item["needs_confirmation"]) for item in seen] in (
+        [],
+        [(request, "approved", True)],
+    )
+    assert cloud.get(f"/api/tasks/{request}")["stage"] == "approved"

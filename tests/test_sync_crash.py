@@ -1,0 +1,132 @@
+"""kill -9 at every step of a sync: the next run completes, nothing is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.vaults import Node, Two
+
+STEPS = ["gathered", "committed", "fetched", "decided", "pushed", "intent", "file", "applied", "moved"]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def sync_and_die(node: Node, step: str, count: int) -> bool:
+    """Sync in a process that kills itself, like kill -9, the `count`-th time it passes `step`; whether it got there."""
+    node.live |= {data for path, data in node.files().items() if not path.endswith(".jsonl")}
+    program = f"""
+import os, signal
+from pathlib import Path
+from tests.vaults import Node
+passed = 0
+def checkpoint(name):
+    global passed
+    passed += name == {step!r}
+    if passed == {count}:
+        os.kill(os.getpid(), signal.SIGKILL)
+node = Node({node.zone!r}, Path({str(node.root)!r}), Path({str(node.state)!r}), Path({str(node.remote)!r}))
+node.checkpoint = checkpoint
+node.sync()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
+    return done.returncode != 0
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Two:
+    return Two(tmp_path)
+
+
+def check_everything_after(two: Two, expected: dict[str, bytes]) -> None:
+    two.settle()
+    two.settle()
+    files = two.a.files()
+    assert {path: files.get(path) for path in expected} == expected
+    places: dict[str, int] = {}
+    for path in files:
+        if path.startswith(("Needs_Action/", "In_Progress/", "Done/", "Rejected/")) and not path.endswith(".gitkeep"):
+            name = path.rpartition("/")[2]
+            places[name] = places.get(name, 0) + 1
+    assert set(places.values()) <= {1}
+    two.assert_agree()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("count", [1, 37])
+def test_25_killed_while_pulling_many_notes(two: Two, step: str, count: int) -> None:
+    two.seed_files({f"n/{n}.md": f"old {n}\n" for n in range(120)})
+    for n in range(120):
+        if n % 3 == 0:
+            two.a.remove(f"n/{n}.md")
+        else:
+            two.a.write(f"n/{n}.md", f"new {n}\n")
+    two.a.sync()
+    two.b.write("Plans/email/own.md", "own\n")
+    if not sync_and_die(two.b, step, count) and step == "file":
+        raise AssertionError("the step was never reached")
+    check_everything_after(
+        two, {f"n/{n}.md": f"new {n}\n".encode() for n in range(120) if n % 3} | {"Plans/email/own.md": b"own\n"}
+    )
+    assert not two.b.has("n/0.md")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_26_killed_while_committing_and_pushing_many_notes(two: Two, step: str) -> None:
+    for n in range(120):
+        two.a.write(f"n/{n}.md", f"{n}\n")
+    sync_and_die(two.a, step, 1)
+    check_everything_after(two, {f"n/{n}.md": f"{n}\n".encode() for n in range(120)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("who", ["a", "b"])
+def test_27_killed_in_a_merge_with_many_conflicts(two: Two, step: str, who: str) -> None:
+    tasks = [f"email-20260601T1000{n:02}Z-0a1b2c3d.md" for n in range(20)]
+    two.seed_files(
+        {f"Plans/email/{n}.md": "old\n" for n in range(25)} | {f"Needs_Action/email/{name}": name for name in tasks}
+    )
+    for n in range(25):
+        two.a.write(f"Plans/email/{n}.md", f"A {n}\n")
+        two.b.write(f"Plans/email/{n}.md", f"B {n}\n")
+    for name in tasks:
+        two.a.move(f"Needs_Action/email/{name}", f"In_Progress/local/{name}")
+        two.b.move(f"Needs_Action/email/{name}", f"In_Progress/cloud/{name}")
+    first, second = (two.a, two.b) if who == "b" else (two.b, two.a)
+    first.sync()
+    assert sync_and_die(second, step, 1), "a merge passes every step"
+    check_everything_after(two, {f"Plans/email/{n}.md": f"A {n}\n".encode() for n in range(25)})
+    assert len(two.a.conflicts()) == 25
+
+
+@pytest.mark.slow
+def test_a_git_command_killed_at_random_leaves_a_vault_that_syncs(two: Two) -> None:
+    """Kill the whole process group at growing delays, git commands and all."""
+    for number in range(12):
+        two.a.write(f"a{number}.md", f"{number}\n" * 50)
+        two.b.write(f"Updates/b{number}.md", f"{number}\n")
+        two.b.sync()
+        program = (
+            "from pathlib import Path; from tests.vaults import Node;"
+            f"Node('local', Path({str(two.a.root)!r}), Path({str(two.a.state)!r}), Path({str(two.remote)!r})).sync()"
+        )
+        process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(0.15 + number * 0.05)
+        except subprocess.TimeoutExpired:
+            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                try:
+                    os.kill(int(child), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            process.kill()
+            process.wait()
+    check_everything_after(two, {f"a{n}.md": f"{n}\n".encode() * 50 for n in range(12)})

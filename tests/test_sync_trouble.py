@@ -1,0 +1,419 @@
+"""Sync when things go wrong: remotes that vanish, roll back or refuse, other git programs, people at work meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.vaults import Two, git, until
+from utils.vault_sync import SyncBusy
+
+PLAN = "Plans/email/trip.md"
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Two:
+    return Two(tmp_path)
+
+
+def at(two: Two, node: str, where: str, act) -> list[str]:  # type: ignore[no-untyped-def]
+    """Do `act` once, when the next sync of `node` passes the step `where`; the steps seen."""
+    seen: list[str] = []
+
+    def checkpoint(name: str) -> None:
+        if name == where and where not in seen:
+            act()
+        seen.append(name)
+
+    getattr(two, node).checkpoint = checkpoint
+    return seen
+
+
+def test_28_a_remote_that_was_forced_back_is_refused_until_a_person_accepts_it(two: Two) -> None:
+    old = two.head()
+    two.a.write("note.md", "new\n")
+    two.settle()
+    git(two.remote, "update-ref", "refs/heads/main", old)
+    result = two.a.sync()
+    assert result.result == "error" and "--accept-remote" in str(result.error)
+    assert two.a.read("note.md") == b"new\n" and two.head() == old
+    two.a.sync()
+    assert [level for level, _, _ in two.a.alerts].count("CRITICAL") == 1, "told once"
+    assert two.a.sync(accept_remote=True).result == "ok"
+    two.settle()
+    two.assert_agree()
+
+
+def test_29_an_emptied_remote_is_filled_again_by_local_alone(two: Two) -> None:
+    shutil.rmtree(two.remote)
+    git(two.folder, "init", "-q", "--bare", "--initial-branch=main", str(two.remote))
+    assert two.b.sync().result == "error"
+    two.settle()
+    two.assert_agree()
+
+
+def test_29_an_unrelated_history_is_refused(two: Two) -> None:
+    shutil.rmtree(two.remote)
+    git(two.folder, "init", "-q", "--bare", "--initial-branch=main", str(two.remote))
+    stranger = two.clone("stranger")
+    (stranger / "other.md").write_text("another vault\n")
+    two.commit_all(stranger)
+    git(stranger, "push", "-q", "origin", "HEAD:main")
+    result = two.a.sync()
+    assert result.result == "error" and "--accept-remote" in str(result.error)
+    assert not two.a.has("other.md")
+    assert two.a.sync(accept_remote=True).result == "ok"
+    assert two.b.sync(accept_remote=True).result == "ok"
+    two.settle()
+    assert two.b.has("other.md")
+    two.assert_agree()
+
+
+def test_30_another_branch_checked_out_loses_nothing_and_reverts_nothing(two: Two) -> None:
+    two.a.git("checkout", "-q", "-b", "idea")
+    two.a.write("idea.md", "committed on a branch\n")
+    two.commit_all(two.a.root)
+    two.a.write("idea.md", "and edited since\n")
+    two.b.write(PLAN, "from B meanwhile\n")
+    two.settle()
+    assert two.b.read("idea.md") == b"and edited since\n"
+    assert two.a.read(PLAN) == b"from B meanwhile\n"
+    assert two.a.git("rev-parse", "--verify", "idea")
+    two.assert_agree()
+
+
+def test_30_an_old_commit_checked_out_does_not_take_the_vault_back(two: Two) -> None:
+    two.a.write("note.md", "first\n")
+    two.settle()
+    two.a.write("note.md", "second\n")
+    two.settle()
+    two.a.git("checkout", "-q", "HEAD^")
+    assert two.a.read("note.md") == b"first\n"
+    two.a.write("more.md", "written while looking back\n")
+    two.settle()
+    assert two.b.read("note.md") == b"second\n"
+    assert two.b.read("more.md") == b"written while looking back\n"
+    two.assert_agree()
+
+
+@pytest.mark.parametrize("operation", ["merge", "rebase"])
+def test_30_a_persons_half_done_merge_is_ended_and_everything_kept(two: Two, operation: str) -> None:
+    two.seed_files({"note.md": "base\n"})
+    two.a.git("checkout", "-q", "-b", "side")
+    two.a.write("note.md", "side\n")
+    two.commit_all(two.a.root)
+    two.a.git("checkout", "-q", "main")
+    two.a.write("note.md", "main\n")
+    two.commit_all(two.a.root)
+    two.a.write("unsaved.md", "not committed yet\n")
+    two.a.git(operation, "side", check=False)
+    assert b"<<<<<<<" in two.a.read("note.md")
+    two.settle()
+    texts = list(two.a.files().values())
+    assert any(b"side\n" in text for text in texts) and any(b"main\n" in text for text in texts)
+    assert two.b.read("unsaved.md") == b"not committed yet\n"
+    two.assert_agree()
+
+
+def test_31_both_sync_at_once_six_rounds(two: Two) -> None:
+    for number in range(6):
+        two.a.write(f"a{number}.md", f"a{number}\n")
+        two.b.write(f"Updates/b{number}.md", f"b{number}\n")
+        threads = [threading.Thread(target=node.sync) for node in (two.a, two.b)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    two.settle()
+    files = two.b.files()
+    assert all(f"a{n}.md" in files and f"Updates/b{n}.md" in files for n in range(6))
+    two.assert_agree()
+
+
+def test_32_one_sync_at_a_time(two: Two) -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        inside.set()
+        assert leave.wait(60)
+
+    at(two, "a", "fetched", hold)
+    two.a.write("note.md", "x\n")
+    first = threading.Thread(target=two.a.sync)
+    first.start()
+    assert inside.wait(60)
+    assert two.a.vault_sync().status()["state"] == "syncing"
+    with pytest.raises(SyncBusy):
+        two.a.vault_sync().run(wait=False)
+    second: list[str] = []
+    waiting = threading.Thread(target=lambda: second.append(two.a.vault_sync().run(wait=True).result))
+    waiting.start()
+    leave.set()
+    first.join()
+    waiting.join()
+    assert second == ["noop"]
+    assert two.a.vault_sync().status()["state"] == "idle"
+
+
+def test_33_a_clock_three_days_ahead_changes_nothing(two: Two) -> None:
+    two.seed_files({PLAN: "old\n"})
+    two.b.clock.advance(3 * 86400)
+    two.b.write(PLAN, "B\n")
+    two.b.sync()
+    two.a.write(PLAN, "A\n")
+    two.settle()
+    assert two.b.read(PLAN) == b"A\n"
+    two.assert_agree()
+
+
+@pytest.mark.parametrize(
+    "where", ["gathered", "committed", "fetched", "decided", "pushed", "intent", "file", "applied"]
+)
+@pytest.mark.parametrize("node", ["a", "b"])
+def test_34_a_note_edited_during_the_sync_is_neither_lost_nor_does_it_undo_the_other_edit(
+    two: Two, where: str, node: str
+) -> None:
+    two.seed_files({PLAN: "old\n", "Plans/email/zzz.md": "old\n"})
+    here, there = (two.a, two.b) if node == "a" else (two.b, two.a)
+    there.write(PLAN, "from there\n")
+    there.write("Plans/email/zzz.md", "from there\n")
+    there.sync()
+    here.write("Plans/email/own.md", "own\n")
+    seen = at(two, node, where, lambda: here.write("Plans/email/zzz.md", "typed during the sync\n"))
+    here.sync()
+    assert where in seen
+    here.checkpoint = lambda name: None
+    two.settle()
+    two.settle()
+    everything = b"".join(two.a.files().values())
+    assert b"typed during the sync\n" in everything and b"from there\n" in everything
+    assert two.a.read(PLAN) == b"from there\n"
+    two.assert_agree()
+
+
+def test_34_a_log_line_written_during_the_sync_stays(two: Two) -> None:
+    path = "Logs/claims.jsonl"
+    two.seed_files({path: '{"n":0}\n'})
+    two.a.write(path, '{"n":0}\n{"n":"a"}\n')
+    two.a.sync()
+    two.b.write(path, '{"n":0}\n{"n":"b"}\n')
+    at(two, "b", "intent", lambda: two.b.write(path, '{"n":0}\n{"n":"b"}\n{"n":"late"}\n'))
+    two.b.sync()
+    two.b.checkpoint = lambda name: None
+    two.settle()
+    two.settle()
+    assert sorted(two.a.read(path).splitlines()) == sorted([b'{"n":0}', b'{"n":"a"}', b'{"n":"b"}', b'{"n":"late"}'])
+    two.assert_agree()
+
+
+def test_35_a_note_that_is_being_written_waits(two: Two) -> None:
+    two.a.clock._now = datetime.now(UTC) + timedelta(seconds=5)
+    two.a.settle_seconds = 30
+    two.a.write("note.md", "half of the ")
+    assert two.a.sync().result == "noop"
+    two.a.write("note.md", "half of the note, and the rest\n")
+    two.a.clock.advance(60)
+    two.settle()
+    assert two.b.read("note.md") == b"half of the note, and the rest\n"
+    assert "half of the \n" not in git(two.remote, "log", "-p", "main")
+
+
+def test_35_a_task_moved_while_it_waits_never_vanishes(two: Two) -> None:
+    two.seed_files({PLAN: "x\n"})
+    two.a.clock._now = datetime.now(UTC) + timedelta(seconds=5)
+    two.a.settle_seconds = 30
+    two.a.remove(PLAN)
+    two.a.write("Plans/general/trip.md", "x, edited and moved\n")
+    two.a.sync()
+    two.b.sync()
+    assert two.b.has(PLAN), "both halves of a move travel together"
+    two.a.clock.advance(60)
+    two.settle()
+    assert not two.b.has(PLAN) and two.b.has("Plans/general/trip.md")
+    two.assert_agree()
+
+
+def test_38_obsidians_window_state_is_no_change(two: Two) -> None:
+    head = two.head()
+    for number in range(3):
+        two.a.write(".obsidian/workspace.json", f"{number}")
+        two.b.write(".obsidian/workspace.json", f"b{number}")
+        assert [result.result for result in two.settle()] == ["noop"] * 4
+    assert two.head() == head
+
+
+def test_40_offline_is_a_state_and_the_work_goes_on(two: Two) -> None:
+    hidden = two.folder / "hidden.git"
+    two.remote.rename(hidden)
+    for number in range(3):
+        two.a.write(f"note{number}.md", "x\n")
+        result = two.a.sync()
+        assert (result.result, result.committed) == ("offline", 1)
+    status = two.a.vault_sync().status()
+    assert (status["state"], status["ahead"]) == ("offline", 3)
+    assert two.a.alerts == []
+    hidden.rename(two.remote)
+    two.settle()
+    assert two.b.has("note2.md")
+    assert two.a.vault_sync().status()["state"] == "idle"
+    two.assert_agree()
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """A port that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_40_a_remote_that_hangs_is_given_up_and_leaves_no_process(two: Two) -> None:
+    with silent_server() as port:
+        two.a.git("remote", "set-url", "origin", f"git://127.0.0.1:{port}/vault.git")
+        sync = two.a.vault_sync()
+        sync._git._timeout = 1.0  # type: ignore[attr-defined]
+        result = sync.run()
+    assert result.result == "offline" and "did not answer" in str(result.error)
+    until(lambda: not subprocess.run(["pgrep", "-f", f"127.0.0.1:{port}"], capture_output=True).stdout)
+
+
+def test_41_a_hook_that_refuses_then_allows(two: Two) -> None:
+    hook = two.remote / "hooks/pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'closed for maintenance' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    two.a.write("note.md", "x\n")
+    result = two.a.sync()
+    assert result.result == "error" and "refused the push" in str(result.error)
+    assert "closed for maintenance" in str(result.error)
+    two.a.sync()
+    assert len(two.a.alerts) == 1, "told once"
+    hook.unlink()
+    two.settle()
+    assert two.b.has("note.md")
+    two.assert_agree()
+
+
+def test_42_nothing_changed_five_syncs(two: Two) -> None:
+    two.settle()
+    head = two.head()
+    for _ in range(5):
+        assert [result.result for result in two.settle()] == ["noop"] * 4
+    assert two.head() == head
+    two.assert_agree()
+
+
+def test_43_a_phone_pushes_between_fetch_and_push(two: Two) -> None:
+    phone = two.clone("phone")
+    (phone / "phone.md").write_text("from the phone\n")
+    (phone / "Dashboard.md").write_text("# edited on the phone\n")
+    two.commit_all(phone)
+    two.a.write("note.md", "x\n")
+    seen = at(two, "a", "decided", lambda: git(phone, "push", "-q"))
+    assert two.a.sync().result == "ok"
+    assert seen.count("decided") == 2
+    two.settle()
+    assert two.b.read("phone.md") == b"from the phone\n" and two.b.read("Dashboard.md") == b"# edited on the phone\n"
+    two.assert_agree()
+
+
+def test_half_of_the_vault_gone_stops_the_sync_until_a_person_allows_it(two: Two) -> None:
+    two.seed_files({f"notes/{n}.md": f"{n}\n" for n in range(60)})
+    shutil.rmtree(two.a.root / "notes")
+    result = two.a.sync()
+    assert result.result == "error" and "--allow-deletions" in str(result.error)
+    two.b.sync()
+    assert two.b.has("notes/1.md")
+    assert two.a.sync(allow_deletions=True).result == "ok"
+    two.settle()
+    assert not two.b.has("notes/1.md")
+
+
+def test_many_files_moved_are_no_deletion(two: Two) -> None:
+    two.seed_files({f"notes/{n}.md": f"{n}\n" for n in range(60)})
+    (two.a.root / "notes").rename(two.a.root / "archive")
+    assert two.a.sync().result == "ok"
+    two.settle()
+    assert two.b.has("archive/59.md") and not two.b.has("notes/59.md")
+
+
+def test_an_unmounted_disk_wipes_nothing(two: Two) -> None:
+    two.a.remove(".vault")
+    assert two.a.sync().result == "error"
+    two.b.sync()
+    assert two.b.has(".vault")
+
+
+def test_the_environment_and_the_vaults_config_run_nothing(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    proof = two.folder / "proof"
+    for name in ("pre-commit", "post-checkout", "reference-transaction", "pre-push", "post-index-change"):
+        hook = two.a.root / ".git/hooks" / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\ntouch {proof}\n")
+        hook.chmod(0o755)
+    two.a.git("config", "core.hooksPath", str(two.a.root / ".git/hooks"))
+    two.a.git("config", "core.fsmonitor", f"touch {proof}")
+    two.a.git("config", "filter.evil.clean", f"touch {proof}")
+    two.a.write(".gitattributes", "* filter=evil text eol=crlf\n")
+    for name, value in (
+        ("GIT_DIR", "/nowhere"),
+        ("GIT_WORK_TREE", "/nowhere"),
+        ("GIT_INDEX_FILE", "/nowhere/index"),
+        ("GIT_OBJECT_DIRECTORY", "/nowhere"),
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "core.sshCommand"),
+        ("GIT_CONFIG_VALUE_0", f"touch {proof}"),
+        ("GIT_QUARANTINE_PATH", "/nowhere"),
+    ):
+        monkeypatch.setenv(name, value)
+    two.a.write("note.md", "a\nb\r\n")
+    result = two.a.sync()
+    assert result.result == "ok", result.error
+    two.b.sync()
+    assert two.b.read("note.md") == b"a\nb\r\n"
+    assert not proof.exists()
+    assert two.a.vault_sync().known_to_git("note.md", b"a\nb\r\n")
+
+
+def test_what_git_knows(two: Two) -> None:
+    two.seed_files({"note.md": "x\n"})
+    sync = two.a.vault_sync()
+    assert sync.known_to_git("note.md", b"x\n")
+    assert not sync.known_to_git("note.md", b"y\n") and not sync.known_to_git("other.md", b"x\n")
+    assert sync.is_confirmed("note.md")
+    two.a.write("other.md", "y\n")
+    assert not sync.is_confirmed("other.md")
+    two.b.write(PLAN, "from B\n")
+    two.b.sync()
+    steps = at(two, "a", "file", lambda: steps.append(str(sync.known_to_git(PLAN, b"from B\n"))))
+    two.a.sync()
+    assert "True" in steps, "known before the branch moves"
+
+
+def test_a_vault_alone_keeps_history_without_a_remote(tmp_path: Path) -> None:
+    two = Two(tmp_path, ready=False)
+    for node in (two.a, two.b):
+        node.vault_sync().prepare()
+        node.write("Plans/note.md", "x\n")
+        assert node.sync().result == "ok"
+        assert node.sync().result == "noop"
+        sync = node.vault_sync()
+        assert not sync.has_remote() and sync.is_confirmed("anything")
+        assert sync.status()["remote"] is None
+        assert node.git("status", "--porcelain") == ""
+
+
+def test_no_git_process_is_left(two: Two) -> None:
+    two.a.write("note.md", "x\n")
+    two.settle()
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in children.read_text().split()]
+    assert "git" not in names
