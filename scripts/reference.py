@@ -56,8 +56,8 @@ def updated(text: str, names: list[str]) -> str:
         place = re.compile(rf"(<!-- {name}:[^\n]*-->\n)(.*?)(<!-- /{name} -->)", re.DOTALL)
         if not place.search(text):
             raise ValueError(f"README.md has no place for the table of {name}")
-        table = TABLES[name]()
-        text = place.sub(lambda match, table=table: f"{match[1]}{table}\n{match[3]}", text)
+        table = TABLES[name]().replace("\\", "\\\\")
+        text = place.sub(rf"\g<1>{table}\n\g<3>", text)
     return text
 
 

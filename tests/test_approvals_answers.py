@@ -225,6 +225,17 @@ def test_a_request_that_was_executed_can_not_be_approved_in_other_words(desk: De
     assert len(desk.world.ledger) == 1
 
 
+def test_a_copy_under_another_name_can_not_be_approved_nor_executed(desk: Desk) -> None:
+    path = desk.request()
+    copy = path.with_name("email-20260601T090000Z-00000000.md")
+    copy.write_bytes(path.read_bytes())
+    with pytest.raises(Invalid, match="a copy"):
+        desk.approvals.approve(copy.stem, sha(copy), by="anna")
+    desk.approvals.observe()
+    desk.move(copy, "Approved")
+    assert desk.cycle() == "back to pending 1" and desk.world.calls == 0
+
+
 def test_rejecting_one_of_many_leaves_the_others(desk: Desk, tmp_path: Path) -> None:
     first, second = desk.request("mail 1"), desk.request("mail 2")
     desk.approvals.reject(first.stem, by="anna")

@@ -56,7 +56,7 @@ def check(desk: Desk, name: str, *, approved: bool = True) -> State | None:
         assert task == ["Done"]
         assert (record.action_id, "done") in keys
     unknown = [record for record in records if record.state is State.UNKNOWN]
-    for record in unknown:
+    for _ in unknown:
         assert places == ["Approved"]
         assert (desk.vault / "Approved" / f"{name}.reason.md").is_file()
         assert any(level == "CRITICAL" for level, _, _ in desk.alerts), "an unknown outcome that nobody is told of"

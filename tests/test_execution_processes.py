@@ -52,7 +52,7 @@ class Office:
         self.log = tmp_path / "watcher.log"
         clock = FakeClock()
         clock._now = SystemClock().now()
-        self.desk = Desk(make_node, clock, World())
+        self.desk = Desk(make_node, clock, World(), set_up=True)
         self.processes: list[psutil.Process] = []
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The mail that is sent is the request that was shown: body to the byte, headers that can't be steered, threads kept."""
+"""The mail sent is the request shown: body to the byte, headers that can't be steered, threads kept."""
 
 from __future__ import annotations
 
@@ -121,7 +121,8 @@ def test_names_beyond_ascii_and_with_commas_are_encoded() -> None:
 @pytest.mark.parametrize(
     "entry",
     ["", "ann", "ann@", "@example.org", "ann@exa mple.org", "a@b@c.org", "a@b.org, c@d.org", "<a@b.org> <c@d.org>",
-     "a@b.org>", "a@-b.org", "a@b..org", "x" * 250 + "@b.org", "undisclosed-recipients:;", "a@[127.0.0.1]", "a b@c.org"],
+     "a@b.org>", "a@-b.org", "a@b..org", "x" * 250 + "@b.org", "undisclosed-recipients:;", "a@[127.0.0.1]",
+     "a b@c.org"],
 )  # fmt: skip
 def test_what_is_no_single_address_is_refused_in_words(entry: str) -> None:
     with pytest.raises(InvalidTask, match="'to'"):

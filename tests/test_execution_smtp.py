@@ -76,7 +76,7 @@ def test_a_refusal_in_any_phase_is_certain(smtp: SmtpServer, phase: str, reply: 
 
 def test_one_refused_recipient_and_nobody_gets_it(smtp: SmtpServer) -> None:
     smtp.refuse["bob@example.org"] = "550 5.1.1 no such user"
-    with sender(smtp) as out, pytest.raises(AdapterError, match="bob@example.org: 550") as refused:
+    with sender(smtp) as out, pytest.raises(AdapterError, match=r"bob@example\.org: 550") as refused:
         out.send(MAIL)
     assert not refused.value.retry and smtp.ledger == [] and smtp.attempts == 0
 

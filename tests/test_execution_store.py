@@ -106,9 +106,11 @@ def test_one_live_record_a_request(desk: Desk, record: ActionRecord) -> None:
     path = desk.vault / "Approved" / f"{record.request_id}.md"
     assert path.read_bytes() == record.frozen
     with pytest.raises(sqlite3.IntegrityError):
-        desk.store._rows("INSERT INTO actions SELECT 'other', request_id, action, sha256, frozen, source_task, approved_at,"
-                         " approved_by, via, expires_at, state, 0, NULL, NULL, NULL, NULL, '', NULL, 0, NULL, '', NULL,"
-                         " 0, 0 FROM actions")  # fmt: skip
+        desk.store._rows(
+            "INSERT INTO actions (action_id, request_id, action, sha256, frozen, approved_at, approved_by, via,"
+            " expires_at, state) SELECT 'other', request_id, action, sha256, frozen, approved_at, approved_by, via,"
+            " expires_at, 'sending' FROM actions"
+        )
 
 
 def test_the_table_is_closed() -> None:

@@ -192,6 +192,9 @@ def test_a_crash_at_any_step_makes_nothing_twice_and_loses_nothing(node: Service
         ]
         of_this = [meta for meta in tasks if meta["source"]["message_id"] == f"<{step}@example.com>"]
         assert len(of_this) == 1, f"crash at step {step}"
+        assert node.layout.stage_of(node.layout.find(of_this[0]["id"])[0]) is (
+            Stage.DONE if headers else Stage.IN_PROGRESS
+        )
         requests = [meta for meta, _ in files(node, Stage.PENDING_APPROVAL) if meta["source_task"] == of_this[0]["id"]]
         assert len(requests) == (0 if headers else 1), f"crash at step {step}"
         assert node.layout.plan("email", of_this[0]["id"]).exists()

@@ -1,4 +1,4 @@
-"""The e-mail MCP server as a process, asked by the official SDK's client; and our own client, which keeps out of the way."""
+"""The e-mail MCP server as a process, asked by the official SDK's client; and our own client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fakes.desk import Desk, World, sha
 from utils.adapters.clock import SystemClock
 from utils.adapters.mcp_client import McpTools
 from utils.bootstrap import Services
-from utils.execution.journal import ActionRecord, Outcome, State
+from utils.execution.journal import ActionRecord, Outcome
 from utils.ports import AdapterError, OutcomeUnknown
 from utils.settings import PROJECT_ROOT
 
@@ -184,7 +184,7 @@ def test_our_client_reads_answers_and_refusals_and_keeps_the_server(desk: Desk) 
     try:
         status = client.call("email", "server_status", {})
         assert status["mode"] == "full"
-        with pytest.raises(AdapterError, match="^no approved action") as refused:
+        with pytest.raises(AdapterError, match=r"^no approved action") as refused:
             client.call("email", "reply_email", {"action_id": "x"})
         assert not refused.value.retry
         bridge = client._bridge
@@ -262,6 +262,7 @@ def test_the_sdk_stays_out_of_the_process_that_calls(desk: Desk) -> None:
         print(sorted({name.split(".")[0] for name in sys.modules} & {"mcp", "pydantic", "asyncio", "anyio", "git"}))
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], cwd=PROJECT_ROOT, env=environ(desk), capture_output=True, text=True, check=True
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=PROJECT_ROOT, env=environ(desk),
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines() == ["full idle", "[]"]

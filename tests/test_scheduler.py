@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apscheduler.events import EVENT_JOB_EXECUTED
 
 from tests.servers import eventually
 from utils.adapters.processes import run_to_end
@@ -103,19 +104,21 @@ def test_a_job_never_overlaps_itself_and_missed_runs_are_made_up_once(make: Call
         running.pop()
         return "done"
 
-    scheduler = make(Job("slow", "* * * * *", slow))
+    scheduler = make(Job("slow", "0 0 1 * *", slow))  # monthly, so that no run of its own comes in between
+    ended: list[object] = []
+    scheduler._scheduler.add_listener(ended.append, EVENT_JOB_EXECUTED)
     eventually(lambda: runs, what="the first run")
     entry = scheduler._scheduler.get_job("slow")
-    entry.modify(next_run_time=datetime.now(UTC) - timedelta(hours=3))  # as after a suspend, with a run under way
+    entry.modify(next_run_time=datetime.now(UTC) - timedelta(days=200))  # a long suspend, a run under way
     scheduler._scheduler.wakeup()
     eventually(
         lambda: scheduler._scheduler.get_job("slow").next_run_time > datetime.now(UTC), what="the schedule going on"
     )
     assert (len(runs), worst) == (1, [1])
     release.set()
-    eventually(lambda: not running, what="the end of the run")
-    scheduler._scheduler.get_job("slow").modify(next_run_time=datetime.now(UTC) - timedelta(hours=3))
-    eventually(lambda: len(runs) == 2, what="the run after the suspend")  # one, not 180
+    eventually(lambda: ended, what="the end of the run")
+    scheduler._scheduler.get_job("slow").modify(next_run_time=datetime.now(UTC) - timedelta(days=200))
+    eventually(lambda: len(runs) == 2, what="the run after the suspend")  # one, not seven
     eventually(
         lambda: scheduler._scheduler.get_job("slow").next_run_time > datetime.now(UTC), what="the schedule going on"
     )

@@ -185,7 +185,7 @@ def test_34_a_note_edited_during_the_sync_is_neither_lost_nor_does_it_undo_the_o
     two.seed_files({PLAN: "old\n", "Plans/email/zzz.md": "old\n"})
     here, there = (two.a, two.b) if node == "a" else (two.b, two.a)
     there.write(PLAN, "from there\n")
-    there.write("Plans/email/zzz.md", "from there\n")
+    there.write("Plans/email/zzz.md", "the other edit of it\n")
     there.sync()
     here.write("Plans/email/own.md", "own\n")
     seen = at(two, node, where, lambda: here.write("Plans/email/zzz.md", "typed during the sync\n"))
@@ -194,9 +194,14 @@ def test_34_a_note_edited_during_the_sync_is_neither_lost_nor_does_it_undo_the_o
     here.checkpoint = lambda name: None
     two.settle()
     two.settle()
+    typed, other = b"typed during the sync\n", b"the other edit of it\n"
     everything = b"".join(two.a.files().values())
-    assert b"typed during the sync\n" in everything and b"from there\n" in everything
-    assert two.a.read(PLAN) == b"from there\n"
+    assert typed in everything and two.a.read(PLAN) == b"from there\n"
+    if where == "applied":  # typed over the other edit, which lay there already: the later of two edits, no conflict
+        assert two.b.read("Plans/email/zzz.md") == typed
+    else:
+        assert other in everything
+        assert two.b.read("Plans/email/zzz.md") == (typed if node == "a" else other)
     two.assert_agree()
 
 

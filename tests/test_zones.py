@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import FakeClock
 from tests.fakes.watch import AlertNotes, FakeProbe
-from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES
+from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, Rule, resolve
 from utils.core.zones import ZonesConfig, parse
 from utils.settings import PROJECT_ROOT
 from utils.work_zones import StaleTerm, UnknownZone, WorkZones
@@ -73,6 +73,12 @@ def test_local_only_work_never_resolves_to_the_cloud(bench: Bench) -> None:
         for task_type in (*LOCAL_ONLY_TYPES, "something_new"):
             assert cloud.resolve_zone(task_type) == "local"
             assert not cloud.runs_here(task_type)
+
+
+def test_a_routing_table_that_says_otherwise_changes_nothing_for_local_only_types() -> None:
+    """The settings refuse such a table; the decision does not rely on that."""
+    table = dict.fromkeys(TASK_TYPES, Rule.ACTIVE) | {"payments": Rule.BOTH}
+    assert {resolve(task_type, table, "cloud") for task_type in (*LOCAL_ONLY_TYPES, "unknown")} == {"local"}
 
 
 def test_a_switch_is_pinned_counted_remembered_and_told(bench: Bench) -> None:

@@ -51,7 +51,7 @@ class Services:
         """
         self.settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         is_default = self.settings.vault_path == PROJECT_ROOT / "AI_Employee_Vault"
-        self.sync.ensure_ready(self.settings.vault_remote_url, make_folder=is_default)
+        self.sync.ensure_ready(self.settings.vault_remote_url, is_default=is_default)
 
     @cached_property
     def claims(self) -> Claims:

@@ -223,26 +223,25 @@ class VaultSync:
 
     # --- setting up ---------------------------------------------------------------------------------------------------
 
-    def ensure_ready(self, remote_url: str = "", *, make_folder: bool = False) -> None:
-        """Check the vault and, where its folder is new or empty, set it up. Cheap when there is nothing to do.
+    def ensure_ready(self, remote_url: str = "", *, is_default: bool = False) -> None:
+        """Check the vault and, where its folder is empty or the default one, set it up. Cheap when nothing is to do.
 
-        Raises `VaultProblem` with the remedy. Never touches a note, and never sets up where notes lie without git.
+        Raises `VaultProblem` with the remedy. Never touches a note; elsewhere than at the default place it never sets up
+        where notes lie already.
         """
-        condition = skeleton.condition(self._layout)
-        if condition is Condition.READY and (not remote_url or self.has_remote()):
+        if self._is_ready(remote_url):
             return
-        root = self._layout.root
-        if condition is Condition.MISSING and not make_folder:
-            raise VaultProblem(f"VAULT_PATH {root} does not exist: create the folder, mount the disk, or {_INIT}")
-        if condition is Condition.NOTES:
-            raise VaultProblem(
-                f"{root} holds files but is no vault yet. To make it one, {_INIT}; no file will be changed"
-            )
-        if condition is Condition.EMPTY and self._memory.load().get("last_sync"):
-            raise VaultProblem(
-                f"{root} is empty, but it was a vault before: mount the disk, or, to start anew, {_INIT}"
-            )
-        self.prepare(remote_url)
+        with self._setting_up():
+            if self._is_ready(remote_url):
+                return
+            root, condition = self._layout.root, skeleton.condition(self._layout)
+            if condition is Condition.MISSING and not is_default:
+                raise VaultProblem(f"VAULT_PATH {root} does not exist: create the folder, mount the disk, or {_INIT}")
+            if condition is Condition.NOTES and not (is_default and not (root / ".git").exists()):
+                raise VaultProblem(f"{root} holds files but is no vault yet: {_INIT} to make it one; no file is changed")
+            if condition is Condition.EMPTY and self._memory.load().get("last_sync"):
+                raise VaultProblem(f"{root} is empty but was a vault before: mount the disk, or {_INIT} to start anew")
+            self._set_up(remote_url)
 
     def prepare(self, remote_url: str = "") -> str:
         """Make the folder a vault with its repository and remote, and sync it once; one line that says what was done.
@@ -250,12 +249,20 @@ class VaultSync:
         Local fills an empty remote or joins one that holds a vault; the cloud only joins. Files that exist stay as they
         are. Can be repeated. Raises `VaultProblem`.
         """
-        with locks.hold(self._state_dir / "locks" / "setup.lock"):
-            ready = skeleton.condition(self._layout) is Condition.READY and self._layout.marker.is_file()
-            if ready and (not remote_url or self.has_remote()):
+        with self._setting_up():
+            if self._is_ready(remote_url) and self._layout.marker.is_file():
                 return f"{self._layout.root} is a vault already"
+            return self._set_up(remote_url)
+
+    def _is_ready(self, remote_url: str) -> bool:
+        return skeleton.condition(self._layout) is Condition.READY and (not remote_url or self.has_remote())
+
+    @contextmanager
+    def _setting_up(self) -> Iterator[None]:
+        """One set-up at a time; every failure as a `VaultProblem`."""
+        with locks.hold(self._state_dir / "locks" / "setup.lock"):
             try:
-                return self._set_up(remote_url)
+                yield
             except AdapterError as error:
                 raise VaultProblem(f"the vault at {self._layout.root} could not be set up: {error}") from error
             except OSError as error:
@@ -268,9 +275,10 @@ class VaultSync:
             raise VaultProblem(
                 f"{root}/.git is a file: a vault needs a git repository of its own, not a worktree of another"
             )
-        self._git.initialise()
         unfinished = root / ".git" / skeleton.SETTING_UP
+        unfinished.parent.mkdir(exist_ok=True)
         unfinished.touch()
+        self._git.initialise()
         if remote_url:
             self._git.set_remote(remote_url)
         joining = self.has_remote()

@@ -130,7 +130,10 @@ class _Claims(Claims):
 class Desk:
     """One node with its parts, some of them breakable. `restart()` is a new process on the same files."""
 
-    def __init__(self, make: Callable[..., Services], clock: FakeClock, world: World, **settings: str) -> None:
+    def __init__(
+        self, make: Callable[..., Services], clock: FakeClock, world: World, *, set_up: bool = False, **settings: str
+    ) -> None:
+        """`set_up` makes a whole vault, as other processes need it; else there are its folders alone."""
         self.clock = clock
         self.world = world
         self.in_git: set[tuple[str, bytes]] = set()
@@ -139,6 +142,9 @@ class Desk:
         self._make = make
         self._settings = settings
         self.restart()
+        if set_up:
+            self.vault.mkdir(parents=True)
+            self.node.ensure_ready()
         for folder in SKELETON:
             (self.vault / folder).mkdir(parents=True, exist_ok=True)
 

@@ -42,6 +42,7 @@ _CONFIG = (
     "status.showUntrackedFiles=all",
     "color.ui=false",
 )
+_NO_FILTERS = "# Bytes stay as they are; set by vault sync.\n* -text -filter -ident -working-tree-encoding\n"
 #: What a user may have set for a good reason: how to reach and to trust the remote, and which files configure git.
 _KEPT_VARIABLES = re.compile(
     r"GIT_(SSH(_COMMAND|_VARIANT)?|SSL_.*|ASKPASS|HTTP_.*|PROXY_.*|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM)|EXEC_PATH|PYTHON_.*)"
@@ -116,6 +117,10 @@ class GitVault:
         if not self.git_dir.is_dir():
             raise AdapterError(f"{self.root} is no git repository: run `python -m scripts.init_vault`", retry=False)
         scrub()
+        attributes = self.git_dir / "info" / "attributes"
+        if not attributes.exists():  # stronger than any `.gitattributes`: even `git status` would run a filter
+            attributes.parent.mkdir(exist_ok=True)
+            attributes.write_text(_NO_FILTERS)
         try:
             with Repo(self.root, search_parent_directories=False, expand_vars=False) as repo:
                 self._repo = repo
@@ -129,7 +134,7 @@ class GitVault:
 
     def initialise(self) -> None:
         """Make the repository if there is none, and give it the settings of a vault."""
-        if not self.git_dir.is_dir():
+        if not (self.git_dir / "HEAD").exists():
             scrub()
             branch = self.branch.removeprefix("refs/heads/")
             variables = environment(self.git_dir, self.root)

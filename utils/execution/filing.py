@@ -79,14 +79,14 @@ class Filing:
         for path in self._places(record, Stage.PENDING_APPROVAL):
             self._carry(path, Stage.APPROVED)
         for path in self._places(record, Stage.APPROVED):
-            self._carry(path, Stage.DONE)
+            self._carry(path, Stage.DONE, reason=receipt_text(record))
         if record.source_task:
             for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == record.source_task]:
                 self._carry(path, Stage.DONE)
 
-    def _carry(self, path: Path, stage: Stage) -> None:
+    def _carry(self, path: Path, stage: Stage, reason: str | None = None) -> None:
         try:
-            self._claims.move(path, stage)
+            self._claims.move(path, stage, reason=reason)
         except Gone:
             log.info("%s was moved meanwhile", path.name)
         except TargetTaken:
@@ -102,6 +102,19 @@ class Filing:
         if again and any(all(entry.get(k) == line[k] for k in key) for entry in jsonl.newest(path)):
             return
         jsonl.append(path, line)
+
+
+def receipt_text(record: ActionRecord) -> str:
+    """The receipt of a finished action, for the note beside its file in `Done/`."""
+    receipt = record.receipt
+    assert receipt is not None  # noqa: S101  # the store takes no `done` without one
+    finished = format_time(record.finished_at) if record.finished_at else "an unknown time"
+    return (
+        f"{record.action} was carried out at {finished}, approved by {record.approved_by}.\n\n"
+        f"- Receipt: {receipt.id} ({receipt.provider}: {receipt.detail})\n"
+        f"- Action: {record.action_id}\n"
+        f"- sha256 of what was approved: {record.sha256}"
+    )
 
 
 def unknown_text(record: ActionRecord) -> str:

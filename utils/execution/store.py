@@ -8,7 +8,6 @@ step that somebody else was first with answers False or None and changes nothing
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sqlite3
 import threading
@@ -22,39 +21,13 @@ from typing import Any
 from utils.core.mail import Receipt
 from utils.core.task import ApprovalRequest, format_time, parse_time
 from utils.execution.journal import LIVE, TRANSITIONS, ActionRecord, Outcome, State, check_transition
+from utils.execution.schema import StoreProblem, open_database
 from utils.ports import Clock
 
-_VERSION = 1
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
-_SCHEMA = f"""
-CREATE TABLE seen (
-    name TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, source_task TEXT, at TEXT NOT NULL,
-    counts INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (name, sha256)
-);
-CREATE INDEX seen_by_task ON seen (source_task);
-CREATE TABLE doubts (
-    path TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (path, sha256)
-);
-CREATE TABLE actions (
-    action_id TEXT PRIMARY KEY, request_id TEXT NOT NULL, action TEXT NOT NULL, sha256 TEXT NOT NULL,
-    frozen BLOB NOT NULL, source_task TEXT, approved_at TEXT NOT NULL, approved_by TEXT NOT NULL, via TEXT NOT NULL,
-    expires_at TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_try_at TEXT,
-    started_at TEXT, token TEXT, token_consumed_at TEXT, message_id TEXT NOT NULL DEFAULT '', outcome TEXT,
-    outcome_retry INTEGER NOT NULL DEFAULT 0, receipt TEXT, error TEXT NOT NULL DEFAULT '', finished_at TEXT,
-    placed INTEGER NOT NULL DEFAULT 0, filed INTEGER NOT NULL DEFAULT 0
-);
-CREATE UNIQUE INDEX one_live_record ON actions (request_id) WHERE state IN ({_LIVE});
-CREATE INDEX actions_by_state ON actions (state, filed);
-CREATE TABLE events (
-    number INTEGER PRIMARY KEY, at TEXT NOT NULL, action_id TEXT NOT NULL, event TEXT NOT NULL, detail TEXT NOT NULL
-);
-CREATE INDEX events_by_action ON events (action_id);
-CREATE TABLE recipients (address TEXT PRIMARY KEY, at TEXT NOT NULL);
-"""
 
 
-class StoreProblem(RuntimeError):
-    """The file can't be used; the text says what to do."""
+__all__ = ["ExecutionStore", "StoreProblem"]
 
 
 class ExecutionStore:
@@ -367,35 +340,8 @@ class ExecutionStore:
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
             return self._connection
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        db = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
-        try:
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            self._prepare(db)
-        except BaseException:
-            db.close()
-            raise
-        self._connection = db
-        return db
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
-                raise StoreProblem(f"{self._path.name} was written by a newer version of this program: update it")
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {_VERSION}")
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+        self._connection = open_database(self._path)
+        return self._connection
 
 
 def _first(records: list[ActionRecord]) -> ActionRecord | None:

@@ -41,6 +41,7 @@ class Picture:
     waiting: set[str] = field(default_factory=set)
     before: dict[str, Entry | None] = field(default_factory=dict)
     told: bool = False
+    stale_index: bool = False
 
     def put(self, path: str, entry: Entry | None, *, lying: str | None) -> None:
         """Commit `entry` at `path`, where the blob `lying` lies now, and make the work tree follow."""
@@ -73,7 +74,7 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
                 session.checkpoint("committed")
     settled = _put_right(session, picture.restores)
     _forget_overtaken(session, [path for path in overtaken if path in settled])
-    if commit != head and ref is not None and commit is not None:
+    if commit is not None and ref is not None and (commit != head or picture.stale_index):
         session.git.refresh_index(commit)
     return commit
 
@@ -131,6 +132,7 @@ def _look_at(session: Session, path: str, seen: Seen, picture: Picture, pending:
         return
     oid = worktree.blob_id(data, session.like)
     if before is not None and before.oid == oid:
+        picture.stale_index = True  # git sees a difference where there is none: a crash came before the index followed
         return
     picture.changes[path] = Entry(FILE, oid)
     pending[path] = data
