@@ -149,6 +149,6 @@ def test_the_note_on_a_kept_version_can_be_read(tmp_path: object) -> None:
     from utils.vault import frontmatter
 
     aside = Aside('we "said".md', Entry(FILE, "0" * 40), "cloud", "local", "Updates/conflicts/x.md", "both changed it")
-    meta, body = frontmatter.read(note_for(aside, "---\nid: x\n---\ntext\n".encode()))
+    meta, body = frontmatter.read(note_for(aside, b"---\nid: x\n---\ntext\n"))
     assert meta["conflict"] == 'we "said".md' and (meta["lost"], meta["stands"]) == ("cloud", "local")
     assert body == "---\nid: x\n---\ntext\n"

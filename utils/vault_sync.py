@@ -66,10 +66,10 @@ class VaultSync:
         self._state_dir = state_dir
         self._claims_lock = state_dir / "locks" / "claims.lock"
 
-    # --- syncing ------------------------------------------------------------------------------------------------------
+    # --- syncing -----------------------------------------------------------------------------------------------------
 
     def run(self, *, wait: bool = False, allow_deletions: bool = False, accept_remote: bool = False) -> SyncResult:
-        """Sync once. What went wrong is in the result; only `SyncBusy` is raised, where another sync runs and not `wait`.
+        """Sync once. What went wrong is in the result; only `SyncBusy` is raised, where one runs and not `wait`.
 
         `allow_deletions` lets a mass deletion pass, `accept_remote` a remote that was rolled back or replaced.
         """
@@ -108,8 +108,8 @@ class VaultSync:
             if not reason:
                 return
         raise SyncStopped(
-            f"the remote did not take our push in {_ATTEMPTS} attempts: {reason}. If no other node is pushing, a lock file"
-            " may have been left behind on the remote (refs/heads/*.lock): remove it there"
+            f"the remote did not take our push in {_ATTEMPTS} attempts: {reason}. If no other node is pushing, a lock"
+            " file may have been left behind on the remote (refs/heads/*.lock): remove it there"
         )
 
     def _attempt(self, session: Session) -> str | None:
@@ -150,7 +150,7 @@ class VaultSync:
         return None
 
     def _fetch(self, session: Session) -> str | None:
-        """The remote's commit, judged against what we last saw there; None where the remote is empty and we may fill it."""
+        """The remote's commit, no older than what we last saw there; None where it is empty and we may fill it."""
         git = session.git
         there, branches = git.remote_head()
         seen = self._memory.load().get("remote_head") or git.resolve(git.tracking)
@@ -175,8 +175,8 @@ class VaultSync:
         fetched = git.fetch()
         if seen and not session.accept_remote and git.resolve(seen) and not git.is_ancestor(seen, fetched):
             text = (
-                f"the remote was rolled back or replaced: it no longer holds {seen[:10]}, which we saw there. Nothing was"
-                " taken from it. If that was meant, run `python -m scripts.sync --accept-remote` once on each node"
+                f"the remote was rolled back or replaced: it no longer holds {seen[:10]}, which we saw there. Nothing"
+                " was taken from it. If that was meant, run `python -m scripts.sync --accept-remote` once on each node"
             )
             session.tell(f"rollback {seen} {fetched}", "CRITICAL", "The vault's remote was rolled back", text)
             raise SyncStopped(text)
@@ -191,7 +191,7 @@ class VaultSync:
             git.move_ref(git.tracking, commit, known)
         self._memory.update(remote_head=commit)
 
-    # --- asking -------------------------------------------------------------------------------------------------------
+    # --- asking ------------------------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
         """The fields of `GET /api/vault/sync/status` but `next_run_at`; true also while another process syncs."""
@@ -221,13 +221,13 @@ class VaultSync:
         """Whether the remote's branch, as last seen, has `path`; True where there is no remote."""
         return self._glance.on_remote(path)
 
-    # --- setting up ---------------------------------------------------------------------------------------------------
+    # --- setting up --------------------------------------------------------------------------------------------------
 
     def ensure_ready(self, remote_url: str = "", *, is_default: bool = False) -> None:
         """Check the vault and, where its folder is empty or the default one, set it up. Cheap when nothing is to do.
 
-        Raises `VaultProblem` with the remedy. Never touches a note; elsewhere than at the default place it never sets up
-        where notes lie already.
+        Raises `VaultProblem` with the remedy. Never touches a note; elsewhere than at the default place it never sets
+        up where notes lie already.
         """
         if self._is_ready(remote_url):
             return
@@ -238,7 +238,7 @@ class VaultSync:
             if condition is Condition.MISSING and not is_default:
                 raise VaultProblem(f"VAULT_PATH {root} does not exist: create the folder, mount the disk, or {_INIT}")
             if condition is Condition.NOTES and not (is_default and not (root / ".git").exists()):
-                raise VaultProblem(f"{root} holds files but is no vault yet: {_INIT} to make it one; no file is changed")
+                raise VaultProblem(f"{root} holds files but is no vault yet: {_INIT} (it changes no file)")
             if condition is Condition.EMPTY and self._memory.load().get("last_sync"):
                 raise VaultProblem(f"{root} is empty but was a vault before: mount the disk, or {_INIT} to start anew")
             self._set_up(remote_url)
@@ -309,7 +309,7 @@ class VaultSync:
         with self._alone(wait=True):
             return self._run(allow_deletions=False, accept_remote=False)
 
-    # --- inside -------------------------------------------------------------------------------------------------------
+    # --- inside ------------------------------------------------------------------------------------------------------
 
     def _session(self, git: VaultGit, result: SyncResult) -> Session:
         return Session(

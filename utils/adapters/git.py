@@ -18,78 +18,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from utils.adapters.git_command import NO_FILTERS, command, environment, first_reason, is_race, network_error, scrub
 from utils.core.merge import Entry
 from utils.ports import AdapterError, Commit, Pushed, Seen
 
 if TYPE_CHECKING:
     from git import Repo
 
-#: Said to every git command. Fsync: git makes none by default for loose objects and refs (git-config(1), core.fsync).
-_CONFIG = (
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "core.fsync=all",
-    "core.fsyncMethod=batch",
-    "core.autocrlf=false",
-    "core.fileMode=false",
-    "core.attributesFile=/dev/null",
-    "gc.auto=0",
-    "maintenance.auto=false",
-    "push.gpgSign=false",
-    "submodule.recurse=false",
-    "fetch.recurseSubmodules=false",
-    "fetch.writeCommitGraph=false",
-    "status.showUntrackedFiles=all",
-    "color.ui=false",
-)
-_NO_FILTERS = "# Bytes stay as they are; set by vault sync.\n* -text -filter -ident -working-tree-encoding\n"
-#: What a user may have set for a good reason: how to reach and to trust the remote, and which files configure git.
-_KEPT_VARIABLES = re.compile(
-    r"GIT_(SSH(_COMMAND|_VARIANT)?|SSL_.*|ASKPASS|HTTP_.*|PROXY_.*|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM)|EXEC_PATH|PYTHON_.*)"
-)
-_AUTH = re.compile(
-    r"(?i)permission denied|authentication failed|could not read (username|password)|terminal prompts disabled"
-    r"|host key verification failed|invalid username or|access denied|HTTP 40[13]|returned error: 40[13]"
-)
-_RACE = re.compile(
-    r"(?i)\[rejected\]|fetch first|non-fast-forward|incorrect old value|reference already exists"
-    r"|cannot lock ref|failed to update ref|remote ref updated since"
-)
 _CHUNK = 500
-
-
-def environment(git_dir: Path, work_tree: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables for a git command that belongs to exactly this repository and asks nobody anything."""
-    variables = {
-        "GIT_DIR": str(git_dir),
-        "GIT_WORK_TREE": str(work_tree),
-        "GIT_INDEX_FILE": str(git_dir / "index"),
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_LITERAL_PATHSPECS": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_EDITOR": "true",
-        "LC_ALL": "C",
-        "LANGUAGE": "C",
-    }
-    if "GIT_ASKPASS" not in os.environ:
-        variables["GIT_ASKPASS"] = ""
-    if "GIT_SSH_COMMAND" not in os.environ and "GIT_SSH" not in os.environ:
-        variables["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15"
-    return variables | dict(extra or {})
-
-
-def command(arguments: Sequence[str]) -> list[str]:
-    """`git` with our configuration."""
-    return ["git", *(part for setting in _CONFIG for part in ("-c", setting)), *arguments]
-
-
-def scrub() -> None:
-    """Forget what the process's environment says about git, but how to reach and to trust a remote.
-
-    For the whole process, because GitPython reads some of these variables itself, and no part of ours wants them.
-    """
-    for name in [name for name in os.environ if name.startswith("GIT_") and not _KEPT_VARIABLES.fullmatch(name)]:
-        del os.environ[name]
 
 
 class GitVault:
@@ -120,7 +56,7 @@ class GitVault:
         attributes = self.git_dir / "info" / "attributes"
         if not attributes.exists():  # stronger than any `.gitattributes`: even `git status` would run a filter
             attributes.parent.mkdir(exist_ok=True)
-            attributes.write_text(_NO_FILTERS)
+            attributes.write_text(NO_FILTERS)
         try:
             with Repo(self.root, search_parent_directories=False, expand_vars=False) as repo:
                 self._repo = repo
@@ -130,7 +66,7 @@ class GitVault:
         finally:
             self._repo = None
 
-    # --- setting up ---------------------------------------------------------------------------------------------------
+    # --- setting up --------------------------------------------------------------------------------------------------
 
     def initialise(self) -> None:
         """Make the repository if there is none, and give it the settings of a vault."""
@@ -171,7 +107,7 @@ class GitVault:
             else:
                 self._run(["remote", "add", "--", self.remote, url])
 
-    # --- reading ------------------------------------------------------------------------------------------------------
+    # --- reading -----------------------------------------------------------------------------------------------------
 
     def head(self) -> tuple[str | None, str | None]:
         """`(commit, branch)` that HEAD names; no commit before the first one, no branch where HEAD is detached."""
@@ -289,7 +225,7 @@ class GitVault:
         """Addresses of everybody who ever changed `path` in the history of `commit`."""
         return set(self._text(["log", "--format=%ae", "--no-renames", commit, "--", path]).split())
 
-    # --- writing ------------------------------------------------------------------------------------------------------
+    # --- writing -----------------------------------------------------------------------------------------------------
 
     def write_blobs(self, contents: Sequence[bytes]) -> list[str]:
         """Store contents; their object ids, in order."""
@@ -350,7 +286,7 @@ class GitVault:
         self._run(["read-tree", "--reset", commit])
         self._run(["update-index", "-q", "--refresh"], ok=(0, 1))
 
-    # --- the remote ---------------------------------------------------------------------------------------------------
+    # --- the remote --------------------------------------------------------------------------------------------------
 
     def remote_head(self) -> tuple[str | None, tuple[str, ...]]:
         """`(commit of our branch on the remote or None, all its branches)`."""
@@ -377,11 +313,10 @@ class GitVault:
         if code == 0:
             return Pushed(True)
         if re.search(r"(?m)^!", said):
-            reason = _first_reason(said)
-            return Pushed(False, race=bool(_RACE.search(said)) and "hook declined" not in said, reason=reason)
-        raise self._network_error(said)
+            return Pushed(False, race=is_race(said), reason=first_reason(said))
+        raise network_error(said)
 
-    # --- recovery -----------------------------------------------------------------------------------------------------
+    # --- recovery ----------------------------------------------------------------------------------------------------
 
     def unfinished(self) -> list[str]:
         """Operations that a person began and did not end (`merge`, `rebase`, …)."""
@@ -398,12 +333,10 @@ class GitVault:
 
     def their_heads(self) -> list[str]:
         """Commits that an unfinished operation of a person was bringing in."""
-        names = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
-        found = []
-        for name in names[:1]:
-            with contextlib.suppress(FileNotFoundError):
-                found += (self.git_dir / name).read_text().split()
-        return found
+        try:
+            return (self.git_dir / "MERGE_HEAD").read_text().split()
+        except FileNotFoundError:
+            return []
 
     def quit_unfinished(self) -> None:
         """End what a person began, leaving files and commits as they are."""
@@ -427,7 +360,7 @@ class GitVault:
         places = [self.git_dir, *(folder for folder in (self.git_dir / "refs").rglob("*") if folder.is_dir())]
         return sorted(path for place in [*places, self.git_dir / "refs"] for path in place.glob("*.lock"))
 
-    # --- running ------------------------------------------------------------------------------------------------------
+    # --- running -----------------------------------------------------------------------------------------------------
 
     def _run(
         self,
@@ -448,14 +381,8 @@ class GitVault:
     def _network(self, arguments: Sequence[str]) -> str:
         code, output, errors = self._communicate(arguments, timeout=self._timeout)
         if code != 0:
-            raise self._network_error(self._decode(errors))
+            raise network_error(self._decode(errors))
         return self._decode(output)
-
-    def _network_error(self, said: str) -> AdapterError:
-        reason = _first_reason(said)
-        if _AUTH.search(said):
-            return AdapterError(f"the remote refused us: {reason}. Check the key or password of this node", retry=False)
-        return AdapterError(f"the remote can't be reached: {reason}", retry=True)
 
     def _communicate(
         self,
@@ -510,22 +437,6 @@ def _raw(record: str) -> tuple[Entry | None, Entry | None]:
 
 def _blob_header(number: int, data: bytes) -> bytes:
     return b"blob\nmark :%d\ndata %d\n" % (number, len(data))
-
-
-def _first_reason(said: str) -> str:
-    """The line of git's answer that says most."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    for pattern in (
-        r"^remote: (?!error: hook|$)(.+)",
-        r"^!.*\[(?:remote )?rejected\] (.+)",
-        r"^(?:fatal|error): (.+)",
-        r"^ssh: (.+)",
-    ):
-        for line in lines:
-            match = re.match(pattern, line)
-            if match:
-                return match.group(1).strip()
-    return lines[-1] if lines else "no reason given"
 
 
 def _checked(done: subprocess.CompletedProcess[bytes]) -> None:

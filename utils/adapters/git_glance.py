@@ -9,14 +9,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from utils.adapters.git import command, environment, scrub
+from utils.adapters.git_command import command, environment, scrub
 from utils.vault import worktree
 
 _TIMEOUT = 30.0
 
 
 class GitGlance:
-    """Looks at the repository at `root`. A repository that is sick or absent gives the careful answer, never an error."""
+    """Looks at the repository at `root`. One that is sick or absent gives the careful answer."""
 
     def __init__(self, root: Path, *, remote: str, branch: str) -> None:
         self._root = root

@@ -14,9 +14,13 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-TYPES = frozenset(
-    [".md", ".json", ".jsonl", ".csv", ".txt", ".eml", ".ics", ".base", ".canvas", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".odt", ".ods", ".odp", ".rtf"]
-)
+# fmt: off
+TYPES = frozenset({
+    ".md", ".json", ".jsonl", ".csv", ".txt", ".eml", ".ics", ".base", ".canvas",
+    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".doc", ".docx",
+    ".xls", ".xlsx", ".ppt", ".pptx", ".odt", ".ods", ".odp", ".rtf",
+})
+# fmt: on
 #: Files without such an ending that belong to every vault, at its root.
 ROOT_FILES = frozenset({".vault", ".gitignore", ".gitattributes"})
 KEEP = ".gitkeep"

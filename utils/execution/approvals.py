@@ -116,8 +116,12 @@ class Approvals:
         self._alert = alert
 
     def pending(self) -> list[Pending]:
-        """What waits for an answer: requests in `Pending_Approval/`, and those in `Approved/` without a record."""
-        files = requests.read_all(self._layout, Stage.PENDING_APPROVAL, Stage.APPROVED)
+        """What waits for an answer: requests in `Pending_Approval/`, and on Local those in `Approved/` without a record.
+
+        A draft-only node has no records: what lies in `Approved/` there is Local's business.
+        """
+        stages = (Stage.PENDING_APPROVAL, Stage.APPROVED) if self._mode == Mode.FULL else (Stage.PENDING_APPROVAL,)
+        files = requests.read_all(self._layout, *stages)
         return [self._shown(file) for file in files if not self._is_answered(file)]
 
     def get(self, request_id: str) -> Pending:

@@ -107,7 +107,7 @@ class Filing:
 def receipt_text(record: ActionRecord) -> str:
     """The receipt of a finished action, for the note beside its file in `Done/`."""
     receipt = record.receipt
-    assert receipt is not None  # noqa: S101  # the store takes no `done` without one
+    assert receipt is not None  # the store takes no `done` without one
     finished = format_time(record.finished_at) if record.finished_at else "an unknown time"
     return (
         f"{record.action} was carried out at {finished}, approved by {record.approved_by}.\n\n"

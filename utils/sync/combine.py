@@ -16,8 +16,10 @@ from utils.vault.layout import stage_at
 
 @dataclass(frozen=True)
 class Merged:
-    """The merged commit (None: there is none at all) and the versions that lost in it; `told` says that an alert wrote to
-    the log meanwhile, so that gathering again pays."""
+    """The merged commit (None: there is none at all) and the versions that lost in it.
+
+    `told`: an alert wrote to the log meanwhile, so gathering again pays.
+    """
 
     commit: str | None
     conflicts: tuple[Aside, ...] = ()

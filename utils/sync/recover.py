@@ -45,8 +45,8 @@ def _clear_locks(session: Session, glance: VaultGlance) -> None:
         elif time.monotonic() >= deadline:
             numbers = ", ".join(map(str, processes))
             raise SyncStopped(
-                f"another git command works in the vault (process {numbers}) and holds {locks[0].name}. Sync again when it"
-                " is done; if it hangs, end it"
+                f"another git command works in the vault (process {numbers}) and holds {locks[0].name}."
+                " Sync again when it is done; if it hangs, end it"
             )
         if session.git.locks():
             pause.wait(0.2)
@@ -95,7 +95,7 @@ def _bring_home(session: Session) -> None:
         f"home {new}",
         "INFO",
         "A person's git work was brought into the vault",
-        f"The vault was on {what}. Everything was kept and merged into {session.git.branch.removeprefix('refs/heads/')}.",
+        f"The vault was on {what}. Everything was kept and merged into its own branch.",
     )
     session.git.refresh_index(new)
 

@@ -35,7 +35,7 @@ class SyncConfig:
 
 @dataclass
 class SyncResult:
-    """What one sync did (contract §3). `committed`, `pulled`, `pushed` count files; times are ISO 8601 and milliseconds."""
+    """What one sync did (contract §3). `committed`, `pulled`, `pushed` count files."""
 
     result: str = "noop"
     committed: int = 0

@@ -88,10 +88,10 @@ def blob_id(data: bytes, like: str) -> str:
 
 
 def replace(root: Path, path: str, *, expected: str | None, wanted: str | None, data: bytes = b"") -> bool:
-    """Make `data` (blob `wanted`; None: nothing) lie at `path`, if what lies there is the blob `expected` (None: nothing).
+    """Make `data` (blob `wanted`; None: nothing) lie at `path`, if the blob `expected` (None: nothing) lies there.
 
-    Answers whether `wanted` lies there afterwards; False means that somebody changed the path meanwhile, and it was left
-    as it is. A file is wholly old or wholly new at any moment; `durable` makes many of them last.
+    Answers whether `wanted` lies there afterwards; False means that somebody changed the path meanwhile, and it was
+    left as it is. A file is wholly old or wholly new at any moment.
     """
     with _writers_kept_out(root, path):
         lying = look(root, path)
