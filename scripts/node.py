@@ -42,6 +42,7 @@ def main() -> int:
         case "prepare":
             if daemon.prepare("set-up") is None:
                 return daemon.EXIT_USAGE
+            make_mail_folder(settings)
             print(facts(settings))
             return 0
         case "facts":
@@ -56,6 +57,13 @@ def main() -> int:
     lines, running = status(settings)
     print("\n".join(lines))
     return 0 if running else 1
+
+
+def make_mail_folder(settings: Settings) -> None:
+    """Make the default Maildir, so that a mail can be dropped at once; one that the user named is the user's."""
+    if settings.mail_provider == "maildir" and settings.maildir_path is None:
+        for name in ("tmp", "new", "cur"):
+            (settings.maildir / name).mkdir(parents=True, exist_ok=True)
 
 
 def facts(settings: Settings) -> str:

@@ -116,7 +116,7 @@ class Approvals:
         self._alert = alert
 
     def pending(self) -> list[Pending]:
-        """What waits for an answer: requests in `Pending_Approval/`, and on Local those in `Approved/` without a record.
+        """What waits for an answer: what is pending, and on Local what lies in `Approved/` without a record.
 
         A draft-only node has no records: what lies in `Approved/` there is Local's business.
         """
