@@ -422,3 +422,55 @@ def test_no_git_process_is_left(two: Two) -> None:
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in children.read_text().split()]
     assert "git" not in names
+
+
+def test_nothing_is_committed_before_the_humans_moves_are_noted(two: Two) -> None:
+    head = two.head()
+    two.a.write("note.md", "x\n")
+
+    def fail() -> None:
+        raise RuntimeError("the store is locked")
+
+    two.a.observe_moves = fail
+    result = two.a.sync()
+    assert result.result == "error" and "the store is locked" in str(result.error)
+    assert two.head() == head == two.a.git("rev-parse", "HEAD").strip()
+    order: list[str] = []
+    two.a.observe_moves = lambda: order.append(two.a.git("rev-parse", "HEAD").strip())
+    two.a.sync()
+    assert order[0] == head
+
+
+def test_a_name_that_is_no_text_is_refused_and_printable(two: Two) -> None:
+    (two.a.root / os.fsdecode(b"caf\xe9.md")).write_text("x\n")
+    result = two.a.sync()
+    assert [item["path"] for item in result.refused] == ["caf�.md"]
+    assert "UTF-8" in result.refused[0]["reason"]
+    assert result.summary().encode() and str(two.a.alerts).encode()
+
+
+def test_status_is_true_and_makes_no_folder(two: Two, tmp_path: Path) -> None:
+    two.a.write("note.md", "x\n")
+    sync = two.a.vault_sync()
+    assert sync.status()["dirty"] and sync.status()["state"] == "idle"
+    sync.run()
+    status = sync.status()
+    assert (status["dirty"], status["ahead"], status["behind"]) == (False, 0, 0)
+    assert status["head"] == status["remote_head"] == two.head()
+    assert status["last_sync"]["result"] == "ok" and status["last_success_at"]
+    assert (status["branch"], status["remote"]) == ("main", "origin")
+    shutil.rmtree(two.a.root)
+    assert two.a.vault_sync().status()["head"] is None
+    assert not two.a.root.exists()
+
+
+def test_the_day_s_objects_are_packed_and_none_is_lost(two: Two) -> None:
+    for day in range(3):
+        for number in range(5):
+            two.a.write("note.md", f"{day} {number}\n")
+            two.a.sync()
+        two.a.clock.advance(86400)
+    two.settle()
+    assert len(list((two.a.root / ".git/objects/pack").glob("*.pack"))) < 6
+    two.a.git("fsck", "--full", "--strict")
+    two.assert_agree()

@@ -52,6 +52,7 @@ class Node:
     clock: FakeClock = field(default_factory=FakeClock)
     alerts: list[tuple[str, str, str]] = field(default_factory=list)
     checkpoint: Callable[[str], None] = lambda name: None
+    observe_moves: Callable[[], None] = lambda: None
     settle_seconds: float = 0.0
     max_file_bytes: int = 1024 * 1024
     live: set[bytes] = field(default_factory=set)
@@ -74,7 +75,7 @@ class Node:
             state_dir=self.state,
             clock=self.clock,
             alert=lambda level, title, message, *, source=None: self.alerts.append((level, title, message)),
-            observe_moves=lambda: None,
+            observe_moves=lambda: self.observe_moves(),
             checkpoint=lambda name: self.checkpoint(name),
         )
 

@@ -133,7 +133,7 @@ class Settings:
     imap_sent_folder: str = _setting("Sent", _text, "where sent mail lies; asked after a crash in mid-send")
     mail_poll_seconds: int = _setting("60", _number(1, 3600), "how often to look where nothing wakes us")
     mail_authserv_id: str = _setting(
-        "", _text, "name our mail server signs Authentication-Results with (mx.google.com); empty: no sender is verified"
+        "", _text, "authserv-id of our mail server (RFC 8601), as mx.google.com; empty: no sender is verified"
     )
     mail_lookback_days: int = _setting("1", _number(0, 3650), "at the first start, take mail this old (IMAP)")
     mail_max_mb: int = _setting("25", _number(1, 200), "larger mails become a task without their content")

@@ -31,6 +31,7 @@ __all__ = ["IDENTITIES", "SyncBusy", "SyncConfig", "SyncResult", "VaultSync", "s
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 8
+_MOMENT = 0.25  # seconds; `status` holds the lock for an instant when it looks, and that is no sync
 _INIT = "run `python -m scripts.init_vault`"
 
 
@@ -146,8 +147,20 @@ class VaultSync:
         session.result.conflicts += _conflicts(decision)
         if new != git.resolve(git.branch):
             session.result.pulled = apply.apply(session, ours, new)
-            session.observe_moves()
+            session.note_moves()
+        self._tidy(session)
         return None
+
+    def _tidy(self, session: Session) -> None:
+        """Once a day, pack what the day's commits left loose. Nothing is ever thrown away, so nothing can be lost."""
+        today = session.clock.now().strftime("%Y-%m-%d")
+        if self._memory.load().get("tidied") == today:
+            return
+        self._memory.update(tidied=today)
+        try:
+            session.git.pack()
+        except AdapterError as error:
+            log.warning("the vault's repository could not be packed: %s", error)
 
     def _fetch(self, session: Session) -> str | None:
         """The remote's commit, no older than what we last saw there; None where it is empty and we may fill it."""
@@ -198,7 +211,7 @@ class VaultSync:
         memory = self._memory.load()
         last = memory.get("last_sync")
         state = {"offline": "offline", "error": "error"}.get(last["result"], "idle") if last else "never"
-        if locks.is_held(self._lock):
+        if self._lock.parent.is_dir() and locks.is_held(self._lock):
             state = "syncing"
         return {
             "state": state,
@@ -335,7 +348,7 @@ class VaultSync:
         if not (self._layout.root / ".git").is_dir():
             raise VaultProblem(f"{self._layout.root} is no vault with a git repository: {_INIT}")
         try:
-            holding = locks.hold(self._lock, timeout=None if wait else 0)
+            holding = locks.hold(self._lock, timeout=None if wait else _MOMENT)
             holding.__enter__()
         except locks.Locked as error:
             raise SyncBusy(f"a sync of this vault runs already ({error.holder or 'another process'})") from None

@@ -18,7 +18,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.adapters.git_command import NO_FILTERS, command, environment, first_reason, is_race, network_error, scrub
+from utils.adapters.git_command import (
+    NO_FILTERS,
+    QUIET_SSH,
+    command,
+    environment,
+    first_reason,
+    is_race,
+    network_error,
+    scrub,
+)
 from utils.core.merge import Entry
 from utils.ports import AdapterError, Commit, Pushed, Seen
 
@@ -44,6 +53,7 @@ class GitVault:
         self._timeout = timeout
         self._scratch = scratch
         self._repo: Repo | None = None
+        self._ssh: dict[str, str] | None = None
 
     @contextlib.contextmanager
     def open(self) -> Iterator[GitVault]:
@@ -286,6 +296,10 @@ class GitVault:
         self._run(["read-tree", "--reset", commit])
         self._run(["update-index", "-q", "--refresh"], ok=(0, 1))
 
+    def pack(self) -> None:
+        """Pack loose objects and roll small packs up into larger ones; unreachable objects are kept."""
+        self._run(["repack", "--geometric=2", "-d", "-q"])
+
     # --- the remote --------------------------------------------------------------------------------------------------
 
     def remote_head(self) -> tuple[str | None, tuple[str, ...]]:
@@ -308,7 +322,7 @@ class GitVault:
         """Offer `commit` as the remote's branch: a plain push, so the remote refuses unless it is a fast-forward."""
         refspec = f"{commit}:{self.branch}"
         arguments = ["push", "--porcelain", "--no-verify", "--no-follow-tags", "--", self.remote, refspec]
-        code, output, errors = self._communicate(arguments, timeout=self._timeout)
+        code, output, errors = self._communicate(arguments, timeout=self._timeout, extra=self._ssh_command())
         said = self._decode(output) + self._decode(errors)
         if code == 0:
             return Pushed(True)
@@ -379,10 +393,18 @@ class GitVault:
         return self._decode(self._run(arguments, **options)).strip()
 
     def _network(self, arguments: Sequence[str]) -> str:
-        code, output, errors = self._communicate(arguments, timeout=self._timeout)
+        code, output, errors = self._communicate(arguments, timeout=self._timeout, extra=self._ssh_command())
         if code != 0:
             raise network_error(self._decode(errors))
         return self._decode(output)
+
+    def _ssh_command(self) -> dict[str, str]:
+        """An ssh that never asks; a command that the user configured (a deploy key, a jump host) is left alone."""
+        if self._ssh is None:
+            theirs = "GIT_SSH" in os.environ or "GIT_SSH_COMMAND" in os.environ
+            theirs = theirs or bool(self._text(["config", "--get", "core.sshCommand"], ok=(0, 1)))
+            self._ssh = {} if theirs else {"GIT_SSH_COMMAND": QUIET_SSH}
+        return self._ssh
 
     def _communicate(
         self,

@@ -49,8 +49,6 @@ def environment(git_dir: Path, work_tree: Path, extra: Mapping[str, str] | None 
     }
     if "GIT_ASKPASS" not in os.environ:
         variables["GIT_ASKPASS"] = ""
-    if "GIT_SSH_COMMAND" not in os.environ and "GIT_SSH" not in os.environ:
-        variables["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15"
     return variables | dict(extra or {})
 
 
@@ -68,6 +66,7 @@ def scrub() -> None:
         del os.environ[name]
 
 
+QUIET_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15"
 _AUTH = re.compile(
     r"(?i)permission denied|authentication failed|could not read (username|password)|terminal prompts disabled"
     r"|host key verification failed|invalid username or|access denied|HTTP 40[13]|returned error: 40[13]"

@@ -18,7 +18,9 @@ from utils.core.routing import TASK_TYPES
 from utils.core.stages import DOMAINS
 
 PRIORITIES = ("low", "normal", "high", "urgent")
-ID_PATTERN = re.compile(r"^(?P<domain>email|social|accounting|general)-(?P<time>\d{8}T\d{6}Z)-(?P<key>[0-9a-f]{8,64})\Z")
+ID_PATTERN = re.compile(
+    r"^(?P<domain>email|social|accounting|general)-(?P<time>\d{8}T\d{6}Z)-(?P<key>[0-9a-f]{8,64})\Z"
+)
 DRAFT_HEADING = "## Draft"
 _DRAFT_LINE = re.compile(r"^## Draft[ \t]*(?P<newline>\r?\n|\r?\Z)", re.MULTILINE)
 

@@ -55,7 +55,7 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
 
     `ref` is moved to it. Raises `SyncStopped` where a gate closes, before anything is committed.
     """
-    session.observe_moves()
+    session.note_moves()
     picture = look(session, head)
     if picture.told:  # an alert wrote its own log line: take that along
         picture = look(session, head)

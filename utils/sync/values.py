@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from utils.core.sync_rules import Refusal
 from utils.ports import Clock, VaultGit
 from utils.vault import atomic
 from utils.vault.layout import Layout
+
+log = logging.getLogger(__name__)
 
 #: Who commits: the agents' addresses. Every other author counts as the Local zone's human.
 IDENTITIES = {
@@ -65,8 +68,14 @@ class SyncResult:
 
     def refuse(self, path: str, reason: str) -> None:
         """Note that `path` was not synced. Said once a path."""
+        path = printable(path)
         if all(item["path"] != path for item in self.refused):
             self.refused.append({"path": path, "reason": reason})
+
+
+def printable(path: str) -> str:
+    """A path as text that can be printed and logged: bytes that are no UTF-8 show as question marks."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 class SyncStopped(Exception):
@@ -124,6 +133,14 @@ class Session:
         oids = self.git.write_blobs([contents[path] for path in paths])
         return {path: Entry("100644", oid) for path, oid in zip(paths, oids, strict=True)}
 
+    def note_moves(self) -> None:
+        """Have the human's moves noted before files of a sync could be taken for them (S7); else nothing goes on."""
+        try:
+            self.observe_moves()
+        except Exception as error:
+            log.exception("the human's moves could not be noted")
+            raise SyncStopped(f"the human's moves could not be noted, so nothing is synced: {error}") from error
+
     def refuse(self, path: str, refusal: Refusal, token: str = "") -> bool:
         """Note a refusal, and tell the human once. Answers whether the human was told now.
 
@@ -132,6 +149,7 @@ class Session:
         self.result.refuse(path, refusal.reason)
         if refusal.level is None:
             return False
+        path = printable(path)
         return self.tell(f"{path}\0{token}\0{refusal.reason}", refusal.level, f"Not synced: {path}", refusal.reason)
 
     def tell(self, key: str, level: str, title: str, message: str) -> bool:
