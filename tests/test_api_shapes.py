@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
 from tests.api_client import Api, add_request, add_task
+from tests.servers import free_port
 from utils import VERSION
 from utils.core.policy import ACTIONS
 from utils.core.routing import TASK_TYPES
@@ -49,7 +50,7 @@ OURS = {
 @pytest.fixture
 def node(make_node, clock):
     """A node with something of everything."""
-    node = make_node(clock=clock)
+    node = make_node(clock=clock, API_PORT=str(free_port()))
     task = add_task(node, "1", clock.now())
     node.claims.claim(node.layout.find(task)[0])
     add_request(node, task, clock.now())
