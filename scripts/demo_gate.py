@@ -26,6 +26,8 @@ from typing import Any, TextIO, TypeVar
 
 import requests
 
+from utils.adapters.processes import SUPERVISOR_FD
+from utils.core.stages import Stage
 from utils.settings import PROJECT_ROOT
 from utils.vault import frontmatter, jsonl
 from utils.vault.layout import Layout
@@ -63,6 +65,7 @@ class Node:
     name: str
     home: Path
     environ: Mapping[str, str]
+    lifeline: tuple[int, int]  # the node ends when this pipe's writing end, which only we hold, is closed
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @classmethod
@@ -81,7 +84,7 @@ class Node:
             "SYNC_SETTLE_SECONDS": "0",
             **extra,
         }
-        return cls(name, home, environ)
+        return cls(name, home, environ, os.pipe())
 
     @property
     def layout(self) -> Layout:
@@ -109,11 +112,13 @@ class Node:
                 self.processes.append(
                     subprocess.Popen(
                         [sys.executable, "-m", f"Watchers.{process}"],
-                        env=self._env(),
+                        env=self._env() | {SUPERVISOR_FD: str(self.lifeline[0])},
                         cwd=PROJECT_ROOT,
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=subprocess.STDOUT,
+                        pass_fds=(self.lifeline[0],),
+                        start_new_session=True,  # Ctrl-C is ours; we end them
                     )
                 )
         until(lambda: self._answers() or None, f"{self.name}: the API answers", alive=self.check_alive)
@@ -227,7 +232,6 @@ class Gate:
         self.mail = mail
         self.post = post or Post()
         self.out = out
-        self.patience = 60.0  # seconds that a step may take
         self.report = Report()
         self.remote = home / "remote.git"
         self.cloud = Node.make("cloud", home / "cloud", self.remote, self.post.cloud)
@@ -247,6 +251,7 @@ class Gate:
         except (GateFailed, requests.RequestException) as error:
             self.report.problem = str(error)
         finally:
+            self._say("Stopping both nodes")
             self.cloud.stop()
             self.local.stop()
         return self.report
@@ -268,12 +273,7 @@ class Gate:
         return f"{len(self.mail)} bytes"
 
     def _cloud_drafts(self) -> str:
-        items = until(
-            lambda: self.cloud.get("approvals")["items"],
-            "a draft in Pending_Approval/ on Cloud (a mail that needs no reply gets none)",
-            seconds=self.patience,
-            alive=self.cloud.check_alive,
-        )
+        items = until(self._draft_or_reason, "a draft in Pending_Approval/ on Cloud", alive=self.cloud.check_alive)
         if len(items) != 1:
             raise GateFailed(f"one draft was expected, {len(items)} are there")
         self.report.request = items[0]
@@ -281,6 +281,19 @@ class Gate:
         if not plans:
             raise GateFailed("the draft has no plan in Plans/email/")
         return f"{items[0]['id']}.md, {plans[0]}"
+
+    def _draft_or_reason(self) -> list[dict[str, Any]]:
+        """The drafts on Cloud; raises `GateFailed` with Cloud's own words where it decided not to draft."""
+        items: list[dict[str, Any]] = self.cloud.get("approvals")["items"]
+        for path in (self.cloud.layout.root / "Plans" / "email").glob("*.plan.md"):
+            meta, plan = frontmatter.read(path.read_bytes())
+            if meta.get("outcome") != "draft":
+                raise GateFailed(f"Cloud drafted no reply ({meta.get('outcome')}). Its plan says:\n{plan.strip()}")
+        aside = list(self.cloud.layout.files(Stage.QUARANTINE))
+        if aside:
+            reason = self.cloud.layout.reason(aside[0])
+            raise GateFailed(f"Cloud set the mail aside: {reason.read_text('utf-8') if reason.exists() else aside[0]}")
+        return items
 
     def _cloud_pushes(self) -> str:
         name = f"{self.report.request['id']}.md"
@@ -447,12 +460,15 @@ def main() -> int:
         mail = options.mail.read_bytes() if options.mail else SAMPLE
     except OSError as error:
         parser.error(f"--mail {options.mail}: {error.strerror}")
+    if not email.message_from_bytes(mail).keys():
+        parser.error(f"--mail {options.mail}: this is no mail, it has no headers")
     home = Path(tempfile.mkdtemp(prefix="ai-employee-demo-"))
     gate = Gate(home, mail, out=None if options.json else sys.stdout)
     try:
         report = gate.run()
     except KeyboardInterrupt:
         report = Report(problem="interrupted")
+        print("Interrupted; both nodes are stopped.", file=sys.stderr)
     if options.json:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     elif report.problem is None:
@@ -462,12 +478,16 @@ def main() -> int:
         print("All seven steps happened: one mail, sent once, exactly as approved.")
     if report.problem is not None and report.problem != "interrupted":
         print(f"FAILED: {report.problem}", file=sys.stderr)
-        for node in (gate.cloud, gate.local):
-            print(node.last_words(), file=sys.stderr)
+        if options.keep:
+            print("\n".join(node.last_words() for node in (gate.cloud, gate.local)), file=sys.stderr)
+        else:
+            print("With --keep the nodes' logs are shown and kept.", file=sys.stderr)
     if options.keep:
         print(f"Kept: {home}", file=sys.stderr)
     else:
         shutil.rmtree(home)
+    if report.problem == "interrupted":
+        return 130
     return 0 if report.problem is None else 1
 
 

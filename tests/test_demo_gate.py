@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scripts.demo_gate import SAMPLE, Gate, Post
@@ -64,12 +66,44 @@ def test_the_command_reports_in_json_and_cleans_up(tmp_path: Path) -> None:
 
 
 def test_a_mail_that_gets_no_reply_fails_the_gate_in_words(tmp_path: Path) -> None:
-    newsletter = SAMPLE.replace(
-        b"Subject:", b"List-Unsubscribe: <mailto:off@example.com>\r\nList-Id: <l.example>\r\nSubject:"
-    )
-    gate = Gate(tmp_path, newsletter)
-    gate.patience = 5
-    report = gate.run()
+    list_headers = b"List-Unsubscribe: <mailto:off@example.com>\r\nList-Id: <l.example>\r\n"
+    report = Gate(tmp_path, SAMPLE.replace(b"Subject:", list_headers + b"Subject:")).run()
     assert report.problem is not None
-    assert "needs no reply" in report.problem
+    assert "drafted no reply" in report.problem
+    assert "mailing list" in report.problem
     assert len(report.steps) == 1
+
+
+def test_ctrl_c_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+    gate = subprocess.Popen(
+        [sys.executable, "-m", "scripts.demo_gate"],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert gate.stdout is not None
+    for line in gate.stdout:
+        if line.startswith("2/7"):
+            break
+    children = psutil.Process(gate.pid).children(recursive=True)
+    gate.send_signal(signal.SIGINT)
+    _, errors = gate.communicate(timeout=60)
+    assert gate.returncode == 130, errors
+    assert "Interrupted" in errors
+    assert len(children) >= 2
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_mail_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.eml").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.demo_gate", "--mail", str(tmp_path / "empty.eml")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "this is no mail" in done.stderr
