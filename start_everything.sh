@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# AI Employee v3.0 (Platinum): sets up on first use and starts the node: the API, and the orchestrator with its
-# watchers, scheduler and health monitor.  Works with bash 3.2 (macOS) and needs no root.
+# AI Employee v3.0 (Platinum): sets up on first use and starts the node: the orchestrator, which runs the API, the
+# watchers, scheduler and health monitor and starts again what falls.  Works with bash 3.2 (macOS), needs no root.
 set -uo pipefail
 
 cd "$(dirname "$0")" || exit 1
@@ -13,8 +13,8 @@ usage() {
     cat <<'TEXT'
 ./start_everything.sh [start|stop|restart|status|logs]
 
-  start    (default) set up what is missing, start API and orchestrator, wait until the API answers
-  stop     stop all of it cleanly
+  start    (default) set up what is missing, start the orchestrator, wait until its API answers
+  stop     stop all of it cleanly, with bad settings too
   restart  stop, then start
   status   what runs; exit code 0 if all of it does
   logs     follow the logs (Ctrl-C ends)
@@ -76,12 +76,17 @@ set_up() {
 take_facts() {
     eval "$facts"
     LOGS="$STATE_DIR/logs"
+    LOG="$LOGS/orchestrator.log" # the children write there too
     PIDS="$STATE_DIR/run"
 }
 
+# What runs must be found whatever the settings or the virtual environment have become since it was started.
 read_facts() {
-    facts=$("$PY" -m scripts.node facts) ||
-        fail "the settings can't be used (see above)" "Settings: ${ENV_FILE:-$ROOT/.env}"
+    facts=$([ -x "$PY" ] && "$PY" -m scripts.node facts) || {
+        facts=
+        STATE_DIR=${STATE_DIR:-$ROOT/.state}
+        if [ -x "$PY" ]; then say "The settings can't be read; looking at STATE_DIR=$STATE_DIR" >&2; fi
+    }
     take_facts
 }
 
@@ -101,37 +106,29 @@ pid_of() {
 }
 
 launch() {
-    log="$LOGS/$1.log"
-    if [ -f "$log" ] && [ "$(wc -c <"$log")" -gt 10000000 ]; then mv -f "$log" "$log.1"; fi
+    if [ -f "$LOG" ] && [ "$(wc -c <"$LOG")" -gt 10000000 ]; then mv -f "$LOG" "$LOG.1"; fi
     set -m # a process group of its own: Ctrl-C here is not meant for it
-    nohup "$PY" -m "Watchers.$1" >>"$log" 2>&1 </dev/null &
-    printf '%s\n' "$!" >"$PIDS/$1.pid"
+    SUPERVISE_API=true nohup "$PY" -m Watchers.orchestrator >>"$LOG" 2>&1 </dev/null &
+    printf '%s\n' "$!" >"$PIDS/orchestrator.pid"
     set +m
 }
 
-last_words() { tail -n 15 "$LOGS/$1.log" 2>/dev/null; }
-
 start() {
-    set_up
+    [ "${1-}" = ready ] || set_up
     mkdir -p "$LOGS" "$PIDS" || fail "the folder $STATE_DIR can't be written (STATE_DIR)"
     one_at_a_time
-    already=0
-    if pid_of dashboard >/dev/null; then
-        already=1
+    if pid_of orchestrator >/dev/null; then
+        "$PY" -m scripts.node wait --seconds "$PATIENCE" "$(pid_of orchestrator)" ||
+            fail "the orchestrator runs already, but its API does not answer" "Log: $LOG" "Try: $0 restart"
+        say "Everything runs already."
     else
+        end dashboard # left over from a release that started the API by itself
         problem=$("$PY" -m scripts.node port) || fail "${problem:-the port cannot be checked}" \
             "Take another port: API_PORT=$((API_PORT + 1)) $0    (or set API_PORT in .env)"
-        step "Starting the API on $API_URL"
-        launch dashboard
+        step "Starting the orchestrator with its watchers and the API on $API_URL (up to $PATIENCE s)"
+        launch
+        wait_for_api
     fi
-    if pid_of orchestrator >/dev/null; then
-        already=$((already + 1))
-    else
-        step "Starting the orchestrator with its watchers"
-        launch orchestrator
-    fi
-    [ "$already" = 2 ] && say "Everything runs already."
-    wait_for_api
     report
 }
 
@@ -149,16 +146,18 @@ one_at_a_time() {
 }
 
 wait_for_api() {
-    "$PY" -m scripts.node wait --seconds "$PATIENCE" "$(cat "$PIDS/dashboard.pid")" "$(cat "$PIDS/orchestrator.pid")"
-    answer=$?
-    for name in dashboard orchestrator; do
-        pid_of "$name" >/dev/null || {
-            last_words "$name" >&2
-            stop_quietly
-            fail "$name did not start; its last words are above" "Log: $LOGS/$name.log"
-        }
-    done
-    [ "$answer" = 0 ] || fail "the API does not answer" "Log: $LOGS/dashboard.log"
+    "$PY" -m scripts.node wait --seconds "$PATIENCE" "$(cat "$PIDS/orchestrator.pid")"
+    case $? in
+    0) return 0 ;;
+    1)
+        what="the API"
+        pid_of orchestrator >/dev/null || what="the orchestrator"
+        stop_quietly
+        tail -n 15 "$LOG" >&2
+        fail "$what did not start; the last words are above" "Log: $LOG"
+        ;;
+    *) fail "the API does not answer" "Log: $LOG" "What runs: $0 status" ;;
+    esac
 }
 
 report() {
@@ -168,7 +167,7 @@ report() {
     say "  Vault    $VAULT"
     if [ -n "$MAIL_IN" ]; then say "  Mail in  drop a mail (.eml) into $MAIL_IN"; fi
     if [ -n "$MAIL_OUT" ]; then say "  Mail out $MAIL_OUT"; fi
-    say "  Logs     $LOGS"
+    say "  Log      $LOG"
     say "Next: $0 status    curl $API_URL/api/approvals    $0 stop"
 }
 
@@ -194,14 +193,10 @@ end() {
 
 stop_quietly() {
     end orchestrator
-    end dashboard
+    end dashboard # see start
 }
 
 stop() {
-    [ -x "$PY" ] || {
-        say "Nothing runs: the node was never started."
-        return 0
-    }
     read_facts
     if ! pid_of orchestrator >/dev/null && ! pid_of dashboard >/dev/null; then
         say "Nothing runs."
@@ -214,27 +209,38 @@ stop() {
 
 status() {
     [ -x "$PY" ] || {
-        say "The node was never started: $0"
+        read_facts 2>/dev/null
+        if pid=$(pid_of orchestrator); then
+            say "The orchestrator runs (pid $pid), but $VENV is gone: $0 restart"
+        else
+            say "The node does not run: $0"
+        fi
         return 1
     }
     "$PY" -m scripts.node status
 }
 
+wrong_use() {
+    printf '%s\n\n' "$1" >&2
+    usage >&2
+    exit 2
+}
+
+[ "$#" -le 1 ] || wrong_use "unknown argument: $2"
 case "${1:-start}" in
 start) start ;;
 stop) stop ;;
 restart)
+    set_up # before the stop: with bad settings the node had better run on
     stop
-    start
+    start ready
     ;;
 status) status ;;
 logs)
     read_facts
-    exec tail -n 50 -F "$LOGS/dashboard.log" "$LOGS/orchestrator.log"
+    [ -f "$LOG" ] || fail "there is no log yet: $LOG" "Start the node: $0"
+    exec tail -n 50 -F "$LOG"
     ;;
 -h | --help | help) usage ;;
-*)
-    usage >&2
-    exit 2
-    ;;
+*) wrong_use "unknown command: $1" ;;
 esac

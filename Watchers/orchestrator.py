@@ -23,6 +23,7 @@ from utils.core.supervision import RestartPolicy, after_fall
 from utils.core.task import format_time
 from utils.daemon import CannotStart, Stop, Worker, run
 from utils.ports import Clock
+from utils.settings import warnings
 from utils.vault import atomic, locks
 
 log = logging.getLogger("orchestrator")
@@ -126,7 +127,7 @@ class Supervisor:
 
     def _note_fall(self, child: Child, code: int, now: float) -> None:
         child.process = None
-        self._after_fall(child, now, f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}")
+        self._after_fall(child, now, f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}")
 
     def _after_fall(self, child: Child, now: float, what: str) -> None:
         child.last_exit = what
@@ -188,6 +189,8 @@ class Orchestrator(Worker):
 
     def start(self, stop: Stop) -> None:
         """Become the one orchestrator of this `STATE_DIR`; the first cycle starts the children."""
+        for warning in warnings():
+            log.warning(warning)
         state_dir = self.services.settings.state_dir
         try:
             self._held.enter_context(locks.hold(state_dir / "locks" / "orchestrator.lock", timeout=0))
@@ -231,8 +234,10 @@ class Orchestrator(Worker):
 
 
 def default_children(services: Services) -> dict[str, list[str]]:
-    """The processes of a node, apart from the API, which is started beside the orchestrator."""
+    """The processes of a node; the API and the health monitor may be somebody else's (systemd's) to look after."""
     names = ["gmail_watcher", "approval_watcher", "scheduler"]
+    if services.settings.supervise_api:
+        names.insert(0, "dashboard")
     if services.settings.supervise_health_monitor:
         names.append("health_monitor")
     return {name: [sys.executable, "-m", f"Watchers.{name}"] for name in names}

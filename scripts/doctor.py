@@ -8,20 +8,24 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.node import port_problem, status
+from scripts.node import is_our_api, port_problem, status
 from utils.adapters.processes import run_to_end
 from utils.bootstrap import Services
 from utils.ports import AdapterError
-from utils.settings import InvalidSettings, Settings, load
-from utils.vault import locks
+from utils.settings import InvalidSettings, Settings, load, warnings
 from utils.vault.layout import SKELETON
 
 OK, NOTE, BROKEN = "ok", "note", "BROKEN"
+Tell = Callable[[str], None]
+_REMOTE_SECONDS = 30
+_SERVER_SECONDS = 15
+_IMAP_SECONDS = 30  # the limit of one of its answers
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def main() -> int:
     """Entry point."""
     argparse.ArgumentParser(prog="python -m scripts.doctor", description=__doc__).parse_args()
     findings = []
-    for finding in examine():
+    for finding in examine(lambda what: print(f"… {what}", flush=True)):
         print(f"{finding.verdict:<7} {finding.subject:<10} {finding.detail}", flush=True)
         findings.append(finding)
     broken = sum(finding.verdict == BROKEN for finding in findings)
@@ -45,21 +49,24 @@ def main() -> int:
     return 1 if broken else 0
 
 
-def examine() -> Iterator[Finding]:
-    """Every finding, as it is found; with unusable settings there is nothing else to look at."""
+def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
+    """Every finding, as it is found; with unusable settings there is nothing else to look at. `tell` is called before
+    what may take long: "checking mail in (up to 30 s)"."""
     try:
         settings = load()
     except InvalidSettings as error:
         yield from (Finding(BROKEN, "settings", problem) for problem in error.problems)
+        yield from (Finding(NOTE, "settings", warning) for warning in warnings())
         return
+    yield from (Finding(NOTE, "settings", warning) for warning in warnings())
     yield Finding(OK, "settings", f"{settings.agent_name}, {settings.agent_mode}" + ", dry run" * settings.dry_run)
     services = Services(settings)
     try:
         yield from _vault(services)
-        yield _remote(services)
-        yield _mail_in(services)
-        yield _mail_out(settings)
-        yield _alerts(services)
+        yield from _remote(services, tell)
+        yield from _mail_in(services, tell)
+        yield _mail_out(settings, tell)
+        yield _alerts(services, tell)
         yield from _processes(settings)
     finally:
         services.close()
@@ -84,13 +91,43 @@ def _vault(services: Services) -> Iterator[Finding]:
         yield Finding(NOTE, "state", f"{state} can be read by others: chmod 700 {state}")
 
 
-def _remote(services: Services) -> Finding:
+def _remote(services: Services, tell: Tell) -> Iterator[Finding]:
     s = services.settings
     if not services.sync.has_remote():
-        return Finding(NOTE, "remote", "the vault has no git remote, so this node is alone: set VAULT_REMOTE_URL")
+        remedy = "the next start sets VAULT_REMOTE_URL up" if s.vault_remote_url else "set VAULT_REMOTE_URL"
+        yield Finding(NOTE, "remote", f"the vault has no git remote, so this node is alone: {remedy}")
+        return
+    yield from _other_remote(services)
+    yield _remote_answer(services, tell)
+
+
+def _other_remote(services: Services) -> Iterator[Finding]:
+    """The setting counts at the set-up alone; later it may say something that is not so."""
+    s = services.settings
+    root, name = services.layout.root, s.vault_sync_remote
+    asked = ["git", "-C", str(root), "config", "--get", f"remote.{name}.url"]
+    code, output = run_to_end(asked, cwd=root, timeout=_REMOTE_SECONDS, stopped=lambda: False)
+    if s.vault_remote_url and code == 0 and output.strip().rstrip("/") != s.vault_remote_url.rstrip("/"):
+        yield Finding(
+            BROKEN,
+            "remote",
+            f"VAULT_REMOTE_URL ({_masked(s.vault_remote_url)}) differs from the vault's remote {name} "
+            f"({_masked(output.strip())}), which is the one in use: `git -C {shlex.quote(str(root))} remote set-url "
+            f"{name} …` or correct the setting",
+        )
+
+
+def _masked(text: str) -> str:
+    """Text without the user and password that an address may carry."""
+    return re.sub(r"//[^/\s]+@", "//***@", text)
+
+
+def _remote_answer(services: Services, tell: Tell) -> Finding:
+    s = services.settings
     quiet = ["env", "GIT_TERMINAL_PROMPT=0", "GIT_SSH_COMMAND=ssh -oBatchMode=yes -oConnectTimeout=10"]
     asked = ["git", "-C", str(services.layout.root), "ls-remote", "--heads", s.vault_sync_remote, s.vault_sync_branch]
-    timeout = min(s.git_timeout_seconds, 30)
+    timeout = min(s.git_timeout_seconds, _REMOTE_SECONDS)
+    tell(f"checking the vault's remote (up to {timeout} s)")
     code, output = run_to_end([*quiet, *asked], cwd=services.layout.root, timeout=timeout, stopped=lambda: False)
     if code == 0 and output.strip():
         return Finding(OK, "remote", f"{s.vault_sync_remote} answers and has {s.vault_sync_branch}")
@@ -99,35 +136,38 @@ def _remote(services: Services) -> Finding:
             NOTE, "remote", f"{s.vault_sync_remote} has no {s.vault_sync_branch} yet: Local's first sync makes it"
         )
     said = next((line for line in output.splitlines() if line.strip()), f"no answer within {timeout} s").strip()
-    said = re.sub(r"//[^/@\s]+@", "//***@", said)  # a token may be part of the address
-    return Finding(BROKEN, "remote", f"{s.vault_sync_remote}: {said} (network, address, or access key)")
+    return Finding(BROKEN, "remote", f"{s.vault_sync_remote}: {_masked(said)} (network, address, or access key)")
 
 
-def _mail_in(services: Services) -> Finding:
+def _mail_in(services: Services, tell: Tell) -> Iterator[Finding]:
     s = services.settings
-    if s.mail_provider == "maildir":
-        return Finding(OK, "mail in", f"drop a mail (.eml) into {s.maildir}")
     mailbox: Any = services.mailbox
     try:
-        return Finding(OK, "mail in", mailbox.check())
+        if s.mail_provider == "maildir":
+            yield Finding(OK, "mail in", f"drop a mail (.eml) into {s.maildir}")
+            for name, why in sorted(mailbox.not_taken().items()):
+                yield Finding(NOTE, "mail in", f"{s.maildir / name} {why}")
+        else:
+            tell(f"checking mail in (up to {_IMAP_SECONDS} s)")
+            yield Finding(OK, "mail in", mailbox.check())
     except AdapterError as error:
-        return Finding(BROKEN, "mail in", str(error))
+        yield Finding(BROKEN, "mail in", str(error))
 
 
-def _mail_out(s: Settings) -> Finding:
+def _mail_out(s: Settings, tell: Tell) -> Finding:
     if s.draft_only:
         return Finding(OK, "mail out", "draft-only: this node sends nothing")
     if s.mail_sender == "outbox":
         return Finding(OK, "mail out", f"approved mail is written to {s.outbox} (MAIL_SENDER=outbox)")
-    return _smtp("mail out", s, "smtp")
+    return _smtp("mail out", s, "smtp", tell)
 
 
-def _alerts(services: Services) -> Finding:
+def _alerts(services: Services, tell: Tell) -> Finding:
     s = services.settings
     works, detail = services.alerts.status()
     if not s.alerts_enabled:
         return Finding(OK, "alerts", detail)
-    finding = _smtp("alerts", s, "alert_smtp")
+    finding = _smtp("alerts", s, "alert_smtp", tell)
     return (
         finding
         if works or finding.verdict == BROKEN
@@ -135,7 +175,7 @@ def _alerts(services: Services) -> Finding:
     )
 
 
-def _smtp(subject: str, s: Settings, prefix: str) -> Finding:
+def _smtp(subject: str, s: Settings, prefix: str, tell: Tell) -> Finding:
     import smtplib
     import ssl
 
@@ -144,9 +184,10 @@ def _smtp(subject: str, s: Settings, prefix: str) -> Finding:
 
     where = f"{setting('host')}:{setting('port')}"
     connect: Callable[..., smtplib.SMTP] = smtplib.SMTP_SSL if setting("security") == "tls" else smtplib.SMTP
+    tell(f"checking {subject} (up to {_SERVER_SECONDS} s a step)")
     context = {"context": ssl.create_default_context()} if setting("security") == "tls" else {}
     try:
-        with connect(setting("host"), setting("port"), timeout=15, **context) as server:
+        with connect(setting("host"), setting("port"), timeout=_SERVER_SECONDS, **context) as server:
             if setting("security") == "starttls":
                 server.starttls(context=ssl.create_default_context())
             if setting("user"):
@@ -161,19 +202,22 @@ def _smtp(subject: str, s: Settings, prefix: str) -> Finding:
 
 
 def _processes(s: Settings) -> Iterator[Finding]:
-    lines, running = status(s)
+    state = status(s)
     problem = port_problem(s)
-    orchestrated = locks.is_held(s.state_dir / "locks" / "orchestrator.lock") if s.state_dir.exists() else False
-    if running:
+    remedy = "./start_everything.sh"
+    if state.runs:
         yield Finding(OK, "processes", "API and orchestrator run")
-        fallen = [line.strip() for line in lines[2:] if " running " not in line]
-        yield from (Finding(BROKEN, "processes", f"{line} (see {s.state_dir}/logs)") for line in fallen)
-    elif orchestrated:
-        yield Finding(BROKEN, "processes", f"the orchestrator runs, the API does not: {' '.join(lines[0].split())}")
-    elif problem:
+    elif state.orchestrator:
+        yield Finding(BROKEN, "processes", f"the API does not run, the orchestrator does: {remedy} restart")
+    elif state.api or (problem and is_our_api(problem)):
+        yield Finding(BROKEN, "processes", f"the orchestrator does not run, the API does: {remedy}")
+    elif state.died:
+        yield Finding(BROKEN, "processes", f"the orchestrator does not run (it ended without being stopped): {remedy}")
+    elif not problem:
+        yield Finding(NOTE, "processes", f"nothing runs: {remedy}")
+    if not state.api and problem and not is_our_api(problem):
         yield Finding(BROKEN, "port", f"{problem}: set another API_PORT")
-    else:
-        yield Finding(NOTE, "processes", "nothing runs: ./start_everything.sh")
+    yield from (Finding(BROKEN, "processes", f"{line} (see {s.state_dir}/logs)") for line in state.fallen)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from scripts.sync import show_progress
 from utils.bootstrap import Services
 from utils.settings import InvalidSettings
 from utils.vault.skeleton import VaultProblem
@@ -19,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Set the vault up; 0 where it is ready afterwards, 1 with the remedy where it is not, 2 for bad settings."""
     parser = argparse.ArgumentParser(prog="python -m scripts.init_vault", description=__doc__)
     parser.parse_args(argv)
+    show_progress()
     try:
         services = Services.from_environment()
     except InvalidSettings as error:

@@ -1,4 +1,7 @@
-"""What `start_everything.sh` asks about this node: `prepare`, `facts`, `port`, `wait`, `status`."""
+"""What `start_everything.sh` asks about this node: `check`, `prepare`, `facts`, `port`, `wait`, `status`.
+
+`facts` and `status` answer with bad settings too: whatever runs must be found and stopped all the same.
+"""
 
 from __future__ import annotations
 
@@ -12,51 +15,79 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from utils import daemon
 from utils.adapters.http_probe import HttpProbe
-from utils.settings import InvalidSettings, Settings, load
+from utils.bootstrap import Services
+from utils.settings import Settings, load_leniently, warnings
 from utils.vault import locks
+from utils.vault.skeleton import Condition, condition
+
+_LEAVING_SECONDS = 5.0
+_FALLS_AT_START = 3
 
 
 def main() -> int:
     """Entry point; exit code 0 where the answer is yes or the command did its work, 2 for unusable settings."""
     parser = argparse.ArgumentParser(prog="python -m scripts.node", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("check", help="check the settings alone")
     commands.add_parser("prepare", help="check settings and vault, set up what is missing, then print the facts")
     commands.add_parser("facts", help="print settings as assignments of a shell")
-    commands.add_parser("port", help="say why the API could not listen; nothing where it could")
+    commands.add_parser("port", help="say why the API could not listen (exit code 1); nothing where it could")
     commands.add_parser("status", help="what runs; exit code 1 unless API and orchestrator both do")
-    waiting = commands.add_parser("wait", help="wait until the API answers; exit code 1 where a process ended before")
+    waiting = commands.add_parser("wait", help="wait until the API answers; exit code 1 where it fell again and again")
     waiting.add_argument("--seconds", type=float, default=60, help="give up after this long (exit code 3)")
-    waiting.add_argument("pids", type=int, nargs="*", help="processes that must go on living")
+    waiting.add_argument("pid", type=int, help="the orchestrator, which must go on living")
     options = parser.parse_args()
-    try:
-        settings = load()
-    except InvalidSettings:
-        daemon.prepare("set-up", check_only=True)  # prints all that is wrong
+    settings, problems = load_leniently()
+    match options.command:
+        case "facts":
+            if problems:
+                daemon.tell_problems("settings", problems)
+            print(facts(settings))
+            return 0
+        case "status":
+            if problems:
+                daemon.tell_problems("settings", problems)
+            state = status(settings)
+            print("\n".join(state.lines))
+            return 0 if state.runs else 1
+    if problems:
+        daemon.tell_problems("set-up", problems)
         return daemon.EXIT_USAGE
     match options.command:
         case "prepare":
-            if daemon.prepare("set-up") is None:
-                return daemon.EXIT_USAGE
-            make_mail_folder(settings)
-            print(facts(settings))
-            return 0
-        case "facts":
-            print(facts(settings))
-            return 0
+            return prepare(settings)
         case "port":
-            problem = port_problem(settings)
+            problem = port_problem_after(settings, _LEAVING_SECONDS)
             print(problem or "", end="")
             return 1 if problem else 0
         case "wait":
-            return wait(settings, options.seconds, options.pids)
-    lines, running = status(settings)
-    print("\n".join(lines))
-    return 0 if running else 1
+            return wait(settings, options.seconds, options.pid)
+    return 0
+
+
+def prepare(settings: Settings) -> int:
+    """Set up what is missing and print the facts; what takes long is said before (on standard error)."""
+    for warning in warnings():
+        print(f"Note: {warning}", file=sys.stderr, flush=True)
+    services = Services(settings)
+    try:
+        joined = condition(services.layout) is Condition.READY and services.sync.has_remote()
+        if not joined and (settings.vault_remote_url or services.sync.has_remote()):
+            limit = f"up to {settings.git_timeout_seconds} s a step"
+            print(f"    Asking the vault's remote ({limit}) …", file=sys.stderr, flush=True)
+    finally:
+        services.close()
+    if daemon.prepare("set-up") is None:
+        return daemon.EXIT_USAGE
+    make_mail_folder(settings)
+    print(facts(settings))
+    return 0
 
 
 def make_mail_folder(settings: Settings) -> None:
@@ -96,14 +127,33 @@ def port_problem(settings: Settings) -> str | None:
     return None
 
 
-def wait(settings: Settings, seconds: float, pids: list[int]) -> int:
-    """Wait until the API answers: 0; 1 where one of `pids` ended first, 3 after `seconds`."""
+def is_our_api(problem: str) -> bool:
+    """Whether a `port_problem` names an API of ours as the holder (told on Linux alone)."""
+    return "Watchers.dashboard" in problem
+
+
+def port_problem_after(settings: Settings, seconds: float) -> str | None:
+    """`port_problem`, but an API of ours has `seconds` to leave: its orchestrator may have been killed just now."""
+    deadline = time.monotonic() + seconds
+    while (problem := port_problem(settings)) and is_our_api(problem) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return problem
+
+
+def wait(settings: Settings, seconds: float, pid: int) -> int:
+    """Wait until the API answers: 0; 1 where the orchestrator `pid` ended or its API fell several times, 3 after
+    `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
-        if not all(_lives(pid) for pid in pids):
+        known = read_json(settings.state_dir / "processes.json")
+        ours = known.get("orchestrator", {}).get("pid") == pid  # else it tells of an earlier run
+        falls = known.get("children", {}).get("dashboard", {}).get("restarts", 0) if ours else 0
+        if not _lives(pid):
             return 1
         if HttpProbe().check(f"{settings.own_api_url}/api/health", 2).ok:
             return 0
+        if falls >= _FALLS_AT_START:
+            return 1
         if time.monotonic() > deadline:
             return 3
         time.sleep(0.1)
@@ -117,25 +167,47 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def status(settings: Settings) -> tuple[list[str], bool]:
-    """`(lines that say what runs, whether API and orchestrator both do)`."""
+@dataclass(frozen=True)
+class State:
+    """What runs: a line each, of which those of children that do not run are `fallen` too."""
+
+    lines: list[str]
+    api: bool
+    orchestrator: bool
+    fallen: list[str]
+    died: bool = False  # no orchestrator runs, and the last one was not stopped
+
+    @property
+    def runs(self) -> bool:
+        """Whether API and orchestrator both do."""
+        return self.api and self.orchestrator
+
+
+def status(settings: Settings) -> State:
+    """What runs of this node."""
     api = HttpProbe().check(f"{settings.own_api_url}/api/health", 2)
     lines = [
         f"{'api':<19} {settings.own_api_url} " + (f"answers ({api.latency_ms:g} ms)" if api.ok else api.error or "")
     ]
+    known = read_json(settings.state_dir / "processes.json")
     orchestrated = locks.is_held(settings.state_dir / "locks" / "orchestrator.lock")
     if not orchestrated:
         lines.append(f"{'orchestrator':<19} does not run")
-        return lines, False
-    known = read_json(settings.state_dir / "processes.json")
+        left = [child for child in known.get("children", {}).values() if child.get("state") == "running"]
+        return State(lines, api.ok, False, [], died=bool(left))
     own = known.get("orchestrator", {})
     lines.append(f"{'orchestrator':<19} runs (pid {own.get('pid')}, since {_seconds(own.get('since'))})")
+    fallen = []
     for name, child in known.get("children", {}).items():
         pid = f"pid {child['pid']}, " if child.get("pid") else ""
         again = f", {child['restarts']} restarts" if child.get("restarts") else ""
         last = f", last time it {child['last_exit']}" if child.get("last_exit") else ""
-        lines.append(f"  {name:<17} {child['state']} ({pid}since {_seconds(child['since'])}{again}{last})")
-    return lines, api.ok
+        line = f"{name:<17} {child['state']} "
+        line += f"({pid}since {_seconds(child['since'])}{again}{last})"
+        lines.append(f"  {line}")
+        if child["state"] != "running":
+            fallen.append(" ".join(line.split()))
+    return State(lines, api.ok, True, fallen)
 
 
 def _seconds(stamp: str | None) -> str:
@@ -166,13 +238,19 @@ def _holder(port: int) -> str | None:
                 inodes.add(f"socket:[{fields[9]}]")
     for folder in Path("/proc").glob("[0-9]*/fd") if inodes else ():
         try:
-            held = {str(entry.readlink()) for entry in folder.iterdir()}
-            if held & inodes:
-                words = (folder.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-                return f"pid {folder.parent.name} ({words.strip()[:100]})"
+            if inodes.intersection(map(_link, folder.iterdir())):
+                program, *words = (folder.parent / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+                return f"pid {folder.parent.name} ({' '.join([Path(program).name, *words]).strip()[:100]})"
         except OSError:
             continue  # another user's process, or one that has just ended
     return None
+
+
+def _link(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except FileNotFoundError:  # a descriptor that was closed since
+        return ""
 
 
 if __name__ == "__main__":

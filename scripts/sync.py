@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -18,8 +19,16 @@ from utils.vault.skeleton import VaultProblem
 EXIT_CODES = {"noop": 0, "ok": 0, "conflicts": 0, "offline": 3, "error": 1}
 
 
+def show_progress() -> None:
+    """Print to stderr what the sync waits for."""
+    logger = logging.getLogger("utils.vault_sync.progress")
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(logging.StreamHandler())
+    logger.propagate = False
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Sync once and say in one line what happened; the exit code."""
+    """Sync once and say in one line what happened, with a line for each conflict and refusal; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m scripts.sync", description="Sync the vault once.")
     parser.add_argument("--json", action="store_true", help="print the whole result as one JSON object")
     parser.add_argument("--allow-deletions", action="store_true", help="let a mass deletion pass, this once")
@@ -27,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--accept-remote", action="store_true", help="merge with a remote that was rolled back or replaced, this once"
     )
     options = parser.parse_args(argv)
+    show_progress()
     try:
         services = Services.from_environment()
     except InvalidSettings as error:
@@ -47,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     finally:
         services.close()
-    print(json.dumps(result.to_dict(), ensure_ascii=False) if options.json else result.summary())
+    if options.json:
+        print(json.dumps(result.to_dict(), ensure_ascii=False))
+    else:
+        print(result.summary(), *result.details(), sep="\n  ")
     return EXIT_CODES[result.result]
 
 

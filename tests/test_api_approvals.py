@@ -119,8 +119,46 @@ def test_an_edit_that_makes_no_sense_changes_nothing(node, api, request_id, chan
     before = path.read_bytes()
     sha256 = hashlib.sha256(before).hexdigest()
     answer = api.ask("PUT", f"/api/approvals/{request_id}", json={"sha256": sha256, **change})
-    assert answer.status_code in (400, 409) and answer.mimetype == "application/problem+json"
+    assert answer.status_code == 400 and answer.mimetype == "application/problem+json"
+    assert answer.get_json()["problems"]
     assert path.read_bytes() == before
+
+
+def test_an_edit_can_not_mend_what_was_wrong_before(node, api, clock):
+    request_id = add_request(node, add_task(node, "2", clock.now()), clock.now(), attachments=["secret.pdf"])
+    sha256 = api.get(f"/api/approvals/{request_id}")["sha256"]
+    body = {"sha256": sha256, "draft": "Mine."}
+    problem = api.refused(409, "PUT", f"/api/approvals/{request_id}", json=body)
+    assert problem["type"].endswith("invalid-request") and "attachments" in problem["detail"]
+
+
+def test_an_edit_of_the_recipient_is_flagged(api, request_id):
+    sha256 = api.get(f"/api/approvals/{request_id}")["sha256"]
+    assert api.ask("PUT", f"/api/approvals/{request_id}", json={"sha256": sha256, "to": ["x@y.org"]}).status_code == 200
+    flag = "Goes to x@y.org, who is not the sender of the mail it answers."
+    assert api.get(f"/api/approvals/{request_id}")["risk"] == [flag, "first mail to this address"]
+    assert api.get("/api/approvals")["items"][0]["risk"][0] == flag
+
+
+@pytest.mark.parametrize("name", ["nonexist", "email-20260601T120000Z-00000000", "..", "%2e%2e", "a b"])
+def test_an_id_that_is_none_is_answered_in_words(api, request_id, name):
+    body = {"sha256": "0" * 64}
+    for method, path in (("GET", ""), ("POST", "/approve"), ("POST", "/reject"), ("PUT", "")):
+        options = {} if method == "GET" else {"json": {} if path == "/reject" else body}
+        problem = api.refused(404, method, f"/api/approvals/{name}{path}", **options)
+        if "." not in name and "%" not in name:
+            assert problem["detail"] == f"No request {name} waits for an answer."
+
+
+def test_an_id_keeps_its_small_letters_in_a_sentence(node, api, request_id):
+    sha256 = api.get(f"/api/approvals/{request_id}")["sha256"]
+    action_id = api.post(f"/api/approvals/{request_id}/approve", sha256=sha256)["action_id"]
+    node.store.begin(node.store.get(action_id))
+    path = node.layout.find(request_id)[0]
+    path.write_text(path.read_text().replace("10 €", "11 €"))
+    other = hashlib.sha256(path.read_bytes()).hexdigest()
+    problem = api.refused(409, "POST", f"/api/approvals/{request_id}/approve", json={"sha256": other})
+    assert problem["detail"].startswith(f"{request_id} was approved before")
 
 
 def test_rejecting_takes_the_task_along(node, api, request_id):

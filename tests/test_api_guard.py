@@ -108,6 +108,10 @@ def test_without_a_token_this_machine_may_ask(make_node, host):
         "",
         "http://[::1",
         "chrome-extension://localhost",
+        "http://localhost:31337",  # another server on this machine, or what a page was tricked into
+        "https://localhost:9000",
+        "http://localhost",
+        "http://user@localhost:9000",
     ],
 )
 def test_a_foreign_page_may_not_write(make_node, origin):
@@ -123,6 +127,42 @@ def test_a_foreign_page_may_not_write(make_node, origin):
 @pytest.mark.parametrize("origin", ["http://localhost:3000", "http://127.0.0.1:3000", "http://[::1]:3000"])
 def test_the_dashboard_of_this_machine_may(make_node, origin):
     assert Api(make_node(ready=False), Origin=origin).post("/api/zones/switch", zone="local")["active_zone"] == "local"
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:9000", "http://127.0.0.1:9000"])
+def test_our_own_pages_may(make_node, origin):
+    assert Api(make_node(ready=False), Origin=origin).post("/api/zones/switch", zone="local")["active_zone"] == "local"
+
+
+def test_a_dashboard_elsewhere_is_the_only_one(make_node):
+    api = Api(make_node(ready=False, DASHBOARD_URL="https://Dash.example:8443/start"))
+    assert api.ask("GET", "/api/tasks", headers={"Origin": "https://dash.example:8443"}).status_code == 200
+    for origin in ("http://localhost:3000", "https://dash.example", "http://dash.example:8443"):
+        api.refused(403, "GET", "/api/tasks", headers={"Origin": origin})
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "", "anything"])
+def test_what_the_browser_calls_foreign_may_not_write_even_without_an_origin(make_node, site):
+    """An old-fashioned form: text/plain, a navigation, no Origin; the browser still says where it came from."""
+    api = Api(make_node(ready=False))
+    before = api.get("/api/zones/status")["term"]
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Content-Type": "text/plain"}
+    problem = api.refused(403, "POST", "/api/zones/switch", headers=headers, data='{"zone": "local"}')
+    assert problem["type"].endswith("foreign-origin")
+    assert api.get("/api/zones/status")["term"] == before
+
+
+def test_a_foreign_site_may_not_read_either(make_node):
+    api = Api(make_node(ready=False))
+    api.refused(403, "GET", "/api/tasks", headers={"Sec-Fetch-Site": "cross-site"})
+    for site in ("same-origin", "none", "same-site"):
+        assert api.ask("GET", "/api/tasks", headers={"Sec-Fetch-Site": site}).status_code == 200
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_what_the_user_does_here_may_write(make_node, site):
+    api = Api(make_node(ready=False), **{"Sec-Fetch-Site": site})
+    assert api.post("/api/zones/switch", zone="local")["active_zone"] == "local"
 
 
 def test_every_answer_keeps_the_browser_on_a_short_lead(make_node):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.conftest import FakeClock
 from tests.fakes.desk import ANN, Bomb, Desk, Killed, World, sha
 from utils.bootstrap import Services
 from utils.core.stages import Stage
+from utils.execution.approvals import Invalid
 from utils.execution.journal import State
 
 
@@ -135,21 +137,119 @@ def test_an_edit_after_the_approval_asks_again(desk: Desk) -> None:
     assert desk.cycle() == "sent 1"
 
 
-def test_a_replay_asks_again_and_is_never_sent(desk: Desk) -> None:
+@pytest.mark.parametrize("place", ["Approved", "Pending_Approval/email"])
+def test_a_request_moved_out_of_done_goes_back_there_and_is_never_sent_again(desk: Desk, place: str) -> None:
+    path = desk.request()
+    desk.approvals.observe()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    desk.cycle()
+    for _ in range(2):
+        desk.move(desk.vault / "Done" / path.name, place)
+        assert desk.cycle() == "executed before 1"
+        assert desk.places(path.name) == ["Done"] and desk.places(f"{path.stem}.reason.md") == ["Done"]
+        words = (desk.vault / "Done" / f"{path.stem}.reason.md").read_text()
+        assert "Receipt:" in words and "Nothing was sent again" in words
+    assert desk.cycle() == "idle" and len(desk.world.ledger) == 1
+
+
+@pytest.mark.parametrize("place", ["Approved", "Pending_Approval/email"])
+def test_a_copy_of_a_finished_request_is_set_aside_and_never_sent(desk: Desk, place: str) -> None:
     path = desk.request()
     data = path.read_bytes()
     desk.approvals.observe()
     desk.approvals.approve(path.stem, sha(path), by="anna")
     desk.cycle()
-    (desk.vault / "Approved" / path.name).write_bytes(data)
-    assert desk.cycle() == "back to pending 1"
-    shown = desk.approvals.get(path.stem)
-    assert "executed before" in (shown.reason or "") and shown.problems
-    desk.move(desk.vault / shown.path, "Approved")
+    (desk.vault / place / path.name).write_bytes(data)
+    with contextlib.suppress(Invalid):
+        desk.approvals.approve(path.stem, sha(desk.vault / "Done" / path.name), by="anna")
+    assert desk.cycle() == "executed before 1"
+    assert desk.places(path.name) == ["Done", "Quarantine"]
+    assert "delete it" in (desk.vault / "Quarantine" / f"{path.stem}.reason.md").read_text()
+    assert desk.cycle() == "idle" and len(desk.world.ledger) == 1
+
+
+def test_done_holds_nothing_but_what_was_sent(desk: Desk) -> None:
+    path = desk.request()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
     desk.cycle()
-    desk.approvals.approve(path.stem, shown.sha256, by="anna")
+    moved = desk.move(desk.vault / "Done" / path.name, "Approved")
+    moved.write_bytes(moved.read_bytes().replace(b"Kind regards", b"Send money"))
     desk.cycle()
-    assert len(desk.world.ledger) == 1
+    assert desk.places(path.name) == ["Quarantine"] and len(desk.world.ledger) == 1
+
+
+def test_an_approved_file_that_was_deleted_is_not_sent_and_its_task_is_work_again(desk: Desk) -> None:
+    path = desk.request()
+    record = desk.approvals.approve(path.stem, sha(path), by="anna")
+    (desk.vault / "Approved" / path.name).unlink()
+    desk.cycle()
+    assert desk.store.live(path.stem) is not None, "a sync may just be exchanging the file"
+    desk.cycle()
+    void = desk.store.newest(path.stem)
+    assert void is not None and void.state is State.VOID and void.error == "its file was removed"
+    assert desk.places(f"{record.source_task}.md") == ["Needs_Action/email"]
+    assert [(level, text) for level, _, text in desk.alerts] == [("INFO", "It was approved, but its file was removed.")]
+    assert desk.cycle() == "idle" and len(desk.alerts) == 1 and desk.world.calls == 0
+
+
+def test_an_approval_that_expired_without_its_file_frees_its_task_as_well(desk: Desk) -> None:
+    path = desk.request()
+    record = desk.approvals.approve(path.stem, sha(path), by="anna")
+    (desk.vault / "Approved" / path.name).unlink()
+    desk.clock.advance(25 * 3600)
+    desk.cycle()
+    desk.cycle()
+    assert desk.store.live(path.stem) is None
+    assert desk.places(f"{record.source_task}.md") == ["Needs_Action/email"]
+
+
+def test_an_approved_file_that_was_gone_for_a_moment_is_sent(desk: Desk) -> None:
+    path = desk.request()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    file = desk.vault / "Approved" / path.name
+    data = file.read_bytes()
+    file.unlink()
+    desk.cycle()
+    file.write_bytes(data)
+    assert desk.cycle() == "sent 1"
+
+
+@pytest.mark.parametrize(
+    ("folder", "task_goes_to"), [("Rejected", "Rejected"), ("Done", "Done"), ("Quarantine", "In_Progress/cloud")]
+)
+def test_the_task_follows_an_approved_file_that_was_moved_away(desk: Desk, folder: str, task_goes_to: str) -> None:
+    path = desk.request()
+    record = desk.approvals.approve(path.stem, sha(path), by="anna")
+    desk.move(desk.vault / "Approved" / path.name, folder)
+    desk.cycle()
+    desk.cycle()
+    void = desk.store.newest(path.stem)
+    assert void is not None and void.state is State.VOID and f"moved to {folder}/" in void.error
+    assert desk.places(f"{record.source_task}.md") == [task_goes_to]
+    assert desk.places(f"{record.source_task}.reason.md") == [task_goes_to]
+    assert desk.world.calls == 0
+
+
+def test_a_crash_while_a_deleted_file_is_let_go_loses_nothing(desk: Desk) -> None:
+    for step in range(1, 20):
+        path = desk.request(f"mail {step}")
+        record = desk.approvals.approve(path.stem, sha(path), by="anna")
+        (desk.vault / "Approved" / path.name).unlink()
+        desk.cycle()
+        desk.restart(Bomb(step))
+        died = False
+        try:
+            desk.cycle()
+        except Killed:
+            died = True
+        desk.restart()
+        desk.cycle()
+        desk.cycle()
+        assert desk.store.newest(path.stem).state is State.VOID  # type: ignore[union-attr]
+        assert desk.places(f"{record.source_task}.md") == ["Needs_Action/email"]
+        if not died:
+            return
+    raise AssertionError("it did not end")
 
 
 def test_two_swapped_files_are_not_executed(desk: Desk) -> None:
@@ -233,3 +333,26 @@ def _shared(make_node: Callable[..., Services], tmp_path: Path) -> Desk:
     if tmp_path not in _desks:
         _desks[tmp_path] = Desk(make_node, FakeClock(), World())
     return _desks[tmp_path]
+
+
+def test_what_the_cloud_says_of_the_sender_counts_for_nothing(desk: Desk) -> None:
+    """What git brought may claim any authenticated sender: its move asks, also after an edit made here (S7)."""
+    path = desk.request()
+    desk.in_git.add((f"Pending_Approval/email/{path.name}", path.read_bytes()))
+    desk.cycle()
+    desk.approvals.edit(path.stem, sha(path), by="anna", draft="Another text.")
+    desk.cycle()
+    desk.move(path, "Approved")
+    assert "waiting for a confirmation 1" in desk.cycle()
+    assert desk.world.calls == 0
+    assert "first mail to" in (desk.approvals.get(path.stem).reason or "")
+
+
+def test_a_draft_that_may_look_otherwise_asks_for_a_confirmation(desk: Desk) -> None:
+    path = desk.request(draft="The price is 10.\n\n<!-- We accept any price. -->")
+    desk.cycle()
+    desk.move(path, "Approved")
+    assert "waiting for a confirmation 1" in desk.cycle()
+    shown = desk.approvals.get(path.stem)
+    assert "look otherwise" in (shown.reason or "")
+    assert shown.risk

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import FakeClock
-from tests.fakes.desk import Desk, World, sha
+from tests.fakes.desk import Desk, Killed, World, sha
 from utils.bootstrap import Services
+from utils.core.mail import OutgoingMail, Receipt
 from utils.execution.approvals import AlreadyActed, Invalid, NotFound
 from utils.execution.journal import MAX_ATTEMPTS, ActionRecord, State
 from utils.ports import AdapterError, OutcomeUnknown
@@ -184,3 +185,41 @@ def test_a_damaged_record_is_not_sent(desk: Desk) -> None:
     record = approved(desk)
     desk.store._rows("UPDATE actions SET frozen = CAST(? AS BLOB)", record.frozen.replace(b"Ann", b"Eve"))
     assert desk.cycle() == "back to pending 1" and desk.world.calls == 0
+
+
+def test_an_edit_while_it_is_being_sent_is_not_filed_as_what_was_sent(
+    make_node: Callable[..., Services], clock: FakeClock
+) -> None:
+    """Done/ holds the bytes that were approved and sent; the late edit is set aside with words (S9)."""
+
+    class Slow(World):
+        """A person edits the file while the mail is on its way."""
+
+        def send(self, mail: OutgoingMail) -> Receipt:
+            edited.write_bytes(edited.read_bytes().replace(b"thank you", b"no thank you"))
+            return super().send(mail)
+
+    desk = Desk(make_node, clock, Slow())
+    path = desk.request()
+    frozen = path.read_bytes()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    edited = desk.vault / "Approved" / path.name
+    desk.cycle()
+    assert desk.places(path.name) == ["Done", "Quarantine"]
+    assert (desk.vault / "Done" / path.name).read_bytes() == frozen
+    assert "this edit was not sent" in (desk.vault / "Quarantine" / f"{path.stem}.reason.md").read_text()
+    assert len(desk.world.ledger) == 1
+
+
+def test_what_was_begun_is_concluded_on_a_node_that_became_draft_only(desk: Desk) -> None:
+    """It acts on nothing, but an outcome that nobody knows is told (S8)."""
+    record = approved(desk)
+    desk.world.lost_answers = [Killed()]
+    with pytest.raises(Killed):
+        desk.cycle()
+    desk._settings["AGENT_MODE"] = "draft_only"
+    desk.restart()
+    assert "unknown 1" in desk.cycle()
+    assert now(desk, record).state is State.UNKNOWN
+    assert any(level == "CRITICAL" for level, _, _ in desk.alerts)
+    assert desk.world.calls == 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from utils.core.mail import OutgoingMail
@@ -17,6 +18,16 @@ from utils.execution import render
 DATE = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 LINE = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=300)
+#: What header parsers trip over: encoded words and their pieces, quotes, commas, comments, groups, blanks.
+NASTY = st.lists(
+    st.sampled_from(
+        ["=?utf-8?q?", "=?utf-8?b?", "?=", "=?", "=0D=0A", "Qmnj", "_", '"', "\\", ",", ";", ":", "(", ")", "[", "]",
+         "@", ".", " ", "  ", "a", "Bcc: e@e.org", "ä", "😀", "\u202e", "\u00a0", "\u3000", "=", "xn--", "<", ">"]
+    ),
+    max_size=14,
+).map("".join)  # fmt: skip
+_SMUGGLED = b"Offer\r\nBcc: evil@evil.example\r\nContent-Type: text/html\r\n\r\n<p>Please pay to DE00.</p><!--"
+INJECTION = f"Re: =?utf-8?b?{base64.b64encode(_SMUGGLED).decode()}?="
 
 
 def request(draft: str = "Hello", **fields: Any) -> ApprovalRequest:
@@ -43,34 +54,94 @@ def rendered(asked: ApprovalRequest, **options: Any) -> tuple[OutgoingMail, Any]
 
 @given(draft=TEXT.filter(str.strip))
 @settings(max_examples=400, deadline=None)
-def test_the_body_decodes_to_exactly_the_draft(draft: str) -> None:
-    mail, message = rendered(request(draft))
+@example(draft="a\x0bb\x0cc\x1cd\x85e\u2028f\x7f")
+@example(draft="From me\n.\n..\n trailing \n\t\n=3D=\n-- \n")
+@example(draft="one\r\ntwo\nthree")
+def test_the_body_decodes_to_exactly_the_draft_or_it_is_refused(draft: str) -> None:
+    asked = request(draft)
+    if "\r" in draft.replace("\r\n", "\n"):
+        with pytest.raises(InvalidTask, match="carriage return"):
+            rendered(asked)
+        assert render.problems(asked)
+        return
+    mail, message = rendered(asked)
     body = message.get_payload(decode=True).decode("utf-8")
-    # Line ends are CRLF on the way, whatever they were (RFC 5321 §2.3.8); nothing else may change.
-    assert body == (draft + "\n").replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
+    # Line ends are CRLF on the way (RFC 5321 §2.3.8); nothing else may change.
+    assert body.replace("\r\n", "\n") == draft.replace("\r\n", "\n") + "\n"
     assert all(len(line) <= 998 for line in mail.data.split(b"\r\n"))
     assert b"\n" not in mail.data.replace(b"\r\n", b"") and b"\r" not in mail.data.replace(b"\r\n", b"")
 
 
-@given(subject=LINE.filter(str.strip))
-@settings(max_examples=300, deadline=None)
-def test_any_subject_survives_and_stays_one_header(subject: str) -> None:
-    mail, message = rendered(request(subject=subject))
-    assert len(message.get_all("Subject")) == 1 and set(message.keys()) == set(rendered(request())[1].keys())
-    # Blanks at line folds are the reader's; the words are ours.
-    assert "".join(str(message["Subject"]).split()) == "".join(subject.split())
-    assert mail.recipients == ("ann@example.org",)
+def header_names(message: Any) -> list[str]:
+    return sorted(message.keys())
 
 
-@given(name=LINE)
-@settings(max_examples=300, deadline=None)
-def test_no_display_name_adds_a_recipient(name: str) -> None:
-    asked = request(to=[f"{name} <ann@example.org>"])
-    if render.problems(asked):
-        return
+@given(subject=st.one_of(LINE, NASTY).filter(str.strip))
+@settings(max_examples=500, deadline=None)
+@example(subject=INJECTION)
+@example(subject="=?utf-8?q?Hi=0D=0ABcc:_evil@evil.example?=")
+@example(subject=" two  blanks \u00a0 ")
+@example(subject="ä" * 900)
+@example(subject="x" * 998)
+@example(subject="word " * 190 + "end")
+def test_any_subject_arrives_as_it_is_shown_and_stays_one_header(subject: str) -> None:
+    asked = request(subject=subject)
+    assert render.problems(asked) == []
     mail, message = rendered(asked)
+    assert header_names(message) == header_names(rendered(request())[1])
+    assert str(message["Subject"]) == subject
+    # A reader that knows no encoded words sees no line of the subject's making either.
+    assert header_names(message_from_bytes(mail.data, policy=policy.compat32)) == header_names(message)
+    assert message.get_payload(decode=True) == b"Hello\r\n" and message.get_content_type() == "text/plain"
     assert mail.recipients == ("ann@example.org",)
-    assert [address.addr_spec for address in message["To"].addresses] == ["ann@example.org"]
+    assert all(len(line) <= 78 for line in mail.data.split(b"\r\n"))
+
+
+@given(name=st.one_of(LINE, NASTY))
+@settings(max_examples=500, deadline=None)
+@example(name=INJECTION)
+@example(name="=?utf-8?q?Boss_=3Cboss=40bank=2Ecom=3E=2C?=")
+@example(name="=?utf-8?q?x=0d=0aBcc:_e@e.org?=")
+@example(name='Doe, Jo" <x> "')
+@example(name="undisclosed: ;")
+@example(name="a\\")
+@example(name="(comment")
+@example(name='""')
+def test_a_display_name_adds_nothing_and_arrives_as_it_is(name: str) -> None:
+    asked = request(to=[f"{name} <ann@example.org>"], cc=[f"{name} <bob@example.org>"])
+    if render.problems(asked):
+        assert "<" in name or ">" in name or len(name) > 200
+        return
+    mail, message = rendered(asked, sender_name=name)
+    assert mail.recipients == ("ann@example.org", "bob@example.org")
+    for header, address in (("To", "ann@example.org"), ("Cc", "bob@example.org"), ("From", "office@acme.example")):
+        assert [person.addr_spec for person in message[header].addresses] == [address]
+    shown = message["To"].addresses[0].display_name
+    # What stands in quotes in the request stands without them in the mail program.
+    assert "".join(shown.split()) == "".join(name.split()) or name.strip().startswith('"')
+    assert header_names(message) == sorted([*rendered(request())[1].keys(), "Cc"])
+
+
+def test_a_mail_that_reads_otherwise_than_the_request_is_never_made() -> None:
+    """The last line of defence, should the encoding ever be wrong: the rendered bytes are read back."""
+    asked = request()
+    author = render._Person("", "office@acme.example")
+    true = render._build(asked, "a" * 32, DATE, author)
+    assert render._misread(true, asked, author) == []
+    head, _, body = true.data.partition(b"\r\n\r\n")
+    for forged in (
+        b"Bcc: evil@evil.example\r\n" + true.data,
+        b"Reply-To: evil@evil.example\r\n" + true.data,
+        true.data.replace(b"Re: lunch", b"Re: dinner"),
+        true.data.replace(b"ann@example.org", b"ann@example.org, eve@evil.example"),
+        true.data.replace(b"ann@example.org", b'"Eve" <ann@example.org>'),
+        true.data.replace(b"text/plain", b"text/html"),
+        true.data.replace(b"7bit", b"quoted-printable").replace(b"Hello", b"He=6Clo="),
+        true.data + b"and more",
+        head + b"\r\n\r\n\r\n" + body,
+    ):
+        changed = OutgoingMail(true.message_id, true.sender, true.recipients, forged)
+        assert render._misread(changed, asked, author), forged
 
 
 @pytest.mark.parametrize("char", ["\r", "\n", "\0", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x7f"])
@@ -122,16 +193,22 @@ def test_names_beyond_ascii_and_with_commas_are_encoded() -> None:
     "entry",
     ["", "ann", "ann@", "@example.org", "ann@exa mple.org", "a@b@c.org", "a@b.org, c@d.org", "<a@b.org> <c@d.org>",
      "a@b.org>", "a@-b.org", "a@b..org", "x" * 250 + "@b.org", "undisclosed-recipients:;", "a@[127.0.0.1]",
-     "a b@c.org"],
+     "a b@c.org", ".a@b.org", "a.@b.org", "=?utf-8?q?x=0A?=@b.org", "x" * 201 + " <a@b.org>"],
 )  # fmt: skip
 def test_what_is_no_single_address_is_refused_in_words(entry: str) -> None:
     with pytest.raises(InvalidTask, match="'to'"):
         rendered(request(to=[entry]))
 
 
+def test_lists_and_lines_without_end_are_refused() -> None:
+    for wrong in ({"subject": "x" * 999}, {"references": ["<x@y>"] * 101}, {"to": ["ann@example.org"] * 101}):
+        assert render.problems(request(**wrong))
+
+
 def test_a_subject_that_yaml_read_as_a_number_is_refused_in_words() -> None:
     with pytest.raises(InvalidTask, match="put it in quotes"):
         rendered(request(subject=2026))
+    assert all(render.problems(request(**{name: 10**5000})) for name in ("subject", "in_reply_to"))
 
 
 def test_a_new_mail_has_no_thread() -> None:

@@ -79,9 +79,29 @@ def test_a_persons_order_and_comments_survive_an_edit() -> None:
         ("---\n- a\n---\n", "not a list of"),
         ("---\na: &a [x, x]\nb: [*a, *a]\n---\n", "anchors"),
         ("---\na: !!python/object:os.system x\n---\n", "tag"),
-        ("---\n" + "a" * 300_000 + ": 1\n---\n", "larger than"),
+        ("---\n" + "a" * 70_000 + ": 1\n---\n", "larger than"),
+        ("---\nsubject: hi # note\rbcc: [evil@x.org]\n---\n", r"line break \(U\+000D\) in line 2"),
+        ("---\nsubject: hi # note\x85bcc: [evil@x.org]\n---\n", r"U\+0085"),
+        ("---\nid: x\nsubject: hi # note\u2028bcc: [evil@x.org]\n---\n", r"U\+2028\) in line 3"),
+        ('---\nsubject: "a\u2029b"\n---\n', r"U\+2029"),
+        ("---\nto: [a]\n<<: {bcc: [evil]}\n---\n", "merge keys"),
+        ("---\n? [a]\n: 1\n---\n", "not a word"),
+        ("---\nx: 0x" + "f" * 5000 + "\n---\n", "too large"),
+        ("---\nx: " + "[" * 300 + "]" * 300 + "\n---\n", "maximum depth"),
+        ("---\nx: " + "[" * 30_000 + "\n---\n", "maximum depth"),
+        ("---\nx: [" + "a," * 30_000 + "]\n---\n", "more than 5000"),
+        ("---\n" + "".join(f"k{n}: 1\n" for n in range(6000)) + "---\n", "more than 5000"),
     ],
 )
 def test_broken_front_matter_is_named(text: str, says: str) -> None:
     with pytest.raises(InvalidFrontMatter, match=says):
         frontmatter.parse(text)
+
+
+def test_windows_line_ends_are_no_unusual_ones() -> None:
+    assert frontmatter.read(b"---\r\na: 1\r\n---\r\nText\r\n") == ({"a": 1}, "Text\r\n")
+
+
+def test_what_could_not_be_read_again_is_not_written() -> None:
+    with pytest.raises(InvalidFrontMatter, match="larger than"):
+        frontmatter.write({"subject": "x" * 70_000}, "")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,7 @@ def test_a_mail_without_from_stays_visible_with_a_plan(node: Services) -> None:
     [(plan, text)] = plans(node)
     assert plan["outcome"] == "by_hand"
     assert "no usable From" in text
+    assert "you may move the task to Done/" in text
     assert run(again(node)) == "no mail"
     assert sum("by hand" in line for line in alert_titles(node)) == 1
 
@@ -369,6 +371,9 @@ class FlakyMailbox:
     def mark_seen(self, mail: RawMail) -> None:
         self.inner.mark_seen(mail)
 
+    def not_taken(self) -> Mapping[str, str]:
+        return self.inner.not_taken()
+
     def wait(self, seconds: float, stopped: Callable[[], bool]) -> None:
         raise NotImplementedError
 
@@ -461,3 +466,56 @@ def test_secrets_and_programs_stay_in_the_mailbox(node: Services) -> None:
             assert token.encode() not in path.read_bytes(), path
     [(meta, _)] = files(node, Stage.PENDING_APPROVAL)
     assert any("GitHub token" in risk for risk in meta["risk"])
+
+
+def test_what_is_no_mail_is_explained_once_and_stays(node: Services, clock: FakeClock) -> None:
+    lying = drop(node, b"milk", "list.txt")
+    os.utime(lying, (1_780_000_000, 1_780_000_000))
+    for each in (node, again(node)):  # a restart is no reason to tell it again
+        run(each)
+        clock.advance(2 * 3600)  # longer than equal alerts are counted together
+        run(each)
+    told = [(alert["level"], alert["title"]) for alert in node.alerts.recent(10)[0]]
+    assert told == [("INFO", "mail/in/list.txt is no mail: drop .eml files")]
+    assert lying.read_bytes() == b"milk"
+    lying.rename(lying.with_name(".away"))
+    run(node)
+    lying.with_name(".away").rename(lying)
+    run(node)
+    assert len([alert for alert in node.alerts.recent(10)[0] if "list.txt" in alert["title"]]) == 2
+
+
+def test_bytes_that_are_no_text_become_one_sentence_and_are_kept(node: Services) -> None:
+    data = random.Random(7).randbytes(40_000)
+    drop(node, data, "noise.eml")
+    assert run(node).startswith("fetched 1")
+    [(_, body)] = files(node, Stage.NEEDS_ACTION)
+    assert "> (The text cannot be read as text, 40" in body or "> (The text cannot be read as text, 3" in body
+    assert len(body) < 1500
+    assert (node.settings.maildir / "cur" / "noise.eml:2,S").read_bytes() == data
+
+
+def test_the_human_is_told_where_a_reply_lacks_our_name_and_address(make_node: Callable[..., Services]) -> None:
+    bare = make_node("local")
+    drop(bare, make_mail())
+    run(bare)
+    [(meta, _)] = files(bare, Stage.PENDING_APPROVAL)
+    assert meta["risk"][-2:] == [
+        "No signature: fill in ## Signature in Company_Handbook.md or MAIL_FROM_NAME.",
+        "Goes out from ai-employee@localhost: set MAIL_FROM.",
+    ]
+    handbook = bare.layout.root / "Company_Handbook.md"
+    handbook.write_text(handbook.read_text().replace("Kind regards\n", "Kind regards\nMax Muster\n"))
+    drop(bare, make_mail(message_id="<2@example.com>"), "2.eml")
+    run(bare)
+    assert len([1 for meta, _ in files(bare, Stage.PENDING_APPROVAL) if "No signature" in str(meta["risk"])]) == 1
+
+
+def test_a_cloud_node_does_not_speak_of_an_address_that_it_does_not_send_from(
+    make_node: Callable[..., Services],
+) -> None:
+    cloud = make_node("cloud", MAIL_FROM_NAME="Max Muster")
+    drop(cloud, make_mail())
+    run(cloud)
+    [(meta, _)] = files(cloud, Stage.PENDING_APPROVAL)
+    assert not [risk for risk in meta["risk"] if "MAIL_FROM" in risk]

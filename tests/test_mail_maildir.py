@@ -144,3 +144,29 @@ def test_a_mail_taken_away_meanwhile_is_no_error(mailbox: MaildirMailbox, tmp_pa
     second.unlink()
     assert list(fetching) == []
     mailbox.mark_seen(mail)
+
+
+def test_what_will_never_be_read_is_named_once_it_lay_still_for_a_minute(
+    mailbox: MaildirMailbox, tmp_path: Path
+) -> None:
+    put(tmp_path, "empty.eml", b"")
+    put(tmp_path, "list.txt", b"milk")
+    put(tmp_path, "new/1780000200.M1.host", b"")
+    for name in ("dovecot-uidlist", "maildirfolder", ".hidden", "offer.EML", "cur/x:2,S"):
+        put(tmp_path, name, b"x")
+    (tmp_path / "in" / "old mails").mkdir()
+    (tmp_path / "in" / "Archive" / "cur").mkdir(parents=True)  # a folder of a mail server's
+    (tmp_path / "in" / "link.eml").symlink_to("/etc/hosts")
+    (tmp_path / "in" / "fresh.txt").write_bytes(b"still being copied")
+    for name in ("old mails", "Archive", "link.eml"):
+        os.utime(tmp_path / "in" / name, (1_780_000_000, 1_780_000_000), follow_symlinks=False)
+    assert mailbox.not_taken() == {
+        "empty.eml": "is empty: drop the mail again",
+        "list.txt": "is no mail: drop .eml files",
+        "link.eml": "is no plain file: drop a copy of the mail",
+        "old mails": "is a folder: drop the .eml files themselves",
+        "new/1780000200.M1.host": "is empty: drop the mail again",
+    }
+    assert [mail.key for mail in mailbox.fetch()] == ["offer.EML"]
+    assert (tmp_path / "in" / "empty.eml").exists()
+    assert MaildirMailbox(tmp_path / "nowhere", max_bytes=1).not_taken() == {}

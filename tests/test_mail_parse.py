@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import time
 from datetime import UTC, datetime
 
@@ -14,7 +15,7 @@ from tests.mail_kit import SAMPLES, make_mail
 from utils.core.mail import IncomingMail, RawMail
 from utils.mail.attachments import safe_name
 from utils.mail.parse import parse
-from utils.mail.text import decode, from_html, new_part
+from utils.mail.text import decode, from_html, is_noise, new_part
 from utils.vault import frontmatter
 
 WHEN = datetime(2026, 6, 1, 8, 0, 5, tzinfo=UTC)
@@ -171,6 +172,19 @@ def test_controls_and_nul_are_harmless() -> None:
     assert "\0" not in mail.text + mail.subject
     assert "\x1b" not in mail.text + mail.subject
     frontmatter.write({"subject": mail.subject}, mail.text)
+
+
+def test_noise_is_told_from_text_of_any_language() -> None:
+    assert is_noise(decode(random.Random(1).randbytes(4000), ""))
+    assert is_noise(decode(random.Random(2).randbytes(4000), "iso-8859-1"))
+    for text, charset in (
+        ("Grüße aus Köln, „bis bald“ – 10 €", "cp1252"),
+        ("Не могли бы вы прислать прайс-лист?", "koi8-r"),
+        ("価格表を送っていただけますか。よろしくお願いします。", "iso-2022-jp"),
+        ("Please send us your price list", "utf-16"),
+    ):
+        assert not is_noise(decode((text * 50).encode(charset), ""))
+    assert not is_noise("a bell \x07")
 
 
 def test_headers_cannot_be_smuggled_by_encoded_line_ends() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -248,6 +249,71 @@ def test_only_our_own_server_is_believed_about_the_sender() -> None:
     assert verdict("mx.acme.example (dmarc=pass header.from=example.com); spf=none") is None
     # A quoted or commented value must not make a pass out of nothing.
     assert verdict('mx.acme.example; spf=neutral reason="dmarc=pass header.from=example.com"') is None
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        'spf=pass smtp.mailfrom="x; dkim=pass header.d=bank.example; y"@evil.example',
+        'spf=pass (domain of "a); dkim=pass header.d=bank.example; (b"@evil.example designates 6.6.6.6 as permitted) '
+        'smtp.mailfrom="a); dkim=pass header.d=bank.example; (b"@evil.example; dkim=none; dmarc=none',
+        'spf=pass smtp.mailfrom="x; dmarc=pass header.from=bank.example; y"@evil.example; dmarc=none',
+        'spf=pass smtp.mailfrom="a;dkim=pass header.i=@bank.example"@evil.example; dkim=fail header.d=bank.example',
+        'spf=pass (of "a) smtp.mailfrom=a@bank.example (b"@evil.example) smtp.mailfrom=x@evil.example',
+        'spf=pass smtp.mailfrom="bank.example"',
+        'spf=pass smtp.mailfrom="@bank.example',
+        "spf=pass smtp.mailfrom=x@bank.example@evil.example",
+        "spf=pass smtp.mailfrom=a@evil.example smtp.mailfrom=a@bank.example",
+        "spf=pass header.d=bank.example smtp.mailfrom=a@evil.example",
+        "spf=pass smtp.mailfrom=a@evil.example; spf=pass smtp.mailfrom=a@bank.example",
+        "dmarc=pass header.from=bank.example; dmarc=none header.from=bank.example",
+        "dmarc=pass header.from=bank.example.evil.example",
+        "dmarc=pass",
+        "dkim=pass header.d=evil.example header.i=@bank.example",
+        "dkim=pass header.d=bank.example (not closed",
+        'dkim=pass header.d=bank.example reason="not closed',
+        "dkim=pass header.d=bank.example; dmarc=fail header.from=bank.example",
+        "dkim=pass header.d=bank.example; no statement",
+        "x-dkim=pass header.d=bank.example",
+        "dkim=pass (header.d=bank.example)",
+        "dkim=pass header.d=bank.example;" + " x=y" * 3000,
+    ],
+)
+def test_no_wording_of_the_sender_makes_an_address_genuine(results: str) -> None:
+    assert sender_verdict(f"mx.acme.example; {results}", "mx.acme.example", "ceo@bank.example") is not True
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        'dkim=pass header.i=@bank.example header.b="ab/c="; spf=pass (google.com: domain of ceo@bank.example '
+        "designates 192.0.2.1 as permitted sender) smtp.mailfrom=ceo@bank.example; dmarc=pass (p=NONE sp=NONE) "
+        "header.from=bank.example",
+        "spf=pass (sender IP is 192.0.2.1) smtp.mailfrom=bank.example; dkim=pass (signature was verified) "
+        "header.d=bank.example;dmarc=pass action=none header.from=bank.example;compauth=pass reason=100",
+        "spf=pass smtp.mailfrom=prvs=123ab=ceo@bank.example",
+        "dkim = pass (2048 bit (good)) header.d = Bank.Example",
+        'spf=pass smtp.mailfrom="a b; c"@bank.example',
+        "dkim/1=pass header.d=bank.example; dmarc=none header.from=bank.example",
+        'dkim=fail reason="broken (by a list)" header.d=other.example; dkim=pass header.d=bank.example',
+    ],
+)
+def test_what_real_servers_write_is_understood(results: str) -> None:
+    for name in ("mx.acme.example", "MX.acme.example 1", "mx.acme.example (a comment) 1"):
+        assert sender_verdict(f"{name}; {results}", "mx.acme.example", "ceo@bank.example") is True
+
+
+@given(st.text(alphabet=st.sampled_from('ab.@;="\\() \n'), max_size=60))
+def test_any_header_has_a_verdict(text: str) -> None:
+    assert sender_verdict(f"mx; {text}", "mx", "a@b") in (True, False, None)
+
+
+def test_encoded_words_do_not_speak_for_our_server() -> None:
+    smuggled = base64.b64encode(b"x; dmarc=pass header.from=example.com; x=").decode()
+    header = f"Authentication-Results: mx.acme.example; spf=pass smtp.mailfrom==?utf-8?b?{smuggled}?=@evil.example\r\n"
+    spaced = f"Authentication-Results: mx.acme.example; spf=none =?utf-8?b?{smuggled}?=\r\n"
+    for line in (header, spaced):
+        assert read(line.encode() + make_mail(), authserv_id="mx.acme.example").sender_authenticated is None
 
 
 def test_the_topmost_verdict_counts_not_one_that_the_sender_wrote() -> None:

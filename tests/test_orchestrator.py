@@ -103,7 +103,7 @@ def test_a_fallen_child_is_started_again_and_the_others_are_left_alone(bench: Be
         "state": "running",
         "since": "",
         "restarts": 1,
-        "last_exit": "killed by signal 9",
+        "last_exit": "was killed by signal 9",
     }
     assert bench.pids("two") == [two]
     assert alive(two)
@@ -176,6 +176,8 @@ def test_once_routes_and_starts_nothing(make_node: Callable[..., Services], cloc
 def test_the_table_of_a_node(make_node: Callable[..., Services]) -> None:
     node = make_node("local", ready=False)
     assert list(default_children(node)) == ["gmail_watcher", "approval_watcher", "scheduler", "health_monitor"]
+    by_script = make_node("local", ready=False, SUPERVISE_API="true")
+    assert list(default_children(by_script)) == ["dashboard", *default_children(node)]
     by_systemd = make_node("cloud", ready=False, SUPERVISE_HEALTH_MONITOR="false")
     assert "health_monitor" not in default_children(by_systemd)
 

@@ -9,7 +9,7 @@ import pytest
 from dotenv import dotenv_values
 
 from scripts.env_example import SECTIONS, render
-from utils.settings import PROJECT_ROOT, InvalidSettings, describe, load
+from utils.settings import PROJECT_ROOT, InvalidSettings, describe, load, load_leniently, warnings
 
 PLAIN = {"ENV_FILE": ""}
 
@@ -93,6 +93,8 @@ def test_an_env_file_that_is_named_must_exist(tmp_path: Path) -> None:
         ({"MAIL_SENDER": "smtp"}, "SMTP_HOST = '': needed by MAIL_SENDER=smtp"),
         ({"ALERTS_ENABLED": "true"}, "ALERT_SMTP_HOST = '': needed by ALERTS_ENABLED=true"),
         ({"IMAP_HOST": "imap.example.org", "IMAP_SECURITY": "none"}, "only for a server on loopback"),
+        ({"VAULT_PATH": "/etc/passwd"}, "VAULT_PATH = '/etc/passwd': is a file, not a folder"),
+        ({"STATE_DIR": "/etc/passwd"}, "STATE_DIR = '/etc/passwd': is a file, not a folder"),
         ({"MAIL_PROVIDER": "gmail"}, "not built yet"),
         ({"DRAFT_ENGINE": "openai"}, "not built yet"),
         ({"ZONES_FILE": "/nowhere.json"}, "cannot be read"),
@@ -131,3 +133,39 @@ def test_where_our_own_processes_find_the_api(host: str, url: str) -> None:
 
 def test_dotenv_reads_every_line_of_the_example() -> None:
     assert len(dotenv_values(PROJECT_ROOT / ".env.example")) == len(describe())
+
+
+def test_a_line_of_the_file_that_is_no_setting_is_named_by_its_number_and_never_shown(tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    lines = ("# mine", "export AGENT_MODE=full", "", "", "API_PORT 9001", "API_TOKEN", "LOG_LEVEL=DEBUG")
+    env.write_text("\n".join((*lines, "IMAP_PASS='half a secret\n")))
+    found = problems(ENV_FILE=str(env))
+    assert [problem.partition(":")[0] for problem in found] == [".env, line 5", ".env, line 6", ".env, line 8"]
+    assert all("write NAME=value" in problem and str(env) in problem for problem in found)
+    assert "half" not in str(found)
+    env.write_bytes(b"MAIL_FROM_NAME=M\xfcller\n")
+    assert problems(ENV_FILE=str(env)) == [f".env: cannot be read: not UTF-8 ({env})"]
+
+
+def test_a_misspelt_name_in_the_file_is_a_warning_with_the_name_that_was_meant(tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    env.write_text(
+        "AGENTMODE=draft_only\nAPI_PRT=1\nlog_level=DEBUG\nEDITOR=vi\nIMAP_PASS_FILE=/dev/null\nENV_FILE=x\nAPI_PORT=9001\n"
+    )
+    environ = {"ENV_FILE": str(env), "AGENT_NAM": "the environment is everybody's"}
+    assert warnings(environ) == [
+        "AGENTMODE in .env is no setting; did you mean AGENT_MODE?",
+        "API_PRT in .env is no setting; did you mean API_PORT?",
+        "log_level in .env is no setting; did you mean LOG_LEVEL?",
+    ]
+    assert load(environ).api_port == 9001
+    assert warnings(PLAIN) == []
+    env.write_bytes((PROJECT_ROOT / ".env.example").read_bytes())
+    assert warnings(environ) == []
+
+
+def test_what_is_right_can_be_had_in_spite_of_what_is_not(tmp_path: Path) -> None:
+    state = str(tmp_path / "state")
+    settings, found = load_leniently(PLAIN | {"AGENT_MODE": "foo", "API_PORT": "9", "STATE_DIR": state})
+    assert (str(settings.state_dir), settings.api_port, len(found)) == (state, 9, 1)
+    assert load_leniently(PLAIN)[1] == []

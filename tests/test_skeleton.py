@@ -127,7 +127,8 @@ def test_notes_join_a_remote_that_holds_a_vault(tmp_path: Path, make_node: Make)
     (root / "mine.md").write_text("mine\n")
     services.sync.prepare(str(two.remote))
     assert (root / "theirs.md").read_text() == "theirs\n" and (root / "mine.md").read_text() == "mine\n"
-    two.settle()
+    assert git(two.remote, "show", "main:mine.md") == "mine\n"
+    two.b.sync()
     assert two.b.read("mine.md") == b"mine\n"
 
 

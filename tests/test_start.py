@@ -17,6 +17,7 @@ import pytest
 from scripts import doctor
 from tests.servers import eventually, free_port, require_program, smtp_server
 from utils.settings import PROJECT_ROOT
+from utils.vault import locks
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +73,17 @@ class Copy:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/{path}", timeout=20) as answer:
             return json.load(answer)
 
+    def answers(self) -> bool:
+        try:
+            return self.get("health") == {"status": "ok"}
+        except OSError:
+            return False
+
+    def pid_of(self, name: str) -> int | None:
+        """The pid of a child, as the orchestrator knows it."""
+        known = json.loads((self.folder / ".state" / "processes.json").read_text())
+        return known["children"][name]["pid"]
+
     def pids(self) -> set[int]:
         """Every process that runs from this copy."""
         found = set()
@@ -109,7 +121,7 @@ def test_from_a_fresh_copy_to_a_pending_approval_and_back_to_nothing(copy: Copy)
     assert copy.pids() == before
     status = copy("status")
     assert status.returncode == 0
-    for name in ("gmail_watcher", "approval_watcher", "scheduler", "health_monitor"):
+    for name in ("dashboard", "gmail_watcher", "approval_watcher", "scheduler", "health_monitor"):
         assert f"{name}" in status.stdout
     assert copy("restart").returncode == 0
     after = eventually(lambda: len(copy.pids()) == 6 and copy.pids(), what="six processes again")
@@ -125,16 +137,61 @@ def test_from_a_fresh_copy_to_a_pending_approval_and_back_to_nothing(copy: Copy)
     assert (copy.folder / ".state").stat().st_mode & 0o077 == 0
 
 
-def test_what_was_killed_is_started_again_alone(copy: Copy) -> None:
+def test_what_was_killed_is_started_again(copy: Copy) -> None:
     copy()
     eventually(lambda: len(copy.pids()) == 6, what="six processes")
+    api = copy.pid_of("dashboard")
+    os.kill(api, 9)
+    eventually(lambda: copy.pid_of("dashboard") not in (api, None) and copy.answers(), what="a new API by itself")
+    eventually(lambda: "last time it was killed by signal 9" in copy("status").stdout, what="the note of it")
     os.kill(int((copy.folder / ".state" / "run" / "orchestrator.pid").read_text()), 9)
-    eventually(lambda: len(copy.pids()) == 1, what="the end of the orchestrator's children")
-    assert copy("status").returncode == 1
-    api = copy.pids()
-    assert copy().returncode == 0
+    again = copy()  # at once: the old API may still be leaving
+    assert again.returncode == 0, again.stderr
     eventually(lambda: len(copy.pids()) == 6, what="six processes again")
-    assert api < copy.pids()
+    assert copy("status").returncode == 0
+
+
+def test_with_bad_settings_it_can_be_looked_at_and_stopped_and_a_restart_leaves_it_running(copy: Copy) -> None:
+    (copy.folder / ".env").write_text("AGENTMODE=full\n")
+    hint = "AGENTMODE in .env is no setting; did you mean AGENT_MODE?"
+    assert hint in copy().stderr
+    before = eventually(lambda: len(copy.pids()) == 6 and copy.pids(), what="six processes")
+    assert hint in (copy.folder / ".state" / "logs" / "orchestrator.log").read_text()
+    (copy.folder / ".env").write_text("AGENT_MODE=foo\nno setting\n")
+    assert "orchestrator        runs (pid" in copy("status").stdout
+    restarted = copy("restart")
+    assert restarted.returncode == 1
+    assert "AGENT_MODE = 'foo' (.env)" in restarted.stderr
+    assert copy.pids() == before
+    stopped = copy("stop")
+    assert (stopped.returncode, copy.pids()) == (0, set())
+    assert ".env, line 2" in stopped.stderr
+
+
+def test_it_can_be_stopped_when_its_virtual_environment_is_gone(copy: Copy) -> None:
+    copy()
+    (copy.folder / ".venv").unlink()
+    assert copy("stop").returncode == 0
+    assert copy.pids() == set()
+    (copy.folder / ".venv").symlink_to(sys.prefix)
+
+
+def test_an_api_that_cannot_start_is_said_with_its_last_words(copy: Copy) -> None:
+    (copy.folder / "Watchers" / "dashboard.py").write_text("raise SystemExit('the API is out of tune')\n")
+    done = copy()
+    assert done.returncode == 1
+    assert "the API did not start" in done.stderr
+    assert "the API is out of tune" in done.stderr
+    assert copy.pids() == set()
+
+
+def test_while_the_remote_is_asked_it_says_so(copy: Copy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"git://127.0.0.1:{mute.getsockname()[1]}/vault.git"
+        done = copy(VAULT_REMOTE_URL=url, GIT_TIMEOUT_SECONDS="2")
+    assert done.returncode == 1
+    assert "Asking the vault's remote (up to 2 s a step)" in done.stderr
+    assert done.stderr.index("Asking") < done.stderr.index("set-up: ")
 
 
 def test_a_port_in_use_is_said_with_its_holder_and_the_remedy(copy: Copy) -> None:
@@ -166,7 +223,7 @@ def test_a_process_that_dies_at_once_is_said_with_its_last_words(copy: Copy) -> 
     (copy.folder / "Watchers" / "orchestrator.py").write_text("raise SystemExit('the orchestrator is out of tune')\n")
     done = copy()
     assert done.returncode == 1
-    assert "orchestrator did not start" in done.stderr
+    assert "the orchestrator did not start" in done.stderr
     assert "the orchestrator is out of tune" in done.stderr
     assert copy.pids() == set()
 
@@ -188,7 +245,10 @@ def test_without_python_3_11_it_says_what_to_install(copy: Copy, tmp_path: Path)
 
 def test_help_and_words_it_does_not_know(copy: Copy) -> None:
     assert "restart" in copy("--help").stdout
-    assert copy("fly").returncode == 2
+    for words, said in (("fly",), "unknown command: fly"), (("stop", "now"), "unknown argument: now"):
+        done = copy(*words)
+        assert done.returncode == 2
+        assert done.stderr.startswith(said)
 
 
 def test_shell_scripts_have_no_findings() -> None:
@@ -240,3 +300,56 @@ def test_the_doctor_names_what_is_broken_and_the_remedy(
         assert not server.ledger
     assert diagnose(**ours)["mail out"].startswith(doctor.BROKEN)
     assert diagnose(API_PORT="http")["settings"].startswith(doctor.BROKEN)
+
+
+def test_the_doctor_tells_which_of_the_two_does_not_run(
+    diagnose: Callable[..., dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vault").mkdir()
+    port = str(free_port())
+    diagnose(API_PORT=port)
+    api = subprocess.Popen([sys.executable, "-m", "Watchers.dashboard"], cwd=PROJECT_ROOT)
+    try:
+        says = eventually(
+            lambda: (seen := diagnose(API_PORT=port)["processes"]).startswith(doctor.BROKEN) and seen, what="the API"
+        )
+        assert says == "BROKEN: the orchestrator does not run, the API does: ./start_everything.sh"
+        assert "port" not in diagnose(API_PORT=port)
+    finally:
+        api.kill()
+        api.wait()
+    with locks.hold(tmp_path / "state" / "locks" / "orchestrator.lock", timeout=0):
+        says = diagnose(API_PORT=port)["processes"]
+        assert says.startswith("BROKEN: the API does not run, the orchestrator does: ./start_everything.sh")
+        with socket.create_server(("127.0.0.1", int(port))):
+            assert f"in use by pid {os.getpid()}" in diagnose(API_PORT=port)["port"]
+    (tmp_path / "state" / "processes.json").write_text('{"children": {"scheduler": {"state": "running"}}}')
+    assert "it ended without being stopped" in diagnose(API_PORT=port)["processes"]
+
+
+def test_the_doctor_sees_misspelt_names_another_remote_and_what_is_no_mail(
+    diagnose: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    env = tmp_path / ".env"
+    env.write_text("AGENTMODE=draft_only\n")
+    vault = tmp_path / "vault"
+    subprocess.run(["git", "init", "--quiet", str(vault)], check=True)
+    url = f"https://me:s3cret@{'127.0.0.1'}:{free_port()}/vault.git"
+    subprocess.run(["git", "-C", str(vault), "remote", "add", "origin", url], check=True)
+    (tmp_path / "state" / "mail" / "in").mkdir(parents=True)
+    note = tmp_path / "state" / "mail" / "in" / "list.txt"
+    note.write_text("milk")
+    os.utime(note, (1_780_000_000, 1_780_000_000))
+    diagnose(ENV_FILE=str(env), VAULT_REMOTE_URL="https://me:other@example.org/v.git")
+    told: list[str] = []
+    seen = [f"{finding.verdict}: {finding.detail}" for finding in doctor.examine(told.append)]
+    assert "note: AGENTMODE in .env is no setting; did you mean AGENT_MODE?" in seen
+    [differs] = [line for line in seen if "VAULT_REMOTE_URL" in line]
+    assert "BROKEN: VAULT_REMOTE_URL (https://***@example.org/v.git) differs from the vault's remote origin" in differs
+    assert "remote set-url origin" in differs
+    assert "s3cret" not in str(seen)
+    assert "other@" not in str(seen)
+    assert f"note: {note} is no mail: drop .eml files" in seen
+    assert told == ["checking the vault's remote (up to 30 s)"]
+    diagnose(VAULT_REMOTE_URL=f"{url}/")
+    assert not [finding for finding in doctor.examine() if "differs" in finding.detail]

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from utils.core.policy import ACTIONS, ActionPolicy, ApproveBy, may_write, move_is_enough, refusal
 from utils.core.task import (
     InvalidTask,
+    draft_doubts,
     format_time,
     make_id,
     parse_time,
@@ -112,6 +113,122 @@ def test_times_survive(when: datetime) -> None:
     assert parse_time(format_time(when)) == when
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["0001-01-01T00:00:00+10:00", "9999-12-31T23:59:59-10:00", "0001-01-01T00:00:00+23:59", "soon", "", "2026-13-01"],
+)
+def test_what_is_no_time_in_utc_is_refused_cleanly(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_time(text)
+    for name in ("created", "expires"):
+        with pytest.raises(InvalidTask, match=f"'{name}' is missing or is not"):
+            request_from(request_meta(**{name: text}), with_draft("", "x"))
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=30),
+    st.sampled_from(["0001-01-01T00:00:00+10:00", "email", "reply_email", "../x", "<x@y>", "ann@example.com <", "@<"]),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=5), inner, max_size=4)),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*request_meta(), "cc", "bcc", "references", "source", "thread"]), VALUES), TEXT)
+@settings(max_examples=500, deadline=None)
+@example({"source_task": {"a": 1}}, "")
+@example({"domain": {}, "action": []}, "")
+def test_any_front_matter_is_a_request_or_refused_in_words(changes: dict[str, Any], draft: str) -> None:
+    for read in (task_from, request_from):
+        try:
+            read(request_meta(**changes), with_draft("", draft))
+        except InvalidTask as refused:
+            assert refused.problems and all(len(problem) < 1000 for problem in refused.problems)
+
+
+@pytest.mark.parametrize("name", sorted(request_meta().keys() - {"subject", "in_reply_to"}))
+def test_a_number_too_long_to_print_is_refused_in_words(name: str) -> None:
+    with pytest.raises(InvalidTask, match=name):
+        request_from(request_meta(**{name: 10**5000}), with_draft("", "x"))
+
+
+@pytest.mark.parametrize("changes", [{"source_task": "../../x"}, {"source_task": ["x"]}, {"risk": [1]}, {"why": {}}])
+def test_what_later_steps_rely_on_is_checked(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTask, match=next(iter(changes))):
+        request_from(request_meta(**changes), with_draft("", "x"))
+
+
+FAKE = "\n\nthe price is 10.\n\n"
+
+
+@pytest.mark.parametrize(
+    ("notes", "draft"),
+    [
+        (f"## Draft ##{FAKE}<!--", "We accept."),
+        (f" ## Draft{FAKE}", "We accept."),
+        (f"   ##\tDraft #{FAKE}", "We accept."),
+        (f"### Draft{FAKE}", "We accept."),
+        (f"## draft{FAKE}", "We accept."),
+        (f"## **Draft**{FAKE}", "We accept."),
+        (f"## Dr&#97;ft{FAKE}", "We accept."),
+        (f"## Dr\u00adaft{FAKE}", "We accept."),
+        (f"## Dr\u0430ft{FAKE}", "We accept."),
+        (f"x\r## Draft{FAKE}", "We accept."),
+        (f"Draft\n---{FAKE}", "We accept."),
+        (f"Draft\n  ===={FAKE}", "We accept."),
+        ("<details><summary>More</summary>", "We accept."),
+        ("<script", "We accept."),
+        ("%%", "We accept."),
+        ("> [!note]- Folded", "We accept."),
+        ("", "the price is 10.\n\n<!-- We accept. -->"),
+        ("", "the price is 10. %%We accept.%%"),
+        ("", "the price is 10.\n\n[//]: # (We accept.)"),
+        ("", "see [our terms](https://evil.example)"),
+        ("", "one\rtwo"),
+        ("", "one\u2028two"),
+        ("", "the price is 10.\n\n## Draft\n\nWe accept."),
+        ("", "pay &#48;"),
+    ],
+)
+def test_a_draft_that_may_look_otherwise_than_it_is_sent_is_doubted(notes: str, draft: str) -> None:
+    body = f"{notes}\n\n## Draft\n\n{draft}\n"
+    assert draft_doubts(body)
+    assert request_from(request_meta(), body).doubts
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        "Hello Ann,\n\nthe price is 10 € (5 % off), if x < 3 and y > 4.\n\nKind regards\nBob <bob@acme.example>\n",
+        "- one\n- two\n\n> You asked?\n\nhttps://acme.example/a?b=c&d=e 👩\u200d🚀 ❤\ufe0f",
+        "Hello,\r\n\r\nall is well.\r\n",
+    ],
+)
+def test_an_ordinary_draft_is_not_doubted(draft: str) -> None:
+    notes = f"# Reply to Ann <ann@example.com>\n\n- To: ann@example.com\n\n{quote_block('A question?')}\n"
+    assert request_from(request_meta(), with_draft(notes, draft)).doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"subject": "pay \u202e001\u202c"}, "'subject' has characters that change the direction"),
+        ({"to": ["Ann\u200b <ann@example.com>"]}, "'to' has invisible"),
+        ({"cc": ["boss@bank.example <eve@evil.example>"]}, "'cc': the name shows another address"),
+        ({"to": ["ann@xn--bnk-6cd.example"]}, "encoded name"),
+    ],
+)
+def test_fields_that_may_be_misread_are_doubted(changes: dict[str, Any], word: str) -> None:
+    doubts = request_from(request_meta(**changes), with_draft("", "Hello")).doubts
+    assert any(word in doubt for doubt in doubts), doubts
+
+
 @pytest.mark.parametrize("mode", ["draft_only", "", "Full", "FULL", "cloud", None])
 def test_only_exactly_full_may_act(mode: Any) -> None:
     assert all(refusal(mode, action) for action in ACTIONS)
@@ -145,3 +262,9 @@ def test_the_cloud_keeps_to_its_paths() -> None:
     for path in ("Approved/x.md", "Rejected/x.md", "Dashboard.md", "In_Progress/local/x.md", ".gitattributes", "Logs"):
         assert not may_write("cloud", path)
         assert may_write("local", path)
+
+
+def test_a_request_finishes_only_a_task_of_its_own_domain() -> None:
+    payment = make_id("accounting", WHEN, "a bill")
+    with pytest.raises(InvalidTask, match="'source_task' is of the domain accounting"):
+        request_from(request_meta(source_task=payment), with_draft("", "x"))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ from utils.vault import atomic, frontmatter, jsonl, locks
 from utils.vault.layout import AGENTS, Layout
 
 log = logging.getLogger(__name__)
+
+
+_OUR_NOTE = re.compile(r"# Why `(?P<name>[^`/\n]+)` lies here\n\n.*\n\n\S+Z, (?:cloud|local)\n\Z", re.DOTALL)
+_YOUNG_SECONDS = 60.0
 
 
 class TargetTaken(FileExistsError):
@@ -133,12 +139,41 @@ class Claims:
             self.note("edited", path.stem, by=by, sha256=hashlib.sha256(data).hexdigest())
         return data
 
+    def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:
+        """Put a file back as it was, with a note beside it; one that lies there already is left as it is."""
+        target = self._layout.folder(stage) / name
+        with locks.hold(self._lock):
+            try:
+                atomic.write(target, data, replace=False)
+            except FileExistsError:
+                return
+            self._explain(target, reason)
+            self._record("restored", target.stem, None, target, reason)
+
     def explain(self, path: Path, reason: str | None) -> None:
         """Leave a note `<id>.reason.md` beside a file that stays where it lies, or take the note away (None)."""
         if reason is None:
             self._layout.reason(path).unlink(missing_ok=True)
         else:
             self._explain(path, reason)
+
+    def tidy(self, *stages: Stage) -> None:
+        """Take away our notes whose file is gone from beside them: a person moved or deleted it by hand.
+
+        A young note stays, since a move writes its note first; so does one that a person wrote or went on writing.
+        """
+        for note in [note for stage in stages for note in self._layout.notes(stage)]:
+            try:
+                if 0 <= self._clock.now().timestamp() - note.stat().st_mtime < _YOUNG_SECONDS:
+                    continue
+                subject = _OUR_NOTE.match(note.read_text(encoding="utf-8"))
+            except (FileNotFoundError, UnicodeDecodeError):
+                continue
+            explained = note.with_name(subject["name"]) if subject else None
+            if explained is None or self._layout.reason(explained) != note or os.path.lexists(explained):
+                continue
+            note.unlink(missing_ok=True)
+            log.info("%s explained a file that is gone: removed", self._layout.relative(note))
 
     def note(self, event: str, task_id: str, **details: Any) -> None:
         """Write a line about a task that did not move (for example `claim_lost`)."""

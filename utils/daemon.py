@@ -147,9 +147,7 @@ def prepare(name: str, *, check_only: bool = False) -> Services | None:
     try:
         settings = load()
     except InvalidSettings as error:
-        print(f"{name}: {len(error.problems)} problem(s) in the settings:", file=sys.stderr)
-        for problem in error.problems:
-            print(f"  - {problem}", file=sys.stderr)
+        tell_problems(name, error.problems)
         return None
     set_up_logging(settings)
     services = Services(settings)
@@ -160,6 +158,13 @@ def prepare(name: str, *, check_only: bool = False) -> Services | None:
             print(f"{name}: {error}", file=sys.stderr)
             return None
     return services
+
+
+def tell_problems(name: str, problems: Sequence[str]) -> None:
+    """Print what is wrong with the settings on standard error."""
+    print(f"{name}: {len(problems)} problem(s) in the settings:", file=sys.stderr)
+    for problem in problems:
+        print(f"  - {problem}", file=sys.stderr)
 
 
 def set_up_logging(settings: Settings) -> None:

@@ -48,6 +48,9 @@ class Mailbox(Protocol):
     def mark_seen(self, mail: RawMail) -> None:
         """Remember durably that this mail needs no more work. Calling it twice is harmless."""
 
+    def not_taken(self) -> Mapping[str, str]:
+        """What lies in the mailbox and will never be read, for the human: name → why ("is no mail: …")."""
+
     def wait(self, seconds: float, stopped: Callable[[], bool]) -> None:
         """Return when there may be new mail, after `seconds`, or within a second of `stopped()` becoming true."""
 

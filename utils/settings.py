@@ -2,11 +2,12 @@
 
 The environment wins over `.env`; `ENV_FILE` names another file, or none when it is empty; `NAME_FILE` reads a secret
 from a file (systemd credentials). A bad setting is reported with its name, where it came from and its value (never the
-value of a secret), and all problems are reported at once.
+value of a secret), and all problems are reported at once. What looks like a setting in `.env` and is none is a warning.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from utils.core.policy import Mode
 from utils.core.routing import CLOUD, ZONES
@@ -169,6 +170,9 @@ class Settings:
 
     mcp_idle_seconds: int = _setting("60", _number(1, 86400), "an MCP server that is not used this long is stopped")
     supervise_health_monitor: bool = _setting("true", _boolean, "false where a systemd unit runs the health monitor")
+    supervise_api: bool = _setting(
+        "false", _boolean, "true: the orchestrator runs the API too; `start_everything.sh` sets it"
+    )
 
     zones: ZonesConfig = field(repr=False, default=None)  # type: ignore[assignment]  # from zones_file
 
@@ -221,6 +225,15 @@ def describe() -> list[Description]:
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Read and validate all settings. Raises `InvalidSettings` with every problem; reads files, changes nothing."""
+    settings, problems = load_leniently(environ)
+    if problems:
+        raise InvalidSettings(problems)
+    return settings
+
+
+def load_leniently(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[str]]:
+    """`(settings with the default in the place of each that is bad, problems)`. Fit only to look at a node or to stop
+    it: with problems, `zones` may be missing and rules over several settings may be broken."""
     environ = os.environ if environ is None else environ
     problems: list[str] = []
     sources = _sources(environ, problems)
@@ -239,25 +252,65 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             values[setting.name] = setting.metadata["parse"](setting.metadata["default"])
     values["zones"] = _zones(values["zones_file"], problems)
     settings = Settings(**values)
-    problems += _combined(settings)
-    if problems:
-        raise InvalidSettings(problems)
-    return settings
+    return settings, problems + _combined(settings)
 
 
-def _sources(environ: Mapping[str, str], problems: list[str]) -> list[tuple[str, Mapping[str, str | None]]]:
+def warnings(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Names in the `.env` file that are no setting but look like one: "AGENTMODE in .env is no setting; …"."""
+    path = _env_file(os.environ if environ is None else environ)
+    if path is None or not path.is_file():
+        return []
+    names = [setting.name for setting in describe()]
+    known = {*names, *(f"{name}_FILE" for name in names), "ENV_FILE"}
+    found = []
+    for name in _env_values(path, []):
+        alike = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.8) if name not in known else []
+        found += [f"{name} in {path.name} is no setting; did you mean {guess}?" for guess in alike]
+    return found
+
+
+def _env_file(environ: Mapping[str, str]) -> Path | None:
+    """Where the `.env` file would be; None where none is wanted."""
     named = environ.get("ENV_FILE")
     if named == "":
+        return None
+    return Path(named).expanduser() if named else PROJECT_ROOT / ".env"
+
+
+def _env_values(path: Path, problems: list[str]) -> dict[str, str]:
+    """The `NAME=value` lines of a file, as python-dotenv reads them without interpolation; bad lines as problems."""
+    values: dict[str, str] = {}
+    try:
+        with path.open(encoding="utf-8") as file:
+            bindings = list(parse_stream(file))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        problems.append(f"{path.name}: cannot be read: {reason} ({path})")
+        return values
+    for binding in bindings:
+        text = binding.original.string
+        if binding.key is not None and binding.value is not None:
+            values[binding.key] = binding.value
+        elif binding.error or binding.key is not None:  # else a comment, or nothing
+            blank_lines = text[: len(text) - len(text.lstrip())].count("\n")
+            # Never the line itself: it may be half of a secret.
+            problems.append(
+                f"{path.name}, line {binding.original.line + blank_lines}: no setting; write NAME=value, a comment "
+                f"begins with '#', and a quote that is opened must be closed ({path})"
+            )
+    return values
+
+
+def _sources(environ: Mapping[str, str], problems: list[str]) -> list[tuple[str, Mapping[str, str]]]:
+    path = _env_file(environ)
+    if path is None:
         return [("environment", environ)]
-    path = Path(named).expanduser() if named else PROJECT_ROOT / ".env"
-    if named and not path.is_file():
-        problems.append(f"ENV_FILE = {named!r} (environment): there is no such file")
-    return [("environment", environ), (path.name, dotenv_values(path, interpolate=False) if path.is_file() else {})]
+    if environ.get("ENV_FILE") and not path.is_file():
+        problems.append(f"ENV_FILE = {environ['ENV_FILE']!r} (environment): there is no such file")
+    return [("environment", environ), (path.name, _env_values(path, problems) if path.is_file() else {})]
 
 
-def _raw(
-    name: str, default: str, sources: list[tuple[str, Mapping[str, str | None]]], problems: list[str]
-) -> tuple[str, str]:
+def _raw(name: str, default: str, sources: list[tuple[str, Mapping[str, str]]], problems: list[str]) -> tuple[str, str]:
     for source, values in sources:
         value = values.get(name)
         file = values.get(f"{name}_FILE")
@@ -294,6 +347,10 @@ def _combined(s: Settings) -> list[str]:
     problems = []
     if s.agent_name == CLOUD and not s.draft_only:
         problems.append("AGENT_MODE = 'full' with AGENT_NAME = 'cloud': the cloud node must be draft_only")
+    for name in ("vault_path", "state_dir"):
+        path = getattr(s, name)
+        if _is_no_folder(path):
+            problems.append(f"{name.upper()} = {str(path)!r}: is a file, not a folder")
     if s.state_dir == s.vault_path or s.vault_path in s.state_dir.parents:
         problems.append(f"STATE_DIR = {str(s.state_dir)!r}: must not lie inside the vault (VAULT_PATH)")
     if s.state_dir in s.vault_path.parents:
@@ -319,6 +376,13 @@ def _combined(s: Settings) -> list[str]:
     if s.draft_engine != "builtin":
         problems.append(f"DRAFT_ENGINE = {s.draft_engine!r}: model engines are not built yet; use builtin")
     return problems
+
+
+def _is_no_folder(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_dir()
+    except OSError:  # what can't even be looked at is told of where it is used
+        return False
 
 
 def _missing(s: Settings, because: str, *names: str) -> list[str]:

@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ from utils.vault.skeleton import Condition, VaultProblem
 __all__ = ["IDENTITIES", "SyncBusy", "SyncConfig", "SyncResult", "VaultSync", "sync_vault"]
 
 log = logging.getLogger(__name__)
+#: Says what takes long while it does: at set-up to everybody, in each sync (DEBUG) to a command line that shows it.
+progress = logging.getLogger(f"{__name__}.progress")
 
 _ATTEMPTS = 8
+_OFFERED = 8
 _MOMENT = 0.25  # seconds; `status` holds the lock for an instant when it looks, and that is no sync
 _INIT = "run `python -m scripts.init_vault`"
 
@@ -77,7 +81,7 @@ class VaultSync:
         with self._alone(wait):
             return self._run(allow_deletions, accept_remote)
 
-    def _run(self, allow_deletions: bool, accept_remote: bool) -> SyncResult:
+    def _run(self, allow_deletions: bool, accept_remote: bool, *, settle: bool = True) -> SyncResult:
         started, begun = self._clock.now(), self._clock.monotonic()
         result = SyncResult(started_at=format_time(started))
         problem: Exception | None = None
@@ -85,6 +89,8 @@ class VaultSync:
             with self._git.open() as git:
                 session = self._session(git, result)
                 session.allow_deletions, session.accept_remote = allow_deletions, accept_remote
+                if not settle:
+                    session.config = replace(self._config, settle_seconds=0)
                 self._sync(session)
             result.result = _word(result)
         except AdapterError as error:
@@ -136,6 +142,9 @@ class VaultSync:
         if new is None:
             return None
         if remote and new != theirs:
+            # Killed after the push and before the branch moved, we meet this commit again: it is ours.
+            offered = [oid for oid in self._memory.load().get("offered", []) if oid != new]
+            self._memory.update(offered=[*offered, new][-_OFFERED:])
             pushed = git.push(new)
             if not pushed.ok and pushed.race:
                 return pushed.reason
@@ -165,6 +174,7 @@ class VaultSync:
     def _fetch(self, session: Session) -> str | None:
         """The remote's commit, no older than what we last saw there; None where it is empty and we may fill it."""
         git = session.git
+        self._asking(logging.DEBUG)
         there, branches = git.remote_head()
         seen = self._memory.load().get("remote_head") or git.resolve(git.tracking)
         branch = git.branch.removeprefix("refs/heads/")
@@ -195,6 +205,9 @@ class VaultSync:
             raise SyncStopped(text)
         self._saw(session, fetched)
         return fetched
+
+    def _asking(self, level: int) -> None:
+        progress.log(level, "asking the remote (up to %g s) …", self._config.git_timeout)
 
     def _saw(self, session: Session, commit: str) -> None:
         """Remember durably what the remote has, so that a rollback is noticed."""
@@ -304,11 +317,15 @@ class VaultSync:
         result = self._first_run()
         if result.result in ("offline", "error"):
             raise VaultProblem(f"the vault at {root} could not be brought to its remote: {result.error}")
+        marker = self._layout.relative(self._layout.marker)
+        if joining and self._config.zone == LOCAL and not self._glance.on_remote(marker):
+            raise VaultProblem(f"the remote was not seeded: it has no {marker} ({result.summary()}). Please {_INIT}")
         unfinished.unlink()
         return f"{root} is set up ({result.summary()})"
 
     def _first_contact(self) -> None:
         """Bring here what the remote holds, before templates could stand in its way."""
+        self._asking(logging.INFO)
         with self._git.open() as git:
             there, _ = git.remote_head()
         if there is None and self._config.zone != LOCAL:
@@ -320,7 +337,7 @@ class VaultSync:
 
     def _first_run(self) -> SyncResult:
         with self._alone(wait=True):
-            return self._run(allow_deletions=False, accept_remote=False)
+            return self._run(allow_deletions=False, accept_remote=False, settle=False)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -337,6 +354,7 @@ class VaultSync:
             observe_moves=self._observe_moves,
             like=git.resolve("HEAD") or git.empty_tree(),
             checkpoint=self._checkpoint,
+            remote=self.has_remote(),
         )
 
     @property

@@ -8,7 +8,7 @@ from flask import Blueprint
 
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
-from utils.execution.approvals import Pending
+from utils.execution.answers import Pending
 from Watchers.api import shapes
 from Watchers.api.inputs import PAGING, digest, text, texts
 from Watchers.api.operation import operation, services
@@ -27,7 +27,7 @@ def listing(limit: int, cursor: str | None) -> dict[str, Any]:
     return {"items": [_summary(pending) for pending in found], "next_cursor": next_cursor}
 
 
-@bp.get("/api/approvals/<task_id:request_id>")
+@bp.get("/api/approvals/<request_id:request_id>")
 @operation(shapes.APPROVAL_DETAIL, errors=[404])
 def one(request_id: str) -> dict[str, Any]:
     """One request: the exact bytes to be approved as text, their `sha256`, the risks, and what it answers."""
@@ -48,7 +48,7 @@ def one(request_id: str) -> dict[str, Any]:
     }
 
 
-@bp.post("/api/approvals/<task_id:request_id>/approve")
+@bp.post("/api/approvals/<request_id:request_id>/approve")
 @operation(shapes.ACTION, body=[digest()], errors=[403, 404, 409])
 def approve(request_id: str, sha256: str) -> dict[str, Any]:
     """Approve exactly the bytes with this `sha256`; 409 if the file has changed since it was shown.
@@ -58,7 +58,7 @@ def approve(request_id: str, sha256: str) -> dict[str, Any]:
     return services().approvals.approve(request_id, sha256, by=_BY, via="api").to_dict()
 
 
-@bp.post("/api/approvals/<task_id:request_id>/reject")
+@bp.post("/api/approvals/<request_id:request_id>/reject")
 @operation(
     shapes.REJECTED,
     body=[
@@ -73,7 +73,7 @@ def reject(request_id: str, reason: str | None, sha256: str | None) -> dict[str,
     return {"id": request_id, "stage": Stage.REJECTED.value}
 
 
-@bp.put("/api/approvals/<task_id:request_id>")
+@bp.put("/api/approvals/<request_id:request_id>")
 @operation(
     shapes.EDITED,
     body=[

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +18,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from utils.alert_manager import BadCursor
 from utils.claim_task import Gone, TargetTaken
 from utils.core.stages import IllegalMove
-from utils.execution.approvals import AlreadyActed, Changed, Expired, Invalid, NotFound, NotHere
+from utils.execution.answers import AlreadyActed, BadEdit, Changed, Expired, Invalid, NotFound, NotHere
 from utils.execution.store import StoreProblem
 from utils.ports import AdapterError
 from utils.tasks.board import UnknownTask
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MAX_BODY = 1024 * 1024
+_WORD = re.compile(r"[a-z]+(?=[\s,;:.!?]*(?:\s|\Z))")
 
 
 class Problem(Exception):
@@ -95,6 +97,8 @@ def _use_case_problem(error: Exception) -> Problem | None:
             return Problem(404, _sentence(error), kind="not-found")
         case AlreadyActed():
             return Problem(409, _sentence(error), kind="already-acted")
+        case BadEdit():
+            return Problem(400, _sentence(error), kind="invalid-input", problems=error.problems)
         case Invalid():
             return Problem(409, _sentence(error), kind="invalid-request", problems=error.problems)
         case SyncBusy():
@@ -113,8 +117,11 @@ def _use_case_problem(error: Exception) -> Problem | None:
 
 
 def _sentence(error: Exception) -> str:
+    """The error as a sentence. Only a word gets a capital: an id, a path or a name of a field stays as it is."""
     text = str(error)
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    word = _WORD.match(text)
+    start = text[:1].upper() if word else text[:1]
+    return start + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def _http_problem(error: HTTPException) -> Problem:

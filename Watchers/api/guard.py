@@ -1,8 +1,9 @@
 """Who may ask (promise S14): a bearer token, or a program of this machine; and the headers that every answer carries.
 
 With `API_TOKEN` each route but liveness needs it. Without one the server listens on loopback only, and still checks
-`Host` (a name of the attacker's that resolves to 127.0.0.1: DNS rebinding) and `Origin` (a foreign page in the user's
-browser that posts to us: CSRF).
+`Host` (a name of the attacker's that resolves to 127.0.0.1: DNS rebinding) and `Origin` and `Sec-Fetch-Site` (a foreign
+page in the user's browser that posts to us: CSRF). The only pages that may are our own and the dashboard's; another
+server on this machine is as foreign as one in the net.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 
-from utils.settings import Settings, is_loopback
+from utils.settings import Settings
 from Watchers.api.errors import Problem
 
 log = logging.getLogger(__name__)
 
 LIVENESS = "/api/health"
+#: Where the dashboard is served on this machine unless DASHBOARD_URL says otherwise.
+DASHBOARD_PORT = 3000
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -38,7 +41,8 @@ def install(app: Flask, settings: Settings) -> None:
                 check_token(request.headers.get("Authorization", ""), settings.api_token)
         else:
             check_host(request.headers.get("Host", ""), settings)
-            check_origin(request.headers.get("Origin"))
+            check_origin(request.headers.get("Origin"), settings)
+            check_site(request.method, request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin"))
 
     @app.after_request
     def protect(response: Response) -> Response:
@@ -71,17 +75,36 @@ def check_host(host: str, settings: Settings) -> None:
         raise Problem(403, detail, kind="foreign-host")
 
 
-def check_origin(origin: str | None) -> None:
-    """Raise a 403 `Problem` for a page that does not come from this machine. No `Origin`: not a foreign page's post."""
-    if origin is None:
+def check_origin(origin: str | None, settings: Settings) -> None:
+    """Raise a 403 `Problem` for a page that is neither ours nor the dashboard's. No `Origin`: not a page's post."""
+    if origin is not None and origin.lower() not in _own_origins(settings):
+        detail = "Pages of other sites may not use this API. The dashboard's address is the setting DASHBOARD_URL."
+        raise Problem(403, detail, kind="foreign-origin")
+
+
+def check_site(method: str, site: str | None, origin: str | None) -> None:
+    """Raise a 403 `Problem` where the browser itself says that a foreign page sent this (Fetch Metadata).
+
+    A browser that sends no `Origin` with an old-fashioned form still sends this. An `Origin` that was let pass is the
+    dashboard's, whose port makes it another site or origin in the browser's eyes. Programs send neither.
+    """
+    if site is None or origin is not None:
         return
-    try:
-        parts = urlsplit(origin)
-        ours = parts.scheme in ("http", "https") and is_loopback(_bracketed(parts.hostname or ""))
-    except ValueError:
-        ours = False
-    if not ours:
+    allowed = ("same-origin", "none", "same-site") if method in ("GET", "HEAD") else ("same-origin", "none")
+    if site.strip().lower() not in allowed:
         raise Problem(403, "Pages of other sites may not use this API.", kind="foreign-origin")
+
+
+def _own_origins(settings: Settings) -> set[str]:
+    """Lower-case origins whose pages may use the API without a token."""
+    names = {"localhost", "127.0.0.1", "[::1]", _bracketed(settings.api_host)}
+    origins = {f"http://{name}:{settings.api_port}" for name in names}
+    if settings.api_port == 80:
+        origins |= {f"http://{name}" for name in names}
+    if not settings.dashboard_url:
+        return origins | {f"http://{name}:{DASHBOARD_PORT}" for name in ("localhost", "127.0.0.1", "[::1]")}
+    parts = urlsplit(settings.dashboard_url)
+    return origins | {f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()}
 
 
 def _bracketed(host: str) -> str:

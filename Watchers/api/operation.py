@@ -107,7 +107,15 @@ class ActionId(TaskId):
     pattern = re.compile("^[0-9a-f]{32}$")
 
 
-CONVERTERS = {"task_id": TaskId, "action_id": ActionId}
+class RequestId(TaskId):
+    """The id of a request. What is none reaches the view as well, which says that no such request waits."""
+
+    def to_python(self, value: str) -> str:
+        """Any text without a slash."""
+        return value
+
+
+CONVERTERS = {"task_id": TaskId, "request_id": RequestId, "action_id": ActionId}
 
 
 class ApiJson(DefaultJSONProvider):

@@ -224,7 +224,18 @@ class GitVault:
         Of a merge only the paths that differ from every parent: what the merge itself brought.
         """
         span = [f"{old}..{new}"] if old else [new]
-        arguments = ["log", "-z", "-c", "--root", "--name-only", "--no-renames", "--format=%x01%H%x00%ae", *span, "--"]
+        arguments = [
+            "log",
+            "-z",
+            "-c",
+            "--root",
+            "--topo-order",
+            "--name-only",
+            "--no-renames",
+            "--format=%x01%H%x00%ae",
+            *span,
+            "--",
+        ]
         found = []
         for block in self._decode(self._run(arguments)).split("\x01")[1:]:
             oid, address, *paths = block.split("\0")

@@ -5,14 +5,26 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from utils.adapters.git_command import command, environment, scrub
+from utils.core import sync_rules
 from utils.vault import worktree
 
 _TIMEOUT = 30.0
+_OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a git command that succeeded printed."""
+
+    output: str
+    warnings: str
 
 
 class GitGlance:
@@ -43,16 +55,37 @@ class GitGlance:
         return self._config[1]
 
     def known(self, path: str, data: bytes) -> bool:
-        """Whether HEAD or any fetched branch has exactly these bytes at this path."""
-        head = self._git("rev-parse", "-q", "--verify", "HEAD").strip()
-        refs = self._git("for-each-ref", "--format=%(objectname)", "refs/remotes", "refs/vault-sync").split()
-        tips = {tip for tip in [head, *refs] if tip}
-        if not tips or "\n" in path:
-            return False
+        """Whether HEAD or any fetched branch has exactly these bytes at this path.
+
+        What git does not know was put there by the human, so a wrong "no" would approve (S7). In doubt the answer is
+        yes: a command that failed or took too long, a damaged branch, a path that no sync lets through. No is said by
+        git itself only, or where the repository provably has no commit.
+        """
+        if "\0" in path or sync_rules.name_refusal(path) is not None:
+            return True
+        head = self._ask("rev-parse", "-q", "--verify", "HEAD^{commit}")
+        if head is None:
+            return not self._is_without_commits()
+        refs = self._ask("for-each-ref", "--format=%(objectname)", "refs/remotes", "refs/vault-sync")
+        if refs is None or "broken ref" in refs.warnings:
+            return True
+        tips = sorted({*head.output.split(), *refs.output.split()})
         questions = "".join(f"{tip}:{path}\n" for tip in tips)
-        wanted = worktree.blob_id(data, next(iter(tips)))
-        answers = self._git("cat-file", "--batch-check=%(objectname)", stdin=questions).splitlines()
-        return wanted in answers
+        answers = self._ask("cat-file", "--batch-check=%(objectname)", stdin=questions)
+        lines = answers.output.splitlines() if answers else []
+        if len(lines) != len(tips):
+            return True
+        absent = [f"{tip}:{path} missing" for tip in tips]
+        wanted = worktree.blob_id(data, tips[0])
+        return any(
+            line == wanted or (line != missing and not _OBJECT.fullmatch(line))
+            for line, missing in zip(lines, absent, strict=True)
+        )
+
+    def _is_without_commits(self) -> bool:
+        """Whether the repository certainly holds no commit at all."""
+        objects = self._ask("cat-file", "--batch-all-objects", "--batch-check=%(objecttype)")
+        return objects is not None and not objects.warnings and "commit" not in objects.output.split()
 
     def on_remote(self, path: str) -> bool:
         """Whether the remote's branch, as last fetched, has `path`. True where there is no remote to wait for."""
@@ -88,8 +121,13 @@ class GitGlance:
 
     def _git(self, *arguments: str, stdin: str | None = None) -> str:
         """The output of a git command, or an empty string where it failed."""
+        answer = self._ask(*arguments, stdin=stdin)
+        return answer.output if answer else ""
+
+    def _ask(self, *arguments: str, stdin: str | None = None) -> _Answer | None:
+        """What a git command answered, or None where it failed, could not be run or took too long."""
         if not self._git_dir.is_dir():
-            return ""
+            return None
         scrub()
         variables = environment(self._git_dir, self._root, {"GIT_OPTIONAL_LOCKS": "0"})
         try:
@@ -104,5 +142,7 @@ class GitGlance:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
-            return ""
-        return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else ""
+            return None
+        if done.returncode:
+            return None
+        return _Answer(done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode("utf-8", "replace"))

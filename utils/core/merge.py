@@ -16,12 +16,17 @@ from datetime import UTC, datetime
 
 from utils.core.routing import LOCAL
 from utils.core.stages import Stage
-from utils.core.sync_rules import fold, is_log
+from utils.core.sync_rules import fold, harmless, is_log
 from utils.core.task import ID_PATTERN
 
 CONFLICTS = "Updates/conflicts/"
 FILE = "100644"
 _LONGEST_NAME = 250
+_EMPTY = (
+    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+)
+_COPY = re.compile(r"(.+)\.(?:local|cloud|merge)\.[0-9a-f]{8}(\.[A-Za-z0-9]{1,8})", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,11 @@ class Entry:
 
     mode: str
     oid: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file holds no byte. (git's object id of nothing, in either of its hashes.)"""
+        return self.oid in _EMPTY
 
 
 #: path → the entry after the change, or None where the file was removed. Paths that did not change are absent.
@@ -144,6 +154,8 @@ def _decide_path(path: str, sides: _Sides, plan: Plan) -> Entry | None:
 
 
 def _keep_aside(plan: Plan, path: str, entry: Entry, sides: _Sides, why: str) -> None:
+    if entry.is_empty:
+        return  # there is nothing to keep
     losing, winning = sides.their_zone(path), sides.zone
     if not sides.we_win:
         losing, winning = winning, losing
@@ -153,10 +165,14 @@ def _keep_aside(plan: Plan, path: str, entry: Entry, sides: _Sides, why: str) ->
 def conflict_path(path: str, zone: str, oid: str) -> str:
     """`Updates/conflicts/<original path>.<losing zone>.<short sha>.md`; other kinds of file keep their ending.
 
-    A copy of a copy stays beside it. A name that would get too long is shortened.
+    A copy of a copy stays beside it, with a suffix of its own instead of the first one's. A name that would get too
+    long is shortened; one that sync would refuse is made harmless.
     """
-    folder, _, name = path.removeprefix(CONFLICTS).rpartition("/")
+    folder, _, name = harmless(path.removeprefix(CONFLICTS)).rpartition("/")
     ending = re.search(r"\.[A-Za-z0-9]{1,8}$", name)
+    copy = _COPY.fullmatch(name) if path.startswith(CONFLICTS) else None
+    if copy:
+        name = copy[1]
     suffix = f".{zone}.{oid[:8]}{ending.group() if ending else '.md'}"
     room = _LONGEST_NAME - len(suffix.encode())
     name = name.encode("utf-8", "surrogateescape")[:room].decode("utf-8", "ignore")
@@ -189,7 +205,7 @@ def _one_place_for_each_task(
         lost = ours if stands == theirs else theirs
         yielding, standing = final[lost], final[stands]
         known = {entry.oid for entry in (standing, *(sides.base.get(path) for path in paths)) if entry}
-        if yielding is not None and yielding.oid not in known:
+        if yielding is not None and yielding.oid not in known and not yielding.is_empty:
             zone, winner = sides.zone, sides.their_zone(stands)
             if lost == theirs:
                 zone, winner = sides.their_zone(lost), sides.zone

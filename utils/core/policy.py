@@ -91,8 +91,9 @@ def move_is_enough(
     """Whether a human's move into Approved/ approves this request (S7), and the reason in plain words.
 
     `known_recipients` are the lower-case addresses that an earlier receipt of ours names. A recipient counts as known
-    as well when it is the authenticated sender that is being answered. Mail recipients only; what else needs care says
-    `approve_by: confirm` in `zones.json`.
+    as well when it is the authenticated sender that is being answered, as `source` says. Hand in the request's `source`
+    only where this node made the request, else an empty one: a compromised cloud writes what it likes. Mail recipients
+    only; what else needs care says `approve_by: confirm` in `zones.json`.
     """
     if policy.approve_by is ApproveBy.CONFIRM:
         return False, f"{action} always needs a confirmation"
@@ -156,6 +157,8 @@ def cloud_refusal(change: CloudChange) -> str | None:
             return "the cloud may not change a request that was touched on Local"
         if any(creator not in (None, CLOUD) for creator in change.created_by):
             return "the cloud may only write requests of its own"
+        if not change.exists and set(change.created_by) != {CLOUD}:
+            return "the cloud may only withdraw requests of its own"
     if path.startswith("Done/"):
         own = all(source.startswith(("In_Progress/cloud/", "Needs_Action/")) for source in change.came_from)
         if change.existed or not own:

@@ -96,6 +96,19 @@ def name_refusal(path: str) -> Refusal | None:
     return None
 
 
+def harmless(path: str) -> str:
+    """A path as `path`, with every part changed that `name_refusal` would refuse. Most paths stay as they are."""
+    return "/".join(_harmless(part) for part in path.split("/"))
+
+
+def _harmless(part: str) -> str:
+    if name_refusal(part) is None:
+        return part
+    text = _IMPOSSIBLE.sub("_", "".join("_" if "\udc80" <= char <= "\udcff" or char == "�" else char for char in part))
+    text = text.encode()[:200].decode("utf-8", "ignore").rstrip(" .")
+    return f"kept-{text}" if name_refusal(text or ".") is not None else text
+
+
 def kind_refusal(path: str, size: int, largest: int) -> Refusal | None:
     """Why a file of this kind or size (bytes) is not synced, or None."""
     name = path.rsplit("/", 1)[-1]

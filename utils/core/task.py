@@ -7,12 +7,15 @@ business of `utils.vault.frontmatter`.
 from __future__ import annotations
 
 import hashlib
+import html
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from utils.core import visible
 from utils.core.policy import ACTIONS
 from utils.core.routing import TASK_TYPES
 from utils.core.stages import DOMAINS
@@ -22,6 +25,20 @@ ID_PATTERN = re.compile(
     r"^(?P<domain>email|social|accounting|general)-(?P<time>\d{8}T\d{6}Z)-(?P<key>[0-9a-f]{8,64})\Z"
 )
 DRAFT_HEADING = "## Draft"
+_HEADING = re.compile(
+    r"^ {0,3}#{1,6}(?:[ \t]+(.*?))?[ \t]*$|^ {0,3}(\S.*?)[ \t]*\n {0,3}(?:=+|-+)[ \t]*$", re.MULTILINE
+)
+#: What Markdown readers, Obsidian among them, don't show, or show as something else than the text that is sent.
+_UNSHOWN = (
+    (re.compile(r"</?[A-Za-z][A-Za-z0-9-]*(?=[\s/>]|\Z)|<[!?]"), "HTML or an HTML comment, which hides text"),
+    (re.compile(r"%%"), "'%%', which hides text in Obsidian"),
+    (re.compile(r"^[ \t>]*\[![\w-]+\]-", re.MULTILINE), "a folded callout, which hides text in Obsidian"),
+)
+_UNSHOWN_IN_DRAFT = (
+    (re.compile(r"^[ \t>]*\[[^\]\n]+\]:", re.MULTILINE), "a link definition '[…]: …', which is not shown"),
+    (re.compile(r"\]\("), "a Markdown link, of which only the words are shown: the mail will have the address too"),
+    (re.compile(r"&(?:#\w{1,10}|[A-Za-z]\w{1,30});"), "an HTML entity, which is shown as another character"),
+)
 _DRAFT_LINE = re.compile(r"^## Draft[ \t]*(?P<newline>\r?\n|\r?\Z)", re.MULTILINE)
 
 
@@ -50,7 +67,11 @@ class Task:
 
 @dataclass(frozen=True)
 class ApprovalRequest(Task):
-    """A task that asks a human for leave to act. `draft` is the text that would go out, verbatim."""
+    """A task that asks a human for leave to act. `draft` is the text that would go out, verbatim.
+
+    `doubts` says, in plain sentences, why a person may have seen something else than what would go out: a move of the
+    file is then not enough to approve it.
+    """
 
     action: str
     fields: Mapping[str, Any]
@@ -60,6 +81,7 @@ class ApprovalRequest(Task):
     drafted_by: str
     source_task: str | None
     draft: str = field(repr=False)
+    doubts: tuple[str, ...] = ()
 
 
 def make_id(domain: str, when: datetime, source_key: str, digits: int = 8) -> str:
@@ -80,11 +102,17 @@ def request_id(task_id: str, action: str, revision: int = 1) -> str:
 
 
 def parse_time(value: object) -> datetime:
-    """An ISO 8601 time as an aware UTC datetime; a time without an offset is read as UTC."""
+    """An ISO 8601 time as an aware UTC datetime; a time without an offset is read as UTC.
+
+    Raises `ValueError` for all else, times beyond the years 1 to 9999 in UTC among it.
+    """
     if not isinstance(value, str):
-        raise ValueError(f"not a time: {value!r}")
+        raise ValueError(f"not a time: {_shown(value)}")
     parsed = datetime.fromisoformat(value.strip())
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    try:
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"not a time: {_shown(value)}") from None
 
 
 def format_time(value: datetime) -> str:
@@ -119,6 +147,52 @@ def split_draft(body: str) -> tuple[str, str | None]:
     return body[: match.start()], draft.removesuffix(newline)
 
 
+def draft_doubts(body: str) -> list[str]:
+    """Why what a person sees of a request's body may not be the draft that is sent; a plain sentence for each reason.
+
+    The body is shown as Markdown, and sent as it is from the first `## Draft` line on: comments and tags hide text, and
+    a second line that looks like that heading makes another text look like the draft.
+    """
+    found = []
+    text = body.replace("\r\n", "\n")
+    if re.search(r"[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", text):
+        found.append("The text has unusual line breaks, which are shown in one program and not in another.")
+        text = re.sub(r"[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", "\n", text)
+    headings = [_plain_words(match[1] or match[2] or "") for match in _HEADING.finditer(text)]
+    if sum(heading == "draft" for heading in headings) > 1:
+        found.append("More than one heading reads 'Draft': what is sent begins at the first '## Draft'.")
+    if any(visible.is_mixed(match[0]) for match in _HEADING.finditer(text)):
+        found.append("A heading mixes letters of different alphabets that only look alike.")
+    found += [f"The text has {what}." for pattern, what in _UNSHOWN if pattern.search(text)]
+    _, draft = split_draft(text)
+    found += [f"The draft has {what}." for pattern, what in _UNSHOWN_IN_DRAFT if pattern.search(draft or "")]
+    return found
+
+
+def _plain_words(heading: str) -> str:
+    text = unicodedata.normalize("NFKC", visible.strip(html.unescape(heading)))
+    return "".join(char for char in text if char.isalnum()).casefold()
+
+
+def _doubts(fields: Mapping[str, Any], body: str, draft: str) -> list[str]:
+    found = draft_doubts(body) + visible.flags(draft, "The draft")
+    notes, _ = split_draft(body)
+    # Our own notes have such characters written out; in others they can turn the order of what is read around.
+    if visible.has_hidden(notes):
+        found.append("The notes above the draft have invisible or direction-changing characters.")
+    for name, value in fields.items():
+        texts = value if isinstance(value, list) else [value]
+        joined = "\n".join(text for text in texts if isinstance(text, str))
+        found += visible.flags(joined, f"'{name}'")
+        if name in ("to", "cc", "bcc"):
+            found += [
+                f"'{name}': the name shows another address than the one that gets it, {_shown(entry)}."
+                for entry in joined.split("\n")
+                if "@" in (shown := entry.rpartition("<")[0]) and entry.rpartition("<")[2].strip(" >") not in shown
+            ]
+    return found
+
+
 def task_from(meta: Mapping[str, Any], body: str) -> Task:
     """Validate front matter into a `Task`; raises `InvalidTask` naming every problem at once."""
     problems = _problems(meta)
@@ -133,7 +207,7 @@ def request_from(meta: Mapping[str, Any], body: str) -> ApprovalRequest:
     action = meta.get("action")
     spec = ACTIONS.get(action) if isinstance(action, str) else None
     if spec is None:
-        problems.append(f"'action' is {action!r}; it must be one of {', '.join(ACTIONS)}")
+        problems.append(f"'action' is {_shown(action)}; it must be one of {', '.join(ACTIONS)}")
     else:
         problems += [f"'{action}' needs '{name}'" for name in spec.required if meta.get(name) in (None, "", [])]
         for name in spec.addresses:
@@ -146,23 +220,33 @@ def request_from(meta: Mapping[str, Any], body: str) -> ApprovalRequest:
         problems.append("'expires' is missing or is not an ISO 8601 time")
         expires = datetime.max.replace(tzinfo=UTC)
     risk = meta.get("risk") or []
-    if not isinstance(risk, list):
-        problems.append("'risk' must be a list")
+    if not (isinstance(risk, list) and all(isinstance(item, str) for item in risk)):
+        problems.append("'risk' must be a list of texts")
+    problems += _problems_of_texts(meta, "why", "drafted_by", "source_task")
+    source_task = meta.get("source_task")
+    if source_task and isinstance(source_task, str):
+        task = ID_PATTERN.match(source_task)
+        if task is None:
+            problems.append(f"'source_task' is {_shown(source_task)}, which is no task's id")
+        elif meta.get("domain") in DOMAINS and task["domain"] != meta["domain"]:  # whoever executes it finishes both
+            problems.append(f"'source_task' is of the domain {task['domain']}, this request of {meta['domain']}")
     _, draft = split_draft(body)
     if draft is None:
         problems.append("the body has no '## Draft' section")
     if problems or spec is None or draft is None:
         raise InvalidTask(problems)
+    fields = {name: meta[name] for name in spec.required + spec.optional if meta.get(name) is not None}
     return ApprovalRequest(
         **_common(meta, body),
         action=spec.name,
-        fields={name: meta[name] for name in spec.required + spec.optional if meta.get(name) is not None},
+        fields=fields,
         expires=expires,
         risk=tuple(str(item) for item in risk),
-        why=str(meta.get("why") or ""),
-        drafted_by=str(meta.get("drafted_by") or ""),
-        source_task=str(meta["source_task"]) if meta.get("source_task") else None,
+        why=meta.get("why") or "",
+        drafted_by=meta.get("drafted_by") or "",
+        source_task=source_task or None,
         draft=draft,
+        doubts=tuple(_doubts(fields, body, draft)),
     )
 
 
@@ -171,19 +255,34 @@ def _problems(meta: Mapping[str, Any]) -> list[str]:
     identifier = meta.get("id")
     match = ID_PATTERN.match(identifier) if isinstance(identifier, str) else None
     if match is None:
-        problems.append(f"'id' is {identifier!r}; it must look like email-20260101T120000Z-1a2b3c4d")
+        problems.append(f"'id' is {_shown(identifier)}; it must look like email-20260101T120000Z-1a2b3c4d")
     for name, allowed in (("type", TASK_TYPES), ("domain", DOMAINS), ("priority", PRIORITIES)):
-        if meta.get(name) not in allowed:
-            problems.append(f"'{name}' is {meta.get(name)!r}; it must be one of {', '.join(allowed)}")
+        if not isinstance(meta.get(name), str) or meta[name] not in allowed:
+            problems.append(f"'{name}' is {_shown(meta.get(name))}; it must be one of {', '.join(allowed)}")
     if match is not None and meta.get("domain") in DOMAINS and match["domain"] != meta["domain"]:
-        problems.append(f"'domain' is {meta['domain']!r} but the id says {match['domain']!r}")
+        problems.append(f"'domain' is {_shown(meta['domain'])} but the id says {match['domain']!r}")
     try:
         parse_time(meta.get("created"))
     except ValueError:
         problems.append("'created' is missing or is not an ISO 8601 time")
     if not isinstance(meta.get("source") or {}, Mapping):
         problems.append("'source' must be a mapping")
-    return problems
+    return problems + _problems_of_texts(meta, "created_by")
+
+
+def _problems_of_texts(meta: Mapping[str, Any], *names: str) -> list[str]:
+    return [
+        f"'{name}' is not text: put it in quotes"
+        for name in names
+        if meta.get(name) is not None and not isinstance(meta[name], str)
+    ]
+
+
+def _shown(value: object) -> str:
+    """A foreign value for a message: a text cut short, of anything else the kind (a number may be too long)."""
+    if isinstance(value, str):
+        return repr(str(value) if len(value) <= 120 else f"{value[:120]}…")
+    return "missing" if value is None else f"no text but a {type(value).__name__}"
 
 
 def _common(meta: Mapping[str, Any], body: str) -> dict[str, Any]:
@@ -192,7 +291,7 @@ def _common(meta: Mapping[str, Any], body: str) -> dict[str, Any]:
         "type": meta["type"],
         "domain": meta["domain"],
         "created": meta["created"],
-        "created_by": str(meta.get("created_by") or ""),
+        "created_by": meta.get("created_by") or "",
         "priority": meta["priority"],
         "source": meta.get("source") or {},
         "meta": meta,

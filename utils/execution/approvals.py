@@ -9,17 +9,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core.policy import Mode, move_is_enough
 from utils.core.stages import Stage
-from utils.core.task import ApprovalRequest, split_draft, with_draft
 from utils.core.zones import ZonesConfig
-from utils.execution import requests
+from utils.execution import notes, requests
+from utils.execution.answers import (
+    AlreadyActed,
+    ApprovalError,
+    BadEdit,
+    Changed,
+    Expired,
+    Invalid,
+    NotFound,
+    NotHere,
+    Pending,
+)
 from utils.execution.journal import ActionRecord, State
 from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
@@ -31,64 +40,6 @@ log = logging.getLogger(__name__)
 
 #: `remote_approvals: trust` never holds for these (S7).
 NEVER_TRUSTED = frozenset({"payment", "invoice"})
-
-
-class ApprovalError(Exception):
-    """An answer that can't be taken; the text says why and what to do."""
-
-
-class NotFound(ApprovalError):
-    """No such request waits here."""
-
-
-class NotHere(ApprovalError):
-    """This node is draft-only: approvals are given on Local."""
-
-
-class Changed(ApprovalError):
-    """The file is not the one that was shown. `sha256` is that of what lies there now."""
-
-    def __init__(self, sha256: str) -> None:
-        super().__init__("the request was changed since it was shown: look at it again")
-        self.sha256 = sha256
-
-
-class Expired(ApprovalError):
-    """The request is too old to be approved."""
-
-
-class Invalid(ApprovalError):
-    """The request can't be used as it is. `problems` has one plain sentence for each thing that is wrong."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = list(problems)
-
-
-class AlreadyActed(Invalid):
-    """The request was approved and is being executed, or has been."""
-
-
-@dataclass(frozen=True)
-class Pending:
-    """One request as the human sees it. `text` is the file's content, `sha256` that of its bytes."""
-
-    request_id: str
-    path: str  # in the vault
-    stage: Stage
-    text: str = field(repr=False)
-    sha256: str
-    request: ApprovalRequest | None  # None: can't be parsed; `problems` says why
-    needs_confirmation: bool  # lies in Approved/, but nobody here approved it
-    expires: datetime | None
-    expired: bool
-    reason: str | None  # from the note beside the file
-    problems: tuple[str, ...]
-
-    @property
-    def risk(self) -> tuple[str, ...]:
-        """Plain-language flags."""
-        return self.request.risk if self.request else ()
 
 
 class Approvals:
@@ -196,7 +147,8 @@ class Approvals:
     ) -> str:
         """Change a waiting request where it lies; what is None stays. Returns the sha256 of the new bytes.
 
-        A person's other keys, comments and notes stay as they are. Raises `NotHere`, `NotFound`, `Changed`, `Invalid`.
+        A person's other keys, comments and notes stay as they are. Raises `NotHere`, `NotFound`, `Changed`, `BadEdit`,
+        `Invalid`.
         """
         self._here()
         pending = [file for file in self._files(request_id) if not self._is_answered(file)]
@@ -207,28 +159,27 @@ class Approvals:
             raise Changed(file.sha256)
         if file.request is None:
             raise Invalid(*file.problems)
-        meta, body = frontmatter.read(file.data)
-        for name, value in (("subject", subject), ("to", to), ("cc", cc), ("bcc", bcc)):
-            if value is not None:
-                meta[name] = value
-        notes, old = split_draft(body)
-        text = (old or "") if draft is None else draft.replace("\r\n", "\n").replace("\r", "\n")
-        body = with_draft(notes, text)
+        changes = {"subject": subject, "to": to, "cc": cc, "bcc": bcc}
+        meta, body = requests.edited(
+            file.data, {name: value for name, value in changes.items() if value is not None}, draft
+        )
         try:
-            data = frontmatter.write(meta, body)
-            _, problems = requests.parse(data, request_id)
+            _, problems = requests.parse(frontmatter.write(meta, body), request_id)
+            if set(problems) - set(file.problems):
+                raise BadEdit(*problems)
             if problems:
                 raise Invalid(*problems)
             data = self._claims.rewrite(file.path, sha256, meta, body, by=by)
         except frontmatter.InvalidFrontMatter as error:
-            raise Invalid(str(error)) from None
+            raise BadEdit(str(error)) from None
         except claim_task.Changed as error:
             raise Changed(error.sha256) from None
         except Gone:
             raise NotFound(f"{request_id} was moved meanwhile: look again") from None
+        written = RequestFile(file.path, file.stage, data, requests.sha256(data))
         if file.stage is Stage.PENDING_APPROVAL:
-            self._see(file.path.stem, requests.sha256(data), file)
-        return requests.sha256(data)
+            self._see(written)
+        return written.sha256
 
     def observe(self) -> None:
         """Note what lies in `Pending_Approval/`, turn human moves into records, and follow rejections by hand.
@@ -238,8 +189,7 @@ class Approvals:
         if self._mode != Mode.FULL:
             return
         for file in requests.read_all(self._layout, Stage.PENDING_APPROVAL):
-            if not self._store.was_seen(file.request_id, file.sha256):
-                self._see(file.request_id, file.sha256, file)
+            self._see(file)
         for file in requests.read_all(self._layout, Stage.APPROVED):
             if self._store.live(file.request_id) is None and not file.problems and not self._is_expired(file):
                 self._judge_move(file)
@@ -249,7 +199,10 @@ class Approvals:
 
     def _judge_move(self, file: RequestFile) -> None:
         path = self._layout.relative(file.path)
-        if self._store.doubts_about(path, file.sha256) is not None:
+        known = self._store.doubts_about(path, file.sha256)
+        if known is not None:
+            if self._note(file) is None:  # it was away meanwhile, and its note with it
+                self._claims.explain(file.path, notes.confirm(file, known))
             return
         via, by, doubt = self._worth_of_move(file, path)
         if doubt is None:
@@ -258,9 +211,7 @@ class Approvals:
             except ApprovalError as error:
                 log.info("%s was not approved by its move: %s", path, error)
             return
-        self._claims.explain(
-            file.path, f"Not executed yet: {doubt}.\n\nConfirm it in the dashboard or by the API, or reject it."
-        )
+        self._claims.explain(file.path, notes.confirm(file, doubt))
         if self._store.doubt(path, file.sha256, doubt):
             self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{path}: {doubt}", source="approvals")
 
@@ -272,10 +223,12 @@ class Approvals:
             return "trust", "whoever moved it (remote_approvals: trust)", None
         if not self._store.was_seen(file.request_id, file.sha256):
             return "", "", "approved remotely, or edited while it was moved: confirm here"
+        if request.doubts:
+            return "", "", f"it may look otherwise than what would be sent: {'; '.join(request.doubts)}"
         enough, why = move_is_enough(
             request.action,
             request.fields,
-            request.source,
+            request.source if self._store.was_made_here(file.request_id) else {},
             self._zones.actions[request.action],
             self._store.known_recipients(),
         )
@@ -350,16 +303,51 @@ class Approvals:
     def place_approved(self) -> None:
         """After a crash between a record and its move: move on what is approved and still lies in `Pending_Approval/`.
 
-        A file that was in `Approved/` before and lies in `Pending_Approval/` again was taken back by a person: its
-        record is void.
+        A file that was in `Approved/` before and is not there any more was taken back by a person: its record is void.
         """
         for record in self._store.in_state(State.APPROVED):
             if not record.placed:
                 self._place(record)
                 continue
-            back = {file.stage for file in self._files(record.request_id)} == {Stage.PENDING_APPROVAL}
-            if back and self._store.void(record, "taken back into Pending_Approval/ by a person"):
+            stages = {file.stage for file in self._files(record.request_id)}
+            if not stages:
+                self._let_go(record)
+            elif stages == {Stage.PENDING_APPROVAL} and self._store.void(record, "taken back by a person"):
                 log.info("%s was taken back into Pending_Approval/: not executed", record.request_id)
+
+    def lies(self, request_id: str) -> bool:
+        """Whether a file of this request lies where requests wait or are executed."""
+        return bool(self._files(request_id))
+
+    def _let_go(self, record: ActionRecord) -> None:
+        """A person removed the file of an approved request, or moved it elsewhere: nothing is sent, its task goes on.
+
+        The record ends last, so that a crash leaves all of it to be done again.
+        """
+        if self._store.once(record.action_id, "file missing"):
+            return  # a sync may just be exchanging it: the next look decides
+        lies = self._layout.find(record.request_id)
+        where = " and ".join(self._layout.relative(path) for path in lies)
+        reason = f"its file was moved to {where} by a person" if where else "its file was removed"
+        self._task_follows(record.source_task, {self._layout.stage_of(path) for path in lies}, reason)
+        if self._store.void(record, reason):
+            title = f"{record.request_id} will not be executed"
+            self._alert("INFO", title, f"It was approved, but {reason}.", source="approvals")
+
+    def _task_follows(self, task: str | None, stages: set[Stage | None], reason: str) -> None:
+        """To where its request went; without a request it is work to be done again."""
+        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task]:
+            words = f"It waited for a request that was approved, but {reason}."
+            domain = path.stem.partition("-")[0]
+            try:
+                if not stages:
+                    self._claims.release(path, domain, words)
+                elif stages <= {Stage.REJECTED, Stage.DONE}:
+                    self._claims.move(path, Stage.REJECTED if Stage.REJECTED in stages else Stage.DONE, reason=words)
+                else:
+                    self._claims.explain(path, f"{words} Move it back to Pending_Approval/ to have it asked again.")
+            except (Gone, TargetTaken) as error:
+                log.warning("the task of %s stays where it is: %s", path.stem, error)
 
     # Reading
 
@@ -378,19 +366,38 @@ class Approvals:
     def _is_expired(self, file: RequestFile) -> bool:
         return file.request is not None and file.request.expires <= self._clock.now()
 
-    def _see(self, name: str, sha256: str, file: RequestFile) -> None:
-        task = file.request.source_task if file.request else None
-        self._store.saw(name, sha256, self._layout.relative(file.path), task)
+    def _see(self, file: RequestFile) -> None:
+        """Remember what lies in `Pending_Approval/`; beside what can't be used, a note says so until it is mended.
+
+        A file that is only being written must not be called broken, so it has a moment to become whole.
+        """
+        path = self._layout.relative(file.path)
+        if not self._store.was_seen(file.request_id, file.sha256):
+            if file.problems:
+                if not requests.is_settled(file.path, self._clock.now()):
+                    return
+                self._store.doubt(path, file.sha256, notes.mend(file.problems))
+            task = file.request.source_task if file.request else None
+            made_here = not self._known_to_git(path, file.data)  # what a sync brought was fetched before it lay here
+            self._store.saw(file.request_id, file.sha256, path, task, made_here=made_here)
+        wanted = self._store.doubts_about(path, file.sha256)
+        note = self._note(file) or ""
+        if wanted is not None and wanted not in note:
+            self._claims.explain(file.path, wanted)
+        elif wanted is None and notes.asks_to_mend(note):
+            self._claims.explain(file.path, None)
+
+    def _note(self, file: RequestFile) -> str | None:
+        try:
+            return self._layout.reason(file.path).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
 
     def _shown(self, file: RequestFile) -> Pending:
         problems = list(file.problems)
         live = self._store.live(file.request_id)
         if live is not None and live.state is State.DONE:
             problems.append("this request was executed before; approving it again does nothing")
-        try:
-            reason = self._layout.reason(file.path).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            reason = None
         return Pending(
             request_id=file.request_id,
             path=self._layout.relative(file.path),
@@ -401,6 +408,6 @@ class Approvals:
             needs_confirmation=file.stage is Stage.APPROVED,
             expires=file.request.expires if file.request else None,
             expired=self._is_expired(file),
-            reason=reason,
+            reason=self._note(file),
             problems=tuple(problems),
         )

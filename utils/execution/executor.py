@@ -17,8 +17,9 @@ from utils.claim_task import Claims
 from utils.core.mail import Receipt
 from utils.core.policy import MAIL_ACTIONS, Mode, refusal
 from utils.core.stages import Stage
-from utils.execution import render, requests
-from utils.execution.approvals import AlreadyActed, Approvals, Invalid, NotFound, NotHere
+from utils.execution import notes, render, requests
+from utils.execution.answers import AlreadyActed, Invalid, NotFound, NotHere
+from utils.execution.approvals import Approvals
 from utils.execution.filing import Filing
 from utils.execution.journal import ActionRecord, Proof, State, next_try, proof
 from utils.execution.requests import RequestFile
@@ -31,8 +32,6 @@ log = logging.getLogger(__name__)
 
 #: Which MCP server and tool carries out which action.
 TOOLS = {"send_email": ("email", "send_email"), "reply_email": ("email", "reply_email")}
-#: An unreadable file written less long ago may still be in the making.
-SETTLE_SECONDS = 2.0
 
 
 class Executor:
@@ -54,6 +53,7 @@ class Executor:
         alert: Callable[..., Any],
     ) -> None:
         self._layout = layout
+        self._claims = claims
         self._approvals = approvals
         self._store = store
         self._tools = tools
@@ -68,13 +68,21 @@ class Executor:
 
     def run(self, now: datetime) -> str:
         """Finish what was begun, then execute what is approved. Answers what was done ("sent 1, back to pending 1")."""
-        if self._mode != Mode.FULL:
-            return draft_only_answer(self._layout)
         try:
             with locks.hold(self._lock, timeout=0):
+                if self._mode != Mode.FULL:
+                    return self._draft_only()
                 return self._cycle(now)
         except locks.Locked:
             return "another executor is at work"
+
+    def _draft_only(self) -> str:
+        """Acts on nothing; but what was begun before the node became draft-only is concluded and told (S8)."""
+        counts = _Counts()
+        for record in self._store.in_state(State.PREPARED, State.SENDING):
+            self._conclude(record, None, counts)
+        answer = draft_only_answer(self._layout)
+        return f"{answer}, {counts}" if counts else answer
 
     def settle(self, action_id: str, outcome: str, *, by: str, note: str = "") -> ActionRecord:
         """A human says what became of an `unknown` action: `happened`, or `ask_again` (it did not).
@@ -113,6 +121,13 @@ class Executor:
         for file in requests.read_all(self._layout, Stage.APPROVED):
             with counts.trying(file.request_id):
                 self._handle(file, now, counts)
+        for file in requests.read_all(self._layout, Stage.PENDING_APPROVAL):
+            record = self._store.live(file.request_id)
+            if record is not None and record.state is State.DONE:
+                with counts.trying(file.request_id):
+                    self._replay(file, record, counts)
+        with counts.trying("notes"):
+            self._claims.tidy(Stage.PENDING_APPROVAL, Stage.APPROVED, Stage.QUARANTINE)
         counts.raise_problems()
         return str(counts)
 
@@ -127,7 +142,7 @@ class Executor:
                 self._filing.file(record, again=True)
                 counts.add("filed")
         for record in self._store.in_state(State.APPROVED):
-            if record.expires_at <= self._clock.now():
+            if record.expires_at <= self._clock.now() and self._approvals.lies(record.request_id):
                 self._void(record, "the approval expired before it was executed", counts)
         self._approvals.place_approved()
 
@@ -151,8 +166,7 @@ class Executor:
         elif record.state is State.UNKNOWN:
             counts.add("unknown", record.action_id)
         elif record.state is State.DONE:
-            receipt = record.receipt.id if record.receipt else ""
-            self._back(file.path, f"It was executed before (receipt {receipt}). Nothing was sent again.", counts)
+            self._replay(file, record, counts)
         elif record.state is not State.APPROVED:
             counts.add("in flight")
         elif file.sha256 != record.sha256:
@@ -165,12 +179,18 @@ class Executor:
             self._store.mark_placed(record)
             self._handle_approved(record, now, counts)
 
+    def _replay(self, file: RequestFile, record: ActionRecord, counts: _Counts) -> None:
+        if not record.filed:
+            return  # what is left of its own way is gone by `_recover`
+        self._filing.file_replay(file.path, file.sha256, record)
+        counts.add("executed before")
+
     def _handle_unapproved(self, file: RequestFile, now: datetime, counts: _Counts) -> None:
         request = file.request
-        if not self._is_settled(file.path, now):
+        if not requests.is_settled(file.path, now):
             counts.add("still being written")
         elif request is None:
-            self._filing.quarantine(file.path, "\n".join(file.problems))
+            self._filing.quarantine(file.path, notes.mend_and_return(file.problems))
             counts.add("set aside")
         elif file.problems:
             self._back(file.path, f"Not executed: {'; '.join(file.problems)}", counts)
@@ -291,13 +311,6 @@ class Executor:
         self._alert("INFO", f"{path.stem} asks again", reason, source="executor")
         counts.add("back to pending")
 
-    def _is_settled(self, path: Path, now: datetime) -> bool:
-        try:
-            age = now.timestamp() - path.stat().st_mtime
-        except FileNotFoundError:
-            return False
-        return not 0 <= age < SETTLE_SECONDS
-
 
 class ExecutionProblem(RuntimeError):
     """Some requests could not be handled for reasons of this machine; the others were."""
@@ -331,6 +344,9 @@ class _Counts:
             self._numbers[what] = self._numbers.get(what, 0) + 1
         if key is not None:
             self._counted.add((what, key))
+
+    def __bool__(self) -> bool:
+        return bool(self._numbers)
 
     def __str__(self) -> str:
         return ", ".join(f"{what} {number}" for what, number in self._numbers.items()) or "idle"

@@ -13,7 +13,7 @@ from typing import Any
 
 from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core.stages import Stage
-from utils.core.task import format_time
+from utils.execution import notes, requests
 from utils.execution.journal import ActionRecord, State
 from utils.execution.store import ExecutionStore
 from utils.vault import jsonl
@@ -43,7 +43,7 @@ class Filing:
             for path in self._places(record, Stage.APPROVED):
                 self.send_back(path, f"It was approved, but {record.action} failed: {record.error}")
         else:
-            text = unknown_text(record)
+            text = notes.unknown(record)
             self._alert("CRITICAL", f"Nobody knows whether {record.request_id} was sent", text, source=SOURCE)
             for path in self._places(record, Stage.APPROVED):
                 self._claims.explain(path, text)
@@ -58,7 +58,7 @@ class Filing:
         except Gone:
             log.info("%s was moved meanwhile", path.name)
         except TargetTaken:
-            self.quarantine(path, f"{reason}\n\nA file of the same name lies in Pending_Approval/ already.")
+            self.quarantine(path, notes.twice(reason))
 
     def quarantine(self, path: Path, reason: str) -> None:
         """Set aside what can't be used, and tell the human."""
@@ -74,23 +74,51 @@ class Filing:
             source=SOURCE,
         )
 
+    def file_replay(self, path: Path, sha256: str, record: ActionRecord) -> None:
+        """A request that was executed lies where it would be again: back to `Done/`, or aside where that is no place.
+
+        Only the very bytes that were executed may lie in `Done/`, and only once.
+        """
+        same = sha256 == record.sha256
+        if not same or self._places(record, Stage.DONE):
+            self.quarantine(path, notes.replayed(record, same=same))
+            return
+        if self._layout.stage_of(path) is Stage.PENDING_APPROVAL:  # it goes the way the table knows
+            carried = self._carry(path, Stage.APPROVED)
+            if carried is None:
+                return
+            path = carried
+        if self._carry(path, Stage.DONE, reason=notes.returned(record)) is None:
+            return
+        title = f"{record.request_id} was executed before"
+        self._alert("INFO", title, "It went back to Done/; nothing was sent again.", source=SOURCE)
+
     def _file_done(self, record: ActionRecord) -> None:
         # A file still in Pending_Approval/ was never carried on; it goes the way the table knows.
         for path in self._places(record, Stage.PENDING_APPROVAL):
             self._carry(path, Stage.APPROVED)
         for path in self._places(record, Stage.APPROVED):
-            self._carry(path, Stage.DONE, reason=receipt_text(record))
+            file = requests.read(self._layout, path)
+            if file is not None and file.sha256 != record.sha256:  # only what was sent may lie in Done/
+                self._claims.restore(Stage.DONE, path.name, record.frozen, reason=notes.receipt(record))
+                self.quarantine(path, notes.edited_too_late(record))
+            else:
+                self._carry(path, Stage.DONE, reason=notes.receipt(record))
         if record.source_task:
             for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == record.source_task]:
                 self._carry(path, Stage.DONE)
 
-    def _carry(self, path: Path, stage: Stage, reason: str | None = None) -> None:
+    def _carry(self, path: Path, stage: Stage, reason: str | None = None) -> Path | None:
         try:
-            self._claims.move(path, stage, reason=reason)
+            return self._claims.move(path, stage, reason=reason)
         except Gone:
             log.info("%s was moved meanwhile", path.name)
         except TargetTaken:
-            self.quarantine(path, f"It is finished, but {stage} holds a file of the same name already.")
+            self.quarantine(
+                path,
+                f"It is finished, but {stage} holds a file of the same name already. Compare them; delete this one.",
+            )
+        return None
 
     def _places(self, record: ActionRecord, stage: Stage) -> list[Path]:
         return [path for path in self._layout.files(stage) if path.stem == record.request_id]
@@ -102,28 +130,3 @@ class Filing:
         if again and any(all(entry.get(k) == line[k] for k in key) for entry in jsonl.newest(path)):
             return
         jsonl.append(path, line)
-
-
-def receipt_text(record: ActionRecord) -> str:
-    """The receipt of a finished action, for the note beside its file in `Done/`."""
-    receipt = record.receipt
-    assert receipt is not None  # the store takes no `done` without one
-    finished = format_time(record.finished_at) if record.finished_at else "an unknown time"
-    return (
-        f"{record.action} was carried out at {finished}, approved by {record.approved_by}.\n\n"
-        f"- Receipt: {receipt.id} ({receipt.provider}: {receipt.detail})\n"
-        f"- Action: {record.action_id}\n"
-        f"- sha256 of what was approved: {record.sha256}"
-    )
-
-
-def unknown_text(record: ActionRecord) -> str:
-    """What a human needs to settle an action whose outcome nobody knows."""
-    started = format_time(record.started_at) if record.started_at else "an unknown time"
-    return (
-        f"{record.action} of {record.request_id} was begun at {started} and may or may not have taken effect: "
-        f"{record.error}\n\n"
-        f"It is not tried again. Look for the mail with Message-ID {record.message_id or '(none)'} in the Sent folder "
-        f"or ask the recipient, then settle it: POST /api/actions/{record.action_id}/settle with "
-        '{"outcome": "happened"} or {"outcome": "ask_again"}.'
-    )

@@ -1,56 +1,56 @@
 """A mail out of an approved request. Pure: the same request, action id and date always give the same bytes.
 
-The standard library encodes names, subject and body; headers that hold machine text only (ids, date) are written here,
-since the library folds a long `References` into encoded words, which breaks threading (RFC 5322 §2.2.3, §3.6.4).
+Every byte of the header is written here. The standard library parses what a header is set to, and decodes encoded words
+in it: a stranger's subject could then bring line breaks, and with them headers and a body of its own (S12). What was
+written is read back by that very parser, and refused where it says anything but the request.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import unicodedata
-from datetime import datetime
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
 from email.utils import format_datetime
+from typing import Any
 
 from utils.core.mail import OutgoingMail
 from utils.core.task import ApprovalRequest, InvalidTask
 
 MAX_RECIPIENTS = 100
+MAX_REFERENCES = 100
+#: Characters; longer ones are no subject and no name, and slow to check.
+MAX_SUBJECT, MAX_NAME = 998, 200
 #: The sender where none is set: good enough for the outbox, which sends nothing anywhere.
 FALLBACK_SENDER = "ai-employee@localhost"
 _LINE = 900
 _MESSAGE_ID = re.compile(r"<[\x21-\x3b\x3d\x3f-\x7e]+>\Z")
-_LOCAL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+"
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
-_ADDRESS = re.compile(rf"{_LOCAL}@{_DOMAIN}\Z")
+_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_DOMAIN}\Z")
+#: Words of printable ASCII with single blanks between them: the same before and after folding.
+_PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*\Z")
+_WORD_BYTES = 42  # of text in one encoded word: 56 characters of base64, well below the 75 of RFC 2047 §2
+
+
+@dataclass(frozen=True)
+class _Person:
+    """One recipient or sender; `name` may be empty."""
+
+    name: str
+    address: str
 
 
 def problems(request: ApprovalRequest) -> list[str]:
     """Why this request can't become a mail, in plain sentences; empty where it can."""
-    found = []
-    fields = request.fields
-    for name in ("to", "cc", "bcc"):
-        for entry in fields.get(name) or []:
-            try:
-                _address(entry)
-            except ValueError as error:
-                found.append(f"'{name}': {error}")
-    if sum(len(fields.get(name) or []) for name in ("to", "cc", "bcc")) > MAX_RECIPIENTS:
-        found.append(f"more than {MAX_RECIPIENTS} recipients")
-    subject = fields.get("subject")
-    if not isinstance(subject, str):
-        found.append("'subject' is not text: put it in quotes")
-    elif _has_controls(subject):
-        found.append("'subject' holds a line break or another control character")
-    for name, ids in (("in_reply_to", [fields.get("in_reply_to")]), ("references", fields.get("references") or [])):
-        found += [f"'{name}': {value!r} is no message id" for value in ids if value is not None and not _is_id(value)]
-    if fields.get("attachments"):
-        found.append("'attachments' can't be sent yet: remove them from the request and send them by hand")
-    if not request.draft.strip():
-        found.append("the draft is empty")
-    return found
+    found = _problems_of_fields(request)
+    if found:
+        return found
+    sample = _build(request, "0" * 32, datetime(2026, 1, 1, tzinfo=UTC), _Person("", FALLBACK_SENDER))
+    return _misread(sample, request, _Person("", FALLBACK_SENDER))
 
 
 def message_id(action_id: str, sender: str) -> str:
@@ -66,67 +66,172 @@ def render(
     Body, once decoded, is the draft and a final line end; Bcc is in the envelope alone. Raises `InvalidTask` with what
     is wrong.
     """
-    found = problems(request)
+    found = _problems_of_fields(request)
     sender = sender or FALLBACK_SENDER
-    if not _ADDRESS.match(sender):
+    if not _is_address(sender):
         found.append(f"MAIL_FROM is {sender!r}, which is no address that can be sent from")
     if found:
         raise InvalidTask(found)
-    fields = request.fields
-    people = {name: [_address(entry) for entry in fields.get(name) or []] for name in ("to", "cc", "bcc")}
-    message = EmailMessage(policy=SMTP)
-    message["From"] = Address(sender_name if not _has_controls(sender_name) else "", addr_spec=sender)
-    message["To"] = people["to"]
-    if people["cc"]:
-        message["Cc"] = people["cc"]
-    message["Subject"] = fields["subject"]
-    body = request.draft + "\n"
-    message.set_content(body, charset="utf-8", cte=_encoding(body))
-    identifier = message_id(action_id, sender)
-    headers = _machine_headers(request, action_id, identifier, date)
-    addresses = [address.addr_spec for name in ("to", "cc", "bcc") for address in people[name]]
-    return OutgoingMail(identifier, sender, tuple(dict.fromkeys(addresses)), headers + message.as_bytes())
+    usable = not _has_controls(sender_name) and len(sender_name) <= MAX_NAME
+    author = _Person(sender_name.strip() if usable else "", sender)
+    mail = _build(request, action_id, date, author)
+    found = _misread(mail, request, author)
+    if found:
+        raise InvalidTask(found)
+    return mail
 
 
 def recipients(request: ApprovalRequest) -> tuple[str, ...]:
     """The bare addresses of everyone who gets the mail; what is no address is left out."""
     entries = [str(entry) for name in ("to", "cc", "bcc") for entry in request.fields.get(name) or []]
     found = (_name_and_address(entry)[1] for entry in entries)
-    return tuple(dict.fromkeys(address for address in found if _ADDRESS.match(address)))
+    return tuple(dict.fromkeys(address for address in found if _is_address(address)))
 
 
-def _machine_headers(request: ApprovalRequest, action_id: str, identifier: str, date: datetime) -> bytes:
-    lines = [f"Date: {format_datetime(date)}", f"Message-ID: {identifier}", f"X-Action-Id: {action_id}"]
+def _problems_of_fields(request: ApprovalRequest) -> list[str]:
+    found = []
+    fields = request.fields
+    for name in ("to", "cc", "bcc"):
+        for entry in fields.get(name) or []:
+            try:
+                _person(entry)
+            except ValueError as error:
+                found.append(f"'{name}': {error}")
+    if sum(len(fields.get(name) or []) for name in ("to", "cc", "bcc")) > MAX_RECIPIENTS:
+        found.append(f"more than {MAX_RECIPIENTS} recipients")
+    subject = fields.get("subject")
+    if not isinstance(subject, str):
+        found.append("'subject' is not text: put it in quotes")
+    elif _has_controls(subject):
+        found.append("'subject' holds a line break or another control character")
+    elif len(subject) > MAX_SUBJECT:
+        found.append(f"'subject' is longer than {MAX_SUBJECT} characters")
+    references = fields.get("references") or []
+    if len(references) > MAX_REFERENCES:
+        found.append(f"'references' has more than {MAX_REFERENCES} message ids")
+    for name, ids in (("in_reply_to", [fields.get("in_reply_to")]), ("references", references[:MAX_REFERENCES])):
+        found += [
+            f"'{name}': {_cut(value)} is no message id" for value in ids if value is not None and not _is_id(value)
+        ]
+    if fields.get("attachments"):
+        found.append("'attachments' can't be sent yet: remove them from the request and send them by hand")
+    if not request.draft.strip():
+        found.append("the draft is empty")
+    if "\r" in request.draft.replace("\r\n", "\n"):
+        found.append("the draft holds a carriage return that is no line end: remove it, or put a line break there")
+    return found
+
+
+def _build(request: ApprovalRequest, action_id: str, date: datetime, author: _Person) -> OutgoingMail:
+    identifier = message_id(action_id, author.address)
+    people = _people(request)
+    body, encoding = _body(request.draft)
+    headers = [*_machine_headers(request, action_id, identifier, date), ("From", _mailbox(author))]
+    for name in ("To", "Cc"):
+        if people[name]:
+            headers.append((name, ",\r\n ".join(map(_mailbox, people[name]))))
+    headers += [
+        ("Subject", _text(request.fields["subject"], len("Subject: "))),
+        ("MIME-Version", "1.0"),
+        ("Content-Type", 'text/plain; charset="utf-8"'),
+        ("Content-Transfer-Encoding", encoding),
+    ]
+    addresses = dict.fromkeys(person.address for group in people.values() for person in group)
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("ascii")
+    return OutgoingMail(identifier, author.address, tuple(addresses), head + b"\r\n" + body)
+
+
+def _misread(mail: OutgoingMail, request: ApprovalRequest, author: _Person) -> list[str]:
+    """What a mail program would take differently from what the request says; must be nothing."""
+    try:
+        message = message_from_bytes(mail.data, policy=policy.default)
+        people = _people(request)
+        pairs: dict[str, tuple[Any, Any]] = {
+            "the headers": (sorted(message.keys()), sorted(_expected_headers(request))),
+            "the sender": (_read_people(message["From"]), _comparable([author])),
+            "'to'": (_read_people(message["To"]), _comparable(people["To"])),
+            "'cc'": (_read_people(message["Cc"]), _comparable(people["Cc"])),
+            "'subject'": (str(message["Subject"]), request.fields["subject"]),
+            "the kind of text": ((message.get_content_type(), message.get_content_charset()), ("text/plain", "utf-8")),
+            "its structure": ((message.is_multipart(), list(message.defects)), (False, [])),
+            "the draft": (_read_body(message), request.draft.replace("\r\n", "\n") + "\n"),
+        }
+    except Exception as error:  # a parser's own bug on odd text: then nobody knows what others would read
+        return [f"the mail can't be read back ({type(error).__name__}): reword its subject and its names"]
+    return [
+        f"{what} would arrive as something else than is shown here: reword it"
+        for what, (is_, be) in pairs.items()
+        if is_ != be
+    ]
+
+
+def _expected_headers(request: ApprovalRequest) -> list[str]:
+    names = ["Date", "Message-ID", "X-Action-Id", "From", "Subject"]
+    names += ["MIME-Version", "Content-Type", "Content-Transfer-Encoding"]
+    names += [name for name in ("To", "Cc") if request.fields.get(name.lower())]
+    return names + (["In-Reply-To", "References"] if request.fields.get("in_reply_to") else [])
+
+
+def _read_people(header: Any) -> list[_Person]:
+    if header is None:
+        return []
+    return _comparable([_Person(address.display_name or "", address.addr_spec) for address in header.addresses])
+
+
+def _comparable(people: list[_Person]) -> list[_Person]:
+    """Names without their blanks: between two encoded words the library keeps one that mail programs drop."""
+    return [_Person("".join(person.name.split()), person.address) for person in people]
+
+
+def _read_body(message: Any) -> str:
+    data: bytes = message.get_payload(decode=True)
+    return data.decode("utf-8").replace("\r\n", "\n")
+
+
+def _machine_headers(
+    request: ApprovalRequest, action_id: str, identifier: str, date: datetime
+) -> list[tuple[str, str]]:
+    headers = [("Date", format_datetime(date)), ("Message-ID", identifier), ("X-Action-Id", action_id)]
     answered = request.fields.get("in_reply_to")
     if answered:
-        lines.append(f"In-Reply-To: {answered}")
         chain = dict.fromkeys([*(request.fields.get("references") or []), answered])
-        lines.append("References: " + "\r\n ".join(chain))
-    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
+        headers += [("In-Reply-To", answered), ("References", "\r\n ".join(chain))]
+    return headers
 
 
-def _address(entry: str) -> Address:
+def _people(request: ApprovalRequest) -> dict[str, list[_Person]]:
+    return {name: [_person(entry) for entry in request.fields.get(name.lower()) or []] for name in ("To", "Cc", "Bcc")}
+
+
+def _person(entry: str) -> _Person:
     """One recipient, `ann@example.org` or `Ann <ann@example.org>`, and nothing that could be read in two ways."""
     if _has_controls(entry):
-        raise ValueError(f"{entry!r} holds a line break or another control character")
-    name, spec = _name_and_address(entry)
-    if not spec.isascii():
-        if spec.rpartition("@")[0].isascii():
-            raise ValueError(f"{entry!r}: write the domain in its ASCII form (xn--…)")
-        raise ValueError(f"{entry!r}: letters beyond ASCII before the @ can't be sent to yet (SMTPUTF8)")
-    if not _ADDRESS.match(spec) or ".." in spec or len(spec) > 254:
-        raise ValueError(f"{entry!r} is not one e-mail address")
-    return Address(name, addr_spec=spec)
+        raise ValueError(f"{_cut(entry)} holds a line break or another control character")
+    name, address = _name_and_address(entry)
+    if not address.isascii():
+        if address.rpartition("@")[0].isascii():
+            raise ValueError(f"{_cut(entry)}: write the domain in its ASCII form (xn--…)")
+        raise ValueError(f"{_cut(entry)}: letters beyond ASCII before the @ can't be sent to yet (SMTPUTF8)")
+    if not _is_address(address):
+        raise ValueError(f"{_cut(entry)} is not one e-mail address")
+    if len(name) > MAX_NAME:
+        raise ValueError(f"{_cut(entry)}: the name is longer than {MAX_NAME} characters")
+    return _Person(name, address)
 
 
 def _name_and_address(entry: str) -> tuple[str, str]:
-    match = re.fullmatch(r"\s*([^<>]*?)\s*<([^<>]*)>\s*", entry)
+    match = re.fullmatch(r"([^<>]*)<([^<>]*)>\s*", entry)
     if match is None:
         return "", entry.strip()
-    name = match[1]
+    name = match[1].strip()
     if len(name) >= 2 and name[0] == name[-1] == '"':
-        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+        name = re.sub(r"\\(.)", r"\1", name[1:-1]).strip()
     return name, match[2]
+
+
+def _is_address(address: str) -> bool:
+    # "=?" begins an encoded word, which some programs decode wherever they see it.
+    return len(address) <= 254 and "=?" not in address and _ADDRESS.match(address) is not None
 
 
 def _is_id(value: object) -> bool:
@@ -137,6 +242,48 @@ def _has_controls(text: str) -> bool:
     return any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in text)
 
 
-def _encoding(body: str) -> str:
-    plain = body.isascii() and all(char >= " " or char == "\n" for char in body)
-    return "7bit" if plain and max(map(len, body.split("\n"))) <= _LINE else "quoted-printable"
+def _cut(value: object) -> str:
+    if not isinstance(value, str):
+        return f"a {type(value).__name__}"  # not the value: a number can be too long to print
+    return repr(value if len(value) <= 120 else f"{value[:120]}…")
+
+
+def _mailbox(person: _Person) -> str:
+    if not person.name:
+        return person.address
+    plain = _PLAIN.match(person.name) and not re.search(r'=\?|["\\]', person.name) and len(person.name) <= 60
+    return f'"{person.name}"\r\n <{person.address}>' if plain else f"{_encoded(person.name)}\r\n <{person.address}>"
+
+
+def _text(text: str, used: int) -> str:
+    """A header's words: as they are where that is unmistakable, else as encoded words. `used`: of the first line."""
+    words = text.split(" ")
+    if "=?" in text or not _PLAIN.match(text) or max(map(len, words)) > 70:
+        return _encoded(text) if text else ""
+    lines = [words[0]]
+    for word in words[1:]:
+        if used + len(lines[-1]) + 1 + len(word) > 76:
+            lines.append(word)
+            used = 1
+        else:
+            lines[-1] += f" {word}"
+    return "\r\n ".join(lines)
+
+
+def _encoded(text: str) -> str:
+    """RFC 2047 encoded words, one a line, none of them with half a character."""
+    chunks = [""]
+    for char in text:
+        if len((chunks[-1] + char).encode("utf-8")) > _WORD_BYTES:
+            chunks.append("")
+        chunks[-1] += char
+    return "\r\n ".join(f"=?utf-8?b?{base64.b64encode(chunk.encode('utf-8')).decode('ascii')}?=" for chunk in chunks)
+
+
+def _body(draft: str) -> tuple[bytes, str]:
+    """`(bytes with CRLF line ends, Content-Transfer-Encoding)` of the draft and a final line end."""
+    text = draft.replace("\r\n", "\n") + "\n"
+    plain = text.isascii() and all((char >= " " and char != "\x7f") or char in "\n\t" for char in text)
+    if plain and max(map(len, text.split("\n"))) <= _LINE:
+        return text.replace("\n", "\r\n").encode("ascii"), "7bit"
+    return binascii.b2a_qp(text.encode("utf-8"), istext=True).replace(b"\n", b"\r\n"), "quoted-printable"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from utils.core.policy import MAIL_ACTIONS
+from utils.core.request_notes import is_recipient_flag, recipient_flags, with_field_notes
 from utils.core.stages import Stage
-from utils.core.task import ApprovalRequest, InvalidTask, request_from
+from utils.core.task import ApprovalRequest, InvalidTask, request_from, split_draft, with_draft
 from utils.execution import render
 from utils.vault import frontmatter
 from utils.vault.layout import Layout
@@ -18,6 +22,8 @@ from utils.vault.layout import Layout
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 4 * 1024 * 1024
+#: A file that can't be used and was written less long ago (seconds) may still be in the making.
+SETTLE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,15 @@ def read(layout: Layout, path: Path) -> RequestFile | None:
     return RequestFile(path, stage, data, sha256(data))
 
 
+def is_settled(path: Path, now: datetime) -> bool:
+    """Whether the file lies there and was not written just now."""
+    try:
+        age = now.timestamp() - path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return not 0 <= age < SETTLE_SECONDS
+
+
 def read_all(layout: Layout, *stages: Stage) -> list[RequestFile]:
     """Every request file of these stages, in a stable order. What can't be read is logged and left out."""
     files = []
@@ -101,3 +116,22 @@ def parse(data: bytes, name: str) -> tuple[ApprovalRequest | None, list[str]]:
     if request.action in MAIL_ACTIONS:
         problems += render.problems(request)
     return request, problems
+
+
+def edited(data: bytes, changes: Mapping[str, Any], draft: str | None) -> tuple[dict[str, Any], str]:
+    """`(front matter, body)` with these fields and this draft (None: as it was); notes and flags follow the fields.
+
+    Raises `frontmatter.InvalidFrontMatter`.
+    """
+    meta, body = frontmatter.read(data)
+    meta.update(changes)
+    above, old = split_draft(body)
+    if meta.get("action") in MAIL_ACTIONS:
+        above = with_field_notes(above, meta)
+        if isinstance(meta.get("risk"), list):
+            kept = [flag for flag in meta["risk"] if not is_recipient_flag(str(flag))]
+            risk = recipient_flags(meta, meta.get("source") or {}) + kept
+            if risk != meta["risk"]:
+                meta["risk"] = risk
+    text = (old or "") if draft is None else draft.replace("\r\n", "\n").replace("\r", "\n")
+    return meta, with_draft(above, text)

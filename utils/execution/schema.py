@@ -13,6 +13,7 @@ _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
 _SCHEMA = f"""
 CREATE TABLE seen (
     name TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, source_task TEXT, at TEXT NOT NULL,
+    made_here INTEGER NOT NULL,
     counts INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (name, sha256)
 );
 CREATE INDEX seen_by_task ON seen (source_task);

@@ -41,14 +41,21 @@ class ExecutionStore:
 
     # What was seen, what was doubted
 
-    def saw(self, name: str, sha256: str, path: str, source_task: str | None) -> None:
+    def saw(self, name: str, sha256: str, path: str, source_task: str | None, *, made_here: bool) -> None:
         """Note that the request `name` lay in this node's `Pending_Approval/` with these bytes."""
         if self.was_seen(name, sha256):
             return
         with self._transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, 1)", (name, sha256, path, source_task, self._now())
+                "INSERT OR REPLACE INTO seen (name, sha256, path, source_task, at, made_here, counts)"
+                " VALUES (?, ?, ?, ?, ?, ?, 1)",
+                (name, sha256, path, source_task, self._now(), made_here),
             )
+
+    def was_made_here(self, name: str) -> bool:
+        """Whether every version of the request `name` that was seen was written on this node, none brought by git."""
+        rows = self._rows("SELECT MIN(made_here) FROM seen WHERE name = ?", name)
+        return bool(rows[0][0])
 
     def was_seen(self, name: str, sha256: str) -> bool:
         """Whether these bytes of the request `name` were seen in `Pending_Approval/` since its last approval ended."""

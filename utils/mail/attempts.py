@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from utils.vault import atomic
@@ -30,6 +31,17 @@ class Attempts:
         counts = self._load()
         if counts.pop(key, None) is not None:
             self._save(counts)
+
+    def known(self, key: str) -> bool:
+        """Whether it failed before."""
+        return key in self._load()
+
+    def keep_only(self, keys: Iterable[str]) -> None:
+        """Forget all others."""
+        counts = self._load()
+        kept = {key: counts[key] for key in counts.keys() & set(keys)}
+        if kept != counts:
+            self._save(kept)
 
     def _load(self) -> dict[str, int]:
         try:

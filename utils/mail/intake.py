@@ -77,6 +77,7 @@ class MailIntake:
         self._alert = alert
         self._agent = settings.agent_name
         self._attempts = Attempts(settings.state_dir / "mail" / "attempts.json")
+        self._explained = Attempts(settings.state_dir / "mail" / "not_taken.json")
         self._offline: str | None = None
         self._engine_trouble: str | None = None
 
@@ -104,6 +105,7 @@ class MailIntake:
                     known = self._known()
                 if self._take(raw, known, now, counts):
                     self._mailbox.mark_seen(raw)
+            self._explain_what_is_not_taken()
         except AdapterError as error:
             self._tell_offline(str(error))
             return str(error)
@@ -111,6 +113,17 @@ class MailIntake:
             self._alert("INFO", "The mailbox answers again", "New mail is being read again.", source=SOURCE)
             self._offline = None
         return None
+
+    def _explain_what_is_not_taken(self) -> None:
+        """One alert for each thing that lies in the mailbox and is no mail; it stays where it is."""
+        lying = self._mailbox.not_taken()
+        self._explained.keep_only(lying)
+        for name, why in sorted(lying.items()):
+            if not self._explained.known(name):
+                self._explained.failed(name)
+                title = f"mail/in/{name} {why}" if self._settings.maildir_path is None else f"{name} {why}"
+                place = self._settings.maildir / name
+                self._alert("INFO", title, f"{place} {why}. It was not read and stays there.", source=SOURCE)
 
     def _take(self, raw: RawMail, known: dict[str, list[Path]], now: datetime, counts: Counter[str]) -> bool:
         """Make the task of one mail; False where it should be tried again in the next cycle."""
@@ -289,6 +302,7 @@ class MailIntake:
             proposal,
             engine=self._engine.name,
             expires_hours=s.zones.actions[action].expires_hours,
+            warnings=(*reply.risks(mail), *reply.own_risks(rules, sends=not s.draft_only)),
             agent=self._agent,
             now=now,
         )
@@ -319,7 +333,7 @@ class MailIntake:
         return None
 
     def _leave_to_human(self, task: Task, mail: IncomingMail, reason: str, now: datetime) -> None:
-        steps = ("1. Look at it and answer by hand, if it needs an answer.", "2. Then move the task to Done/.")
+        steps = ("1. Look at it and answer by hand, if it needs an answer.", "2. Then you may move the task to Done/.")
         title = f"A mail for you to answer by hand: {mail.subject or '(no subject)'}"
         self._alert("INFO", title, f"{reason} Task: {task.id}.", source=SOURCE)
         self._write_plan(task, mail, Plan("by_hand", "other", task.priority, reason, steps), now)

@@ -82,7 +82,10 @@ def parse(raw: RawMail, *, account: str, authserv_id: str = "", max_attachment: 
         new_text=texts.new_part(body),
         attachments=tuple(found.attachments),
         headers=headers,
-        sender_authenticated=sender_verdict(_text_of(message, "authentication-results"), authserv_id, from_address),
+        # Raw: a sender's encoded words, once decoded, could speak for the server.
+        sender_authenticated=sender_verdict(
+            next(_raw_values(message, "authentication-results"), None), authserv_id, from_address
+        ),
         problems=tuple(dict.fromkeys(problems)),
         source_key=_source_key(raw, account, message),
         provider=raw.provider,
@@ -148,7 +151,12 @@ def _collect(part: Message, found: _Found, depth: int) -> None:
         _attach_mail(part, name, found)
     elif kind in ("text/plain", "text/html", "message/delivery-status") and not attached and not name:
         text = _text(part)
-        found.texts.append(texts.from_html(text) if kind == "text/html" else text)
+        if texts.is_noise(text):
+            size = len(_payload(part))
+            found.texts.append(f"(The text cannot be read as text, {size} bytes; the original is kept in the mailbox.)")
+            found.problems.append("what should be text is not")
+        else:
+            found.texts.append(texts.from_html(text) if kind == "text/html" else text)
     else:
         _attach(found, name or f"part-{found.parts}", kind, _payload(part))
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from utils.core.mail import IncomingMail
-from utils.mail.text import has_invisible, one_line
+from utils.core import visible
+from utils.core.mail import IncomingMail, ReplyRules
+from utils.core.request_notes import reply_to_flag
+from utils.execution.render import FALLBACK_SENDER
+from utils.mail.handbook import HANDBOOK
+from utils.mail.text import one_line
 
 MAX_REFERENCES = 20
 MAX_SUBJECT = 500
@@ -18,6 +22,13 @@ _ADDRESS = re.compile(r"[^@\s<>\"',;:()\[\]]+@[^@\s<>\"',;:()\[\]]+\.[^@\s<>\"',
 _SENSITIVE = re.compile(
     r"\b(gift ?cards?|bank details|wire transfer|iban|password|passwort|bitcoin|crypto|verification code|"
     r"bankverbindung|kontodaten|überweis\w*|zugangsdaten)\b",
+    re.IGNORECASE,
+)
+#: A first line of a signature that names nobody; the handbook of a new vault has no more.
+_CLOSING = re.compile(
+    r"\A\s*(?:(?:kind|best|warm|many)(?:est)? (?:regards|wishes|thanks)|regards|yours \w+|sincerely|thanks|cheers|"
+    r"(?:mit )?(?:freundlichen|besten|herzlichen|viele|beste|liebe|freundliche) gr(?:ü|ue)(?:ß|ss)en?)"
+    r"[,.!]?\s*(?:\n|\Z)",
     re.IGNORECASE,
 )
 _RISKY_FILE = re.compile(
@@ -31,8 +42,8 @@ def recipient(mail: IncomingMail) -> str:
 
 
 def subject(original: str) -> str:
-    """`Re: ` once, however often the original has it, in whatever language (RFC 5322 §3.6.5)."""
-    return f"Re: {_REPLY_PREFIX.sub('', one_line(original, MAX_SUBJECT)).strip()}".strip()
+    """`Re: ` once, however often the original has it, in whatever language (RFC 5322 §3.6.5); nothing invisible."""
+    return f"Re: {_REPLY_PREFIX.sub('', one_line(visible.strip(original), MAX_SUBJECT)).strip()}".strip()
 
 
 def references(mail: IncomingMail) -> list[str]:
@@ -68,7 +79,7 @@ def risks(mail: IncomingMail) -> list[str]:
     elif mail.sender_authenticated is None:
         found.append("Sender not verified: our mail server did not say whether the address is genuine.")
     if mail.reply_to and mail.reply_to.lower() != mail.from_address.lower():
-        found.append(f"The answer goes to {mail.reply_to} (Reply-To), not to the sender {mail.from_address}.")
+        found.append(reply_to_flag(mail.reply_to, mail.from_address))
     shown = _ADDRESS.search(mail.from_name)
     if shown and shown[0].lower() != mail.from_address.lower():
         found.append(f"The sender's name shows the address {shown[0]}, but the mail comes from {mail.from_address}.")
@@ -77,8 +88,10 @@ def risks(mail: IncomingMail) -> list[str]:
     sensitive = sorted({match.lower() for match in _SENSITIVE.findall(f"{mail.subject}\n{mail.new_text}")})
     if sensitive:
         found.append(f"It speaks of {', '.join(sensitive[:3])}: check by another way than this mail.")
-    if has_invisible(f"{mail.subject}{mail.from_name}{mail.text}"):
+    if visible.has_hidden(f"{mail.subject}\n{mail.from_name}\n{mail.text}"):
         found.append("It has invisible or direction-changing characters: what you see may not be what it says.")
+    names = f"{mail.from_name} {mail.from_address} {mail.reply_to} {mail.subject}\n{mail.new_text}"
+    found += [flag for flag in visible.flags(names, "It") if "characters" not in flag]
     risky = [a.name for a in mail.attachments if _RISKY_FILE.search(a.name)]
     if risky:
         found.append(f"Attachments of a kind that can run programs: {', '.join(risky[:5])}.")
@@ -88,4 +101,15 @@ def risks(mail: IncomingMail) -> list[str]:
         found.append("It has no Message-ID: the answer will not appear in its thread.")
     if mail.problems:
         found.append("It could not be read completely: " + "; ".join(mail.problems[:3]) + ".")
+    return found
+
+
+def own_risks(rules: ReplyRules, *, sends: bool) -> list[str]:
+    """What the human should know about our own side of the reply. `sends`: whether this node will send it; another
+    one may have another address."""
+    found = []
+    if not rules.our_name and not _CLOSING.sub("", rules.signature).strip():
+        found.append(f"No signature: fill in ## Signature in {HANDBOOK} or MAIL_FROM_NAME.")
+    if sends and not rules.our_address:
+        found.append(f"Goes out from {FALLBACK_SENDER}: set MAIL_FROM.")
     return found

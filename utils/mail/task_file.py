@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from utils.core import visible
 from utils.core.mail import Attachment, IncomingMail, Proposal
+from utils.core.request_notes import field_notes
 from utils.core.task import Task, format_time, parse_time, quote_block, request_id, with_draft
 from utils.core.triage import TRIAGE_HEADERS, read
 from utils.mail import reply
@@ -20,7 +22,19 @@ from utils.mail import text as texts
 TASK_TYPE = "email_processing"
 DOMAIN = "email"
 MAIL_HEADING = "## Mail"
-_REQUEST_SOURCE = ("provider", "message_id", "from", "from_address", "subject", "received", "sender_authenticated")
+_REQUEST_SOURCE = (
+    "provider",
+    "message_id",
+    "from",
+    "from_address",
+    "reply_to",
+    "subject",
+    "received",
+    "sender_authenticated",
+)
+#: Bytes of front matter that each list of a task's `source` may take, so that it always can be read again; what is left
+#: out is still in the mailbox, and attachments are all named in the body.
+_ROOM = {"to": 8_000, "cc": 4_000, "references": 12_000, "problems": 2_000, "attachments": 16_000}
 _MAIL_SECTION = re.compile(r"^## Mail[ \t]*\n\n?((?:^>.*(?:\n|\Z))*)", re.MULTILINE)
 
 
@@ -135,11 +149,20 @@ def plan(task_id: str, mail: IncomingMail, decided: Plan, *, agent: str, now: da
 
 
 def request(
-    task: Task, mail: IncomingMail, proposal: Proposal, *, engine: str, expires_hours: float, agent: str, now: datetime
+    task: Task,
+    mail: IncomingMail,
+    proposal: Proposal,
+    *,
+    engine: str,
+    expires_hours: float,
+    warnings: Sequence[str],
+    agent: str,
+    now: datetime,
 ) -> tuple[dict[str, Any], str]:
-    """`(front matter, body)` of the approval request with the proposed draft. `proposal.draft` must not be None."""
+    """`(front matter, body)` of the approval request with the proposed draft. `proposal.draft` must not be None;
+    `warnings` are what the human should look at."""
     action = reply.action_of(mail)
-    warnings = reply.risks(mail)
+    why = texts.one_line(proposal.why)
     meta = {
         "id": request_id(task.id, action),
         "type": task.type,
@@ -150,26 +173,24 @@ def request(
         "action": action,
         **reply.fields(mail),
         "expires": format_time((now + timedelta(hours=expires_hours)).replace(microsecond=0)),
-        "risk": warnings,
-        "why": proposal.why,
+        "risk": list(warnings),
+        "why": why,
         "drafted_by": engine,
         "source_task": task.id,
         "source": {name: task.source.get(name) for name in _REQUEST_SOURCE},
     }
     notes = [
-        f"# Reply to {_shown(mail.from_name, mail.from_address)}",
-        "",
-        f"- To: {reply.recipient(mail)}",
-        f"- Subject: {meta['subject']}",
         *(f"- Look: {warning}" for warning in warnings),
-        f"- Why: {proposal.why}",
+        f"- Why: {why}",
         "",
         "## The mail",
         "",
         quote_block(mail.new_text[:4000] or "(no text)"),
         "",
     ]
-    return meta, with_draft("\n".join(notes), texts.clean(proposal.draft or ""))
+    # What an engine repeats of a mail must not bring in what nobody sees.
+    head, foreign = "\n".join(field_notes(meta)), _plain("\n".join(notes))
+    return meta, with_draft(f"{head}\n{foreign}", visible.strip(texts.clean(proposal.draft or "")))
 
 
 def _source(mail: IncomingMail, stored: Sequence[StoredAttachment]) -> dict[str, Any]:
@@ -180,31 +201,51 @@ def _source(mail: IncomingMail, stored: Sequence[StoredAttachment]) -> dict[str,
         "thread_id": reply.thread_id(mail),
         "from": _shown(mail.from_name, mail.from_address),
         "from_address": mail.from_address,
-        "to": list(mail.to),
-        "cc": list(mail.cc),
+        "to": _fitting("to", mail.to),
+        "cc": _fitting("cc", mail.cc),
         "subject": mail.subject,
         "received": format_time(mail.received),
         "date": format_time(mail.date) if mail.date else None,
         "reply_to": mail.reply_to,
         "in_reply_to": mail.in_reply_to,
-        "references": reply.references(mail)[:-1] if mail.message_id else list(mail.references),
+        "references": _fitting("references", reply.references(mail)[:-1] if mail.message_id else mail.references),
         "sender_authenticated": mail.sender_authenticated,
         "source_key": mail.source_key,
         "size": mail.size,
         "truncated": mail.truncated,
         "headers": {name: value[:200] for name, value in mail.headers.items()},
-        "problems": list(mail.problems),
-        "attachments": [
-            {
-                "name": item.attachment.name,
-                "type": item.attachment.content_type,
-                "size": item.attachment.size,
-                "sha256": item.sha256,
-                "path": item.path,
-            }
-            for item in stored
-        ],
+        "problems": _fitting("problems", mail.problems),
+        "attachments": _fitting(
+            "attachments",
+            [
+                {
+                    "name": item.attachment.name,
+                    "type": item.attachment.content_type,
+                    "size": item.attachment.size,
+                    "sha256": item.sha256,
+                    "path": item.path,
+                }
+                for item in stored
+            ],
+        ),
     }
+
+
+def _fitting(name: str, items: Sequence[Any]) -> list[Any]:
+    """As many of the first items as there is room for, counted as if each character had to be escaped."""
+    room, kept = _ROOM[name], []
+    for item in items:
+        room -= len(ascii(item)) + 8
+        if room < 0:
+            break
+        kept.append(item)
+    return kept
+
+
+def _plain(notes: str) -> str:
+    """Notes with foreign text in them, so that they are seen as they are: no HTML, no comments, nothing invisible."""
+    notes = re.sub(r"<(?=[A-Za-z/!?])(?![\w.+-]+@)", "&lt;", visible.escape(notes))
+    return re.sub(r"\[(?=![\w-]+\]-)", "&#91;", notes.replace("%%", "%&#37;"))
 
 
 def _shown(name: str, address: str) -> str:

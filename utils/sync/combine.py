@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 
@@ -10,8 +11,10 @@ from utils.core.merge import Aside, Entry, Plan
 from utils.core.routing import LOCAL
 from utils.core.task import format_time
 from utils.sync import judge
-from utils.sync.values import Session, SyncStopped
+from utils.sync.values import Session, SyncStopped, printable
 from utils.vault.layout import stage_at
+
+_TOLD = 20
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,11 @@ class Merged:
     told: bool = False
 
 
-def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = False) -> Merged:
+def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = False, outside: bool = True) -> Merged:
     """The commit that holds both: `theirs` itself where nothing else is needed, else a new one with both as parents.
 
-    `first_contact` allows histories without a common ancestor. Moves nothing. Raises `SyncStopped`.
+    `first_contact` allows histories without a common ancestor; `outside`: `theirs` came from the remote. Moves
+    nothing. Raises `SyncStopped`.
     """
     if ours == theirs:
         return Merged(ours)
@@ -44,7 +48,7 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
         )
     their_difference = git.diff(base, theirs)
     _stop_mass_deletion(session, base, their_difference)
-    judged = judge.judge(session, base, theirs, their_difference)
+    judged = judge.judge(session, base, theirs, their_difference, outside=outside)
     our_difference = git.diff(base, ours) if base != ours else {}
     befores = {path: judge.plain(pair[0]) for path, pair in (our_difference | their_difference).items()}
     our_changes = {path: judge.plain(after) for path, (_, after) in our_difference.items()}
@@ -52,14 +56,26 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
         befores, our_changes, judged.changes, zone=session.zone, their_zone=judged.zone_of, stage_at=stage_at
     )
     conflicts = tuple(plan.asides)
+    told = judged.told | _announce(session, conflicts)
     plan.asides += judged.asides
     changes = judge.outcome(session, plan)
     _log(session, ours, plan, conflicts, changes)
     tree = git.write_tree(ours, changes)
     if (base == ours or base is None) and tree == git.tree(theirs):
-        return Merged(theirs, conflicts, judged.told)
+        return Merged(theirs, conflicts, told)
     text = f"{session.zone}: merge\n\n" + "".join(f"kept aside {aside.kept_at}\n" for aside in plan.asides)
-    return Merged(git.commit_tree(tree, [ours, theirs], text, session.clock.now()), conflicts, judged.told)
+    return Merged(git.commit_tree(tree, [ours, theirs], text, session.clock.now()), conflicts, told)
+
+
+def _announce(session: Session, conflicts: tuple[Aside, ...]) -> bool:
+    """Tell the human which versions lost, once; whether that was now."""
+    if not conflicts:
+        return False
+    lines = [f"{aside.path}: {aside.winner}'s version stands, the other is {aside.kept_at}" for aside in conflicts]
+    more = [f"and {len(lines) - _TOLD} more, all under {merge.CONFLICTS}"] if len(lines) > _TOLD else []
+    key = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+    title = f"{len(lines)} note{'s were' if len(lines) > 1 else ' was'} changed on both nodes"
+    return session.tell(f"conflicts {key}", "INFO", title, printable("\n".join(lines[:_TOLD] + more)))
 
 
 def _stop_mass_deletion(session: Session, base: str | None, difference: judge.Difference) -> None:

@@ -39,6 +39,7 @@ class Picture:
     changes: dict[str, Entry | None] = field(default_factory=dict)
     restores: list[Restore] = field(default_factory=list)
     waiting: set[str] = field(default_factory=set)
+    unsettled: set[str] = field(default_factory=set)
     before: dict[str, Entry | None] = field(default_factory=dict)
     told: bool = False
     stale_index: bool = False
@@ -59,6 +60,7 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
     picture = look(session, head)
     if picture.told:  # an alert wrote its own log line: take that along
         picture = look(session, head)
+    session.result.waiting = len(picture.unsettled)
     _stop_mass_deletion(session, head, picture)
     overtaken = _settle_overtaken(session, head, picture) if head else []
     session.checkpoint("gathered")
@@ -90,7 +92,7 @@ def look(session: Session, head: str | None) -> Picture:
             pending = {}
     session.store(pending)
     _refuse_name_clashes(session, picture)
-    if session.zone == CLOUD:
+    if session.zone == CLOUD and session.remote:
         _keep_cloud_in_its_paths(session, head, picture)
     moving = {path.rpartition("/")[2] for path in picture.waiting}
     for path in [path for path, entry in picture.changes.items() if entry is None]:
@@ -125,7 +127,11 @@ def _look_at(session: Session, path: str, seen: Seen, picture: Picture, pending:
         data = worktree.read(session.layout.root, path)
     if data is None:
         picture.waiting.add(path)
+        picture.unsettled.add(path)
         return
+    is_empty_keep = not data and path.rpartition("/")[2] == sync_rules.KEEP
+    if session.zone == CLOUD and session.remote and before is None and is_empty_keep:
+        return  # Local makes the folders; what the app's own checkout has of them may lie here
     refusal = sync_rules.secret_in(data)
     if refusal is not None:
         refuse(session, picture, path, refusal, worktree.blob_id(data, session.like))
@@ -192,14 +198,19 @@ def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Pictur
     """The cloud commits nothing that Local would refuse (S10): such an edit goes aside, and the file is put right."""
     changes = {path: (picture.before[path], entry) for path, entry in picture.changes.items()}
     asides = []
-    for path, reason in judge.cloud_reasons(session, head, changes).items():
+    reasons = {path: Refusal(reason) for path, reason in judge.cloud_reasons(session, head, changes).items()}
+    judge.hold_moves_together(reasons, changes)
+    staying = {before.oid for path in reasons if (before := changes[path][0])}
+    for path, refusal in reasons.items():
         before, entry = changes[path]
         del picture.changes[path]
-        picture.told |= session.refuse(path, Refusal(reason), entry.oid if entry else "removed")
-        picture.restores.append(Restore(path, entry.oid if entry else None, before))
-        if entry is not None:
+        kept_at = None
+        if entry is not None and not entry.is_empty and entry.oid not in staying:
             kept_at = merge.conflict_path(path, CLOUD, entry.oid)
-            asides.append(merge.Aside(path, entry, CLOUD, "local", kept_at, reason))
+            asides.append(merge.Aside(path, entry, CLOUD, "local", kept_at, refusal.reason))
+        explained = judge.explained(refusal, before, kept_at)
+        picture.told |= session.refuse(path, explained, entry.oid if entry else "removed")
+        picture.restores.append(Restore(path, entry.oid if entry else None, before))
     for path, entry in judge.kept(session, asides).items():
         picture.put(path, entry, lying=None)
 

@@ -82,12 +82,15 @@ def _bring_home(session: Session) -> None:
     unfinished = session.git.unfinished()
     if head is None or (branch == session.git.branch and not unfinished):
         return
-    others = [session.git.resolve(session.git.branch), *session.git.their_heads()]
+    home = session.git.resolve(session.git.branch)
+    others = [home, *session.git.their_heads()]
+    fetched = session.git.resolve(session.git.tracking)
     ours = gather.gather(session, _without_markers(session, head), ref=None) or head
     new = ours
     for other in others:
-        if other is not None:
-            new = merged(session, new, other, first_contact=True).commit or new
+        if other is not None:  # our own branch was judged when it came
+            outside = other != home and fetched is not None and session.git.is_ancestor(other, fetched)
+            new = merged(session, new, other, first_contact=True, outside=outside).commit or new
     apply.apply(session, ours, new, home=True)
     session.git.quit_unfinished()
     what = f"an unfinished {' and '.join(unfinished)}" if unfinished else f"the branch {branch or 'nobody names'}"

@@ -18,6 +18,12 @@ from utils.vault.layout import Layout
 log = logging.getLogger(__name__)
 
 #: Who commits: the agents' addresses. Every other author counts as the Local zone's human.
+#:
+#: An author line proves nothing: whoever may push can write any name there. So on Local a commit that arrives under
+#: Local's own address counts as the cloud's. What is left open until keys are enrolled: who holds the cloud's key to
+#: the remote can pass for a person (a phone, obsidian-git), and a person may write anywhere but where nobody may from
+#: outside (`utils.sync.judge`). No approval comes out of that (S7). Nor is judged what a person brings into Local's
+#: own branch with plain git (`git pull` in the vault): that person works on Local.
 IDENTITIES = {
     "local": ("AI Employee (local)", "local@ai-employee.invalid"),
     "cloud": ("AI Employee (cloud)", "cloud@ai-employee.invalid"),
@@ -49,13 +55,14 @@ class SyncResult:
     started_at: str = ""
     duration_ms: int = 0
     error: str | None = None
+    waiting: int = 0  # notes that were written a moment ago and travel next time; told to people only
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of the API."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key != "waiting"}
 
     def summary(self) -> str:
-        """One line for a person."""
+        """One line for a person; `details` has the paths."""
         parts = [
             f"{word} {count}"
             for word, count in (("committed", self.committed), ("pulled", self.pulled), ("pushed", self.pushed))
@@ -63,8 +70,17 @@ class SyncResult:
         ]
         parts += [f"{len(self.conflicts)} conflict(s) kept aside"] if self.conflicts else []
         parts += [f"refused {len(self.refused)}"] if self.refused else []
+        if self.waiting == 1:
+            parts.append("1 note is still being written: the next sync takes it")
+        elif self.waiting:
+            parts.append(f"{self.waiting} notes are still being written: the next sync takes them")
         text = f"{self.result}: {', '.join(parts) or 'nothing to do'}"
         return f"{text}; {self.error}" if self.error else text
+
+    def details(self) -> list[str]:
+        """A line for each conflict and each refusal."""
+        conflicts = [f"conflict: {printable(item['path'])} → {item['kept_at']}" for item in self.conflicts]
+        return conflicts + [f"refused: {item['path']}: {item['reason']}" for item in self.refused]
 
     def refuse(self, path: str, reason: str) -> None:
         """Note that `path` was not synced. Said once a path."""
@@ -118,6 +134,7 @@ class Session:
     alert: Callable[..., Any]
     observe_moves: Callable[[], Any]
     like: str = ""  # any object id: tells which hash the repository uses
+    remote: bool = True  # whether there is a remote: a vault alone has nobody to keep anything from
     allow_deletions: bool = False
     accept_remote: bool = False
     checkpoint: Callable[[str], None] = lambda name: None

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import merge_attrib
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.resolver import VersionedResolver
@@ -22,7 +24,15 @@ _CLOSING = re.compile(r"^---[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
 _PLAIN = re.compile(r"[\x20-\x7e\u00a1-\u1fff\u2070-\ud7ff\uf900-\ufdcf\ufdf0-\ufdff\U0001f300-\U0001faff]*\Z")
 #: Plain in YAML 1.2, something else in YAML 1.1, which other tools still read.
 _YAML_1_1_WORDS = frozenset(["y", "yes", "n", "no", "on", "off", "true", "false", "null", "~"])
-MAX_HEADER = 256 * 1024
+#: Another line break than LF and CRLF: YAML readers, editors and people disagree on what is a line then. What
+#: `render` writes has them as escapes only.
+_ODD_BREAK = re.compile(r"\r(?!\n)|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+#: What a person's or our own header never reaches; a hostile one takes about a second at most to parse or refuse.
+MAX_HEADER = 64 * 1024  # characters
+_TOO_LARGE = f"the front matter is larger than {MAX_HEADER // 1024} KiB"
+MAX_NODES = 5_000
+MAX_DEPTH = 20
+MAX_NUMBER_BITS = 128
 
 
 class InvalidFrontMatter(ValueError):
@@ -40,6 +50,25 @@ class _Resolver(VersionedResolver):
             first: [(tag, expression) for tag, expression in choices if not tag.endswith(":timestamp")]
             for first, choices in resolvers.items()
         }
+
+
+class _Composer(Composer):
+    """Refuses what a note's properties don't need, while they are read: one pass, and no work on what comes after."""
+
+    nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """As the parent's, bounded. Anchors can make a small file huge, tags can name Python objects."""
+        event = self.parser.peek_event()
+        if getattr(event, "anchor", None) is not None:
+            raise InvalidFrontMatter("anchors and aliases (&, *) are not allowed in front matter")
+        tag = getattr(event, "tag", None)
+        if tag is not None and str(tag) != "!":
+            raise InvalidFrontMatter(f"the tag {str(tag)[:80]} is not allowed in front matter")
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise InvalidFrontMatter(f"the front matter has more than {MAX_NODES} keys and values")
+        return super().compose_node(parent, index)
 
 
 class _Representer(RoundTripRepresenter):
@@ -60,6 +89,8 @@ def _yaml() -> YAML:
     yaml = YAML(typ="rt", pure=True)
     yaml.Resolver = _Resolver
     yaml.Representer = _Representer
+    yaml.Composer = _Composer
+    yaml.max_depth = MAX_DEPTH
     yaml.allow_unicode = True
     yaml.width = 1_000_000
     return yaml
@@ -78,11 +109,20 @@ def parse(text: str) -> tuple[dict[str, Any], str]:
         raise InvalidFrontMatter("the front matter is not closed by a line '---'")
     header = text[opening.end() : closing.start()]
     if len(header) > MAX_HEADER:
-        raise InvalidFrontMatter(f"the front matter is larger than {MAX_HEADER // 1024} KiB")
+        raise InvalidFrontMatter(_TOO_LARGE)
+    odd = _ODD_BREAK.search(header)
+    if odd is not None:
+        line = header.count("\n", 0, odd.start()) + 2
+        raise InvalidFrontMatter(
+            f"the front matter has an unusual line break (U+{ord(odd[0]):04X}) in line {line}: remove it, or write "
+            'it as an escape in double quotes ("\\r", "\\u2028")'
+        )
     try:
-        for event in _yaml().parse(header):
-            _refuse_cleverness(event)
         meta = _yaml().load(header)
+        if isinstance(meta, dict):
+            _refuse_cleverness(meta)
+    except InvalidFrontMatter:
+        raise
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 2}" if mark is not None else ""
@@ -97,14 +137,18 @@ def parse(text: str) -> tuple[dict[str, Any], str]:
 def render(meta: Mapping[str, Any], body: str) -> str:
     """Markdown text of `meta` and `body`; `parse` gives both back exactly.
 
-    Raises `InvalidFrontMatter` for text that no UTF-8 file of words can hold: NUL and lone surrogates.
+    Raises `InvalidFrontMatter` for text that no UTF-8 file of words can hold, NUL and lone surrogates, and for front
+    matter that is too large to be read again.
     """
     for where, value in _strings(meta, "front matter"):
         _check_text(value, where)
     _check_text(body, "body")
     buffer = io.StringIO()
     _yaml().dump(dict(meta) if not isinstance(meta, dict) else meta, buffer)
-    return f"---\n{buffer.getvalue()}---\n{body}"
+    header = buffer.getvalue()
+    if len(header) > MAX_HEADER:
+        raise InvalidFrontMatter(_TOO_LARGE)
+    return f"---\n{header}---\n{body}"
 
 
 def read(data: bytes) -> tuple[dict[str, Any], str]:
@@ -122,13 +166,21 @@ def write(meta: Mapping[str, Any], body: str) -> bytes:
     return render(meta, body).encode("utf-8")
 
 
-def _refuse_cleverness(event: Any) -> None:
-    """Anchors can make a small file huge, tags can name Python objects: neither belongs into a note's properties."""
-    if getattr(event, "anchor", None) is not None:
-        raise InvalidFrontMatter("anchors and aliases (&, *) are not allowed in front matter")
-    tag = getattr(event, "tag", None)
-    if tag is not None and str(tag) != "!":
-        raise InvalidFrontMatter(f"the tag {tag} is not allowed in front matter")
+def _refuse_cleverness(value: Any) -> None:
+    """Merge keys hide what a file says; keys that are lists, and endless numbers, no reader expects."""
+    if isinstance(value, dict):
+        if getattr(value, merge_attrib, None):
+            raise InvalidFrontMatter("merge keys (<<) are not allowed in front matter")
+        if any(not isinstance(key, (str, int, float, type(None))) for key in value):
+            raise InvalidFrontMatter("a key in the front matter is not a word")
+        for key, item in value.items():
+            _refuse_cleverness(key)
+            _refuse_cleverness(item)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_cleverness(item)
+    elif isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:
+        raise InvalidFrontMatter("a number in the front matter is too large: put it in quotes if it is a text")
 
 
 def _check_text(value: str, where: str) -> None:

@@ -102,6 +102,12 @@ class Layout:
                 if name.endswith(".md") and not is_note and not path.is_symlink():
                     yield path
 
+    def notes(self, stage: Stage) -> Iterator[Path]:
+        """Every note of a stage (`.reason.md`), at any depth."""
+        for folder, subfolders, names in os.walk(self.folder(stage)):
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            yield from (Path(folder, name) for name in sorted(names) if name.endswith(REASON_SUFFIX))
+
     def find(self, task_id: str) -> list[Path]:
         """Where files of this id lie, over all stages (one, unless something went wrong)."""
         name = f"{task_id}.md"

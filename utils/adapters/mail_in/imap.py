@@ -96,6 +96,10 @@ class ImapMailbox:
                 log.debug("IMAP logout: %s", error)
                 _hang_up(client)
 
+    def not_taken(self) -> dict[str, str]:
+        """Nothing: whatever a server holds is a mail."""
+        return {}
+
     def check(self) -> str:
         """Connect and open the folder; one sentence on what answered. Raises `AdapterError` with the remedy."""
         try:

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 MAX_HEADERS = 256 * 1024
 _GLANCE = 0.5  # seconds between two looks at the folders while waiting
 _SETTLED = 2.0  # seconds without a write, where the system can't tell whether somebody still writes
+_STILL = 60.0  # seconds without a write, after which what can't be taken is explained
+#: Files that mail servers keep at the top of their Maildirs.
+_OF_A_SERVER = re.compile(r"dovecot|courier|maildir(?:folder|size)|subscriptions|sieve", re.IGNORECASE)
 _DELIVERED = re.compile(r"^(\d{9,10})\.")
 
 
@@ -71,6 +75,40 @@ class MaildirMailbox:
             except OSError as error:
                 log.debug("Maildir %s: %s", self._root, error)  # fetch() says what to do about it
 
+    def not_taken(self) -> dict[str, str]:
+        """What lies in the Maildir for a minute and will never be read: name → why ("is no mail: …"). A Maildir that
+        is not there yet holds nothing. Raises `AdapterError`."""
+        found: dict[str, str] = {}
+        try:
+            for folder in (self._root, self._root / "new"):
+                if folder.is_dir():
+                    for path in folder.iterdir():
+                        why = self._why_not(path)
+                        if why:
+                            found[path.relative_to(self._root).as_posix()] = why
+        except FileNotFoundError:
+            return found  # moved away while we looked: the next look sees the rest
+        except OSError as error:
+            raise self._trouble(error) from error
+        return found
+
+    def _why_not(self, path: Path) -> str | None:
+        """Why what lies at the top or in `new/` is not read, or None: it is, or it is none of our business."""
+        at_top = path.parent == self._root
+        status = path.lstat()
+        if path.name.startswith(".") or time.time() - status.st_mtime < _STILL:
+            return None
+        if stat.S_ISDIR(status.st_mode):
+            ours = at_top and path.name in ("tmp", "new", "cur")
+            return None if ours or (path / "cur").is_dir() else "is a folder: drop the .eml files themselves"
+        if at_top and _OF_A_SERVER.match(path.name):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return "is no plain file: drop a copy of the mail"
+        if at_top and not path.name.lower().endswith(".eml"):
+            return "is no mail: drop .eml files"
+        return "is empty: drop the mail again" if status.st_size == 0 else None
+
     def close(self) -> None:
         """Nothing is held open."""
 
@@ -102,6 +140,8 @@ class MaildirMailbox:
         try:
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
+                if status.st_size == 0 and time.time() - status.st_mtime >= _STILL:
+                    return None  # nobody writes it any more: see `not_taken`
                 if status.st_size == 0 or _is_being_written(file.fileno(), status.st_mtime):
                     self._unfinished = True
                     return None
