@@ -137,6 +137,26 @@ def test_from_a_fresh_copy_to_a_pending_approval_and_back_to_nothing(copy: Copy)
     assert (copy.folder / ".state").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.e2e
+def test_the_readmes_first_mail_works_as_it_is_written(copy: Copy) -> None:
+    """The block of "First mail in five minutes", pasted at once into a shell; only the port is this test's."""
+    readme = (copy.folder / "README.md").read_text(encoding="utf-8")
+    block = readme.split("## First mail in five minutes", 1)[1].split("```bash\n", 1)[1].split("```", 1)[0]
+    assert ":9000/" in block
+    done = subprocess.run(
+        ["bash", "-c", block.replace(":9000/", f":{copy.port}/")],
+        cwd=copy.folder,
+        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {"API_PORT": str(copy.port)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "## Draft" in done.stdout
+    assert "In-Reply-To: <1@example.com>" in done.stdout
+    assert "Receipt: <" in done.stdout
+
+
 def test_what_was_killed_is_started_again(copy: Copy) -> None:
     copy()
     eventually(lambda: len(copy.pids()) == 6, what="six processes")
