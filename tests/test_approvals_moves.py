@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import FakeClock
-from tests.fakes.desk import ANN, Bomb, Desk, Killed, World, sha
+from tests.fakes.desk import Bomb, Desk, Killed, World, sha
 from utils.bootstrap import Services
 from utils.core.stages import Stage
 from utils.execution.approvals import Invalid
@@ -87,7 +87,7 @@ def test_a_first_mail_to_a_stranger_asks_for_a_confirmation_the_second_does_not(
 
 
 def test_an_unauthenticated_sender_is_a_stranger(desk: Desk) -> None:
-    path = desk.request(source={"from_address": ANN, "sender_authenticated": None})
+    path = desk.request(verified=False)
     desk.approvals.observe()
     waits(desk, desk.move(path, "Approved"))
 
@@ -336,11 +336,9 @@ def _shared(make_node: Callable[..., Services], tmp_path: Path) -> Desk:
 
 
 def test_what_the_cloud_says_of_the_sender_counts_for_nothing(desk: Desk) -> None:
-    """What git brought may claim any authenticated sender: its move asks, also after an edit made here (S7)."""
-    path = desk.request()
-    desk.in_git.add((f"Pending_Approval/email/{path.name}", path.read_bytes()))
-    desk.cycle()
-    desk.approvals.edit(path.stem, sha(path), by="anna", draft="Another text.")
+    """A request may claim any authenticated sender; only what this node read itself is believed (S7)."""
+    path = desk.request(verified=False)
+    assert b"sender_authenticated: true" in path.read_bytes()
     desk.cycle()
     desk.move(path, "Approved")
     assert "waiting for a confirmation 1" in desk.cycle()

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import FakeClock
 from tests.mail_kit import SAMPLES, drop, files, make_mail, plans, run
+from tests.servers import eventually
 from utils.bootstrap import Services
 from utils.core.mail import IncomingMail, Proposal, RawMail, ReplyRules
 from utils.core.stages import Stage
@@ -20,6 +21,7 @@ from utils.core.task import request_from, task_from
 from utils.mail import intake as intake_module
 from utils.mail.task_file import mail_of
 from utils.ports import AdapterError, Mailbox
+from utils.vault import frontmatter
 
 MakeNode = Callable[..., Services]
 
@@ -519,3 +521,22 @@ def test_a_cloud_node_does_not_speak_of_an_address_that_it_does_not_send_from(
     run(cloud)
     [(meta, _)] = files(cloud, Stage.PENDING_APPROVAL)
     assert not [risk for risk in meta["risk"] if "MAIL_FROM" in risk]
+
+
+def test_only_a_sender_that_this_node_itself_found_authenticated_is_vouched_for(
+    make_node: Callable[..., Services],
+) -> None:
+    """The verdict is noted outside the vault, for promise S7 asks this node's own word."""
+    node = make_node(MAIL_AUTHSERV_ID="mx.acme.example")
+    verdict = b"Authentication-Results: mx.acme.example; dmarc=pass header.from=example.org\r\n"
+    mail = b"From: Ann <Ann@example.org>\r\nTo: me@acme.example\r\nSubject: Hello?\r\nMessage-ID: <%d@x>\r\n\r\nSo?\r\n"
+    folder = node.settings.maildir / "new"
+    node.intake.run(node.clock.now())
+    (folder / "1.eml").write_bytes(verdict + mail % 1)
+    (folder / "2.eml").write_bytes(mail % 2)
+    eventually(lambda: node.intake.run(node.clock.now()) and len(list(node.layout.files(Stage.IN_PROGRESS))) == 2)
+    senders = {}
+    for path in node.layout.files(Stage.IN_PROGRESS):
+        meta, _ = frontmatter.read(path.read_bytes())
+        senders[meta["source"]["message_id"]] = node.store.verified_sender(path.stem)
+    assert senders == {"<1@x>": "ann@example.org", "<2@x>": None}

@@ -245,15 +245,14 @@ def test_the_ten_actions_are_the_missions_and_an_unknown_one_is_blocked() -> Non
 def test_a_move_approves_only_what_needs_no_second_look() -> None:
     move, confirm = ActionPolicy(ApproveBy.MOVE, 24), ActionPolicy(ApproveBy.CONFIRM, 1)
     to_ann = {"to": ["Ann@example.com"]}
-    authenticated = {"from_address": "ann@example.com", "sender_authenticated": True}
-    assert move_is_enough("reply_email", to_ann, authenticated, move, set())[0]
-    assert move_is_enough("reply_email", to_ann, {}, move, {"ann@example.com"})[0]
-    for source in ({}, {"from_address": "ann@example.com"}, authenticated | {"sender_authenticated": "true"}):
-        enough, why = move_is_enough("reply_email", to_ann, source, move, set())
+    assert move_is_enough("reply_email", to_ann, "ann@example.com", move, set())[0]
+    assert move_is_enough("reply_email", to_ann, None, move, {"ann@example.com"})[0]
+    for verified in (None, "", "eve@x.org"):
+        enough, why = move_is_enough("reply_email", to_ann, verified, move, set())
         assert not enough
         assert "Ann@example.com" in why
-    assert not move_is_enough("reply_email", to_ann | {"bcc": ["eve@x.org"]}, authenticated, move, set())[0]
-    assert not move_is_enough("payment", {}, {}, confirm, set())[0]
+    assert not move_is_enough("reply_email", to_ann | {"bcc": ["eve@x.org"]}, "ann@example.com", move, set())[0]
+    assert not move_is_enough("payment", {}, None, confirm, set())[0]
 
 
 def test_the_cloud_keeps_to_its_paths() -> None:

@@ -218,6 +218,7 @@ class Services:
             self.settings,
             clock=self.clock,
             alert=self.alerts.send,
+            vouch=lambda task_id, address: self.store.vouch(task_id, address),
         )
 
     @cached_property

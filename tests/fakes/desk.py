@@ -182,10 +182,17 @@ class Desk:
         self.approvals.observe()
         return self.executor.run(self.clock.now())
 
-    def request(self, key: str = "mail 1", *, task: bool = True, draft: str = DRAFT, **fields: Any) -> Path:
-        """A reply to Ann that waits in `Pending_Approval/`, with its task in `In_Progress/cloud/`."""
+    def request(
+        self, key: str = "mail 1", *, task: bool = True, verified: bool = True, draft: str = DRAFT, **fields: Any
+    ) -> Path:
+        """A reply to Ann that waits in `Pending_Approval/`, with its task in `In_Progress/cloud/`.
+
+        `verified`: this node read Ann's mail itself and found her authenticated.
+        """
         received = datetime(2026, 6, 1, 9, tzinfo=UTC)
         task_id = make_id("email", received, key)
+        if verified:
+            self.store.vouch(task_id, ANN)
         action = fields.get("action", "reply_email")
         common = {
             "type": "email_processing",

@@ -84,21 +84,21 @@ class ActionPolicy:
 def move_is_enough(
     action: str,
     fields: Mapping[str, Any],
-    source: Mapping[str, Any],
+    verified_sender: str | None,
     policy: ActionPolicy,
     known_recipients: Collection[str],
 ) -> tuple[bool, str]:
     """Whether a human's move into Approved/ approves this request (S7), and the reason in plain words.
 
-    `known_recipients` are the lower-case addresses that an earlier receipt of ours names. A recipient counts as known
-    as well when it is the authenticated sender that is being answered, as `source` says. Hand in the request's `source`
-    only where this node made the request, else an empty one: a compromised cloud writes what it likes. Mail recipients
-    only; what else needs care says `approve_by: confirm` in `zones.json`.
+    `known_recipients` are the lower-case addresses that an earlier receipt of ours names. `verified_sender` is the
+    authenticated sender of the mail that is being answered, as this very node read it, and counts as known; what the
+    request says of its sender does not, for a compromised cloud writes what it likes. Mail recipients only; what else
+    needs care says `approve_by: confirm` in `zones.json`.
     """
     if policy.approve_by is ApproveBy.CONFIRM:
         return False, f"{action} always needs a confirmation"
     if action in MAIL_ACTIONS:
-        sender = str(source.get("from_address", "")).lower() if source.get("sender_authenticated") is True else ""
+        sender = (verified_sender or "").lower()
         recipients = [str(a) for key in ("to", "cc", "bcc") for a in fields.get(key) or []]
         new = [a for a in recipients if a.lower() != sender and a.lower() not in known_recipients]
         if new:

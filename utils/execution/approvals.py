@@ -219,16 +219,16 @@ class Approvals:
         """`(via, by, doubt)`: what a file in `Approved/` without a record is worth; no doubt means it is approved."""
         request = file.request
         assert request is not None  # the caller passes files without problems only
+        if request.doubts:
+            return "", "", f"it may look otherwise than what would be sent: {'; '.join(request.doubts)}"
         if self._zones.remote_approvals == "trust" and request.action not in NEVER_TRUSTED:
             return "trust", "whoever moved it (remote_approvals: trust)", None
         if not self._store.was_seen(file.request_id, file.sha256):
             return "", "", "approved remotely, or edited while it was moved: confirm here"
-        if request.doubts:
-            return "", "", f"it may look otherwise than what would be sent: {'; '.join(request.doubts)}"
         enough, why = move_is_enough(
             request.action,
             request.fields,
-            request.source if self._store.was_made_here(file.request_id) else {},
+            self._store.verified_sender(request.source_task),
             self._zones.actions[request.action],
             self._store.known_recipients(),
         )
@@ -378,8 +378,7 @@ class Approvals:
                     return
                 self._store.doubt(path, file.sha256, notes.mend(file.problems))
             task = file.request.source_task if file.request else None
-            made_here = not self._known_to_git(path, file.data)  # what a sync brought was fetched before it lay here
-            self._store.saw(file.request_id, file.sha256, path, task, made_here=made_here)
+            self._store.saw(file.request_id, file.sha256, path, task)
         wanted = self._store.doubts_about(path, file.sha256)
         note = self._note(file) or ""
         if wanted is not None and wanted not in note:

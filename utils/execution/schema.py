@@ -13,9 +13,9 @@ _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
 _SCHEMA = f"""
 CREATE TABLE seen (
     name TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, source_task TEXT, at TEXT NOT NULL,
-    made_here INTEGER NOT NULL,
     counts INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (name, sha256)
 );
+CREATE TABLE verified_senders (task_id TEXT PRIMARY KEY, address TEXT NOT NULL, at TEXT NOT NULL);
 CREATE INDEX seen_by_task ON seen (source_task);
 CREATE TABLE doubts (
     path TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (path, sha256)

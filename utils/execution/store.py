@@ -41,21 +41,27 @@ class ExecutionStore:
 
     # What was seen, what was doubted
 
-    def saw(self, name: str, sha256: str, path: str, source_task: str | None, *, made_here: bool) -> None:
+    def saw(self, name: str, sha256: str, path: str, source_task: str | None) -> None:
         """Note that the request `name` lay in this node's `Pending_Approval/` with these bytes."""
         if self.was_seen(name, sha256):
             return
         with self._transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO seen (name, sha256, path, source_task, at, made_here, counts)"
-                " VALUES (?, ?, ?, ?, ?, ?, 1)",
-                (name, sha256, path, source_task, self._now(), made_here),
+                "INSERT OR REPLACE INTO seen (name, sha256, path, source_task, at, counts) VALUES (?, ?, ?, ?, ?, 1)",
+                (name, sha256, path, source_task, self._now()),
             )
 
-    def was_made_here(self, name: str) -> bool:
-        """Whether every version of the request `name` that was seen was written on this node, none brought by git."""
-        rows = self._rows("SELECT MIN(made_here) FROM seen WHERE name = ?", name)
-        return bool(rows[0][0])
+    def vouch(self, task_id: str, address: str) -> None:
+        """Note that this node itself read the mail of the task `task_id`, and that its sender was authenticated."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO verified_senders VALUES (?, ?, ?)", (task_id, address.lower(), self._now())
+            )
+
+    def verified_sender(self, task_id: str | None) -> str | None:
+        """The authenticated sender of the mail that this node read for the task, or None where it did not."""
+        rows = self._rows("SELECT address FROM verified_senders WHERE task_id = ?", task_id)
+        return rows[0][0] if rows else None
 
     def was_seen(self, name: str, sha256: str) -> bool:
         """Whether these bytes of the request `name` were seen in `Pending_Approval/` since its last approval ended."""

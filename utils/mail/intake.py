@@ -66,7 +66,10 @@ class MailIntake:
         *,
         clock: Clock,
         alert: Callable[..., Any],
+        vouch: Callable[[str, str], None],
     ) -> None:
+        """`vouch(task id, address)` is told whose mail this node read and found authenticated."""
+        self._vouch = vouch
         self._mailbox = mailbox
         self._engine = engine
         self._claims = claims
@@ -130,6 +133,8 @@ class MailIntake:
         try:
             mail = self._parse(raw)
             task_id, exists = self._id(mail, known)
+            if mail.sender_authenticated is True:
+                self._vouch(task_id, mail.from_address)
             if not exists:
                 path = self._create(mail, task_id, now)
                 known.setdefault(_suffix(task_id), []).append(path)
