@@ -212,3 +212,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -
         atomic.write(target, b"new", replace=False)
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["note.md"]
+
+
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    old, new = tmp_path / "a" / ".tmp-0123456789abcdef", tmp_path / ".tmp-fedcba9876543210"
+    others = [tmp_path / "a" / "note.md", tmp_path / ".tmp-inbox-0123", tmp_path / "x.tmp-0123456789abcdef"]
+    old.parent.mkdir()
+    for path in (old, new, *others):
+        path.write_bytes(b"half")
+    for path in (old, *others):
+        os.utime(path, (1000, 1000))
+    assert atomic.sweep(tmp_path, older_than=2000) == 1
+    assert not old.exists()
+    assert all(path.exists() for path in (new, *others))

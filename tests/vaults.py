@@ -109,7 +109,8 @@ class Node:
                 folders.remove(".git")
             for name in names:
                 path = Path(folder, name)
-                if path.is_file() and not path.is_symlink():
+                litter = name.startswith(".tmp-")  # of a killed writer: no note, not synced, swept later
+                if path.is_file() and not path.is_symlink() and not litter:
                     found[path.relative_to(self.root).as_posix()] = path.read_bytes()
         return found
 

@@ -23,7 +23,7 @@ from utils.ports import AdapterError, Clock, VaultGit, VaultGlance
 from utils.sync import apply, gather, recover
 from utils.sync.combine import Merged, merged
 from utils.sync.values import IDENTITIES, Memory, Session, SyncConfig, SyncResult, SyncStopped
-from utils.vault import locks, skeleton
+from utils.vault import atomic, locks, skeleton
 from utils.vault.layout import Layout
 from utils.vault.skeleton import Condition, VaultProblem
 
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 progress = logging.getLogger(f"{__name__}.progress")
 
 _ATTEMPTS = 8
+_DAY = 24 * 60 * 60
 _OFFERED = 8
 _MOMENT = 0.25  # seconds; `status` holds the lock for an instant when it looks, and that is no sync
 _INIT = "run `python -m scripts.init_vault`"
@@ -161,11 +162,15 @@ class VaultSync:
         return None
 
     def _tidy(self, session: Session) -> None:
-        """Once a day, pack what the day's commits left loose. Nothing is ever thrown away, so nothing can be lost."""
+        """Once a day, pack what the day's commits left loose, and sweep up after writers that were killed a day ago.
+
+        No object is ever thrown away, so nothing can be lost.
+        """
         today = session.clock.now().strftime("%Y-%m-%d")
         if self._memory.load().get("tidied") == today:
             return
         self._memory.update(tidied=today)
+        atomic.sweep(self._layout.root, older_than=session.clock.now().timestamp() - _DAY)
         try:
             session.git.pack()
         except AdapterError as error:

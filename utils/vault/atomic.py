@@ -8,11 +8,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import secrets
 import sys
 from pathlib import Path
 
 TEMP_PREFIX = ".tmp-"
+_TEMPORARY = re.compile(re.escape(TEMP_PREFIX) + r"[0-9a-f]{16}")
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 
@@ -63,6 +65,21 @@ def rename_noreplace(source: Path, target: Path) -> None:
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(source), None, os.fspath(target))
     os.rename(source, target)
+
+
+def sweep(root: Path, *, older_than: float) -> int:
+    """Remove the temporary files that killed writers left below `root`, if written before `older_than` (a POSIX time).
+
+    Answers how many. Only names that this module makes are touched.
+    """
+    removed = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            if _TEMPORARY.fullmatch(name) and path.lstat().st_mtime < older_than:
+                path.unlink(missing_ok=True)
+                removed += 1
+    return removed
 
 
 def sync_folder(folder: Path) -> None:
