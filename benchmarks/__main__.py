@@ -6,9 +6,9 @@ import argparse
 import platform
 import sys
 
-from benchmarks import end_to_end, memory
+from benchmarks import end_to_end, memory, sync
 
-BENCHMARKS = {"memory": memory.run, "end_to_end": end_to_end.run}
+BENCHMARKS = {"memory": memory.run, "end_to_end": end_to_end.run, "sync": sync.run}
 
 
 def main() -> int:

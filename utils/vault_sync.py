@@ -21,6 +21,7 @@ from utils.core.routing import LOCAL
 from utils.core.task import format_time
 from utils.ports import AdapterError, Clock, VaultGit, VaultGlance
 from utils.sync import apply, gather, recover
+from utils.sync import remote as remotely
 from utils.sync.combine import Merged, merged
 from utils.sync.values import IDENTITIES, Memory, Session, SyncConfig, SyncResult, SyncStopped
 from utils.vault import atomic, locks, skeleton
@@ -92,7 +93,10 @@ class VaultSync:
                 session.allow_deletions, session.accept_remote = allow_deletions, accept_remote
                 if not settle:
                     session.config = replace(self._config, settle_seconds=0)
-                self._sync(session)
+                try:
+                    self._sync(session)
+                finally:
+                    session.settle_index()
             result.result = _word(result)
         except AdapterError as error:
             result.result, problem = "offline" if error.retry else "error", error
@@ -122,13 +126,13 @@ class VaultSync:
 
     def _attempt(self, session: Session) -> str | None:
         """Gather, decide, apply. The reason to start again, or None where the sync is complete."""
-        git = session.git
-
+        git, remote = session.git, session.remote
         head, _ = git.head()
-        remote = self.has_remote()
         joining = head is None and remote  # nothing is committed here before we know what the remote holds
-        ours = gather.gather(session, head, ref=None if joining else git.branch)
-        theirs = self._fetch(session) if remote else None
+        with remotely.beside(git, lambda: remotely.ask(session) if remote else None) as answer:  # meanwhile
+            ours = gather.gather(session, head, ref=None if joining else git.branch)
+            there = answer()
+        theirs = remotely.taken(session, there, ours) if there else None
         session.checkpoint("fetched")
 
         if ours is None or theirs is None:
@@ -146,16 +150,18 @@ class VaultSync:
             # Killed after the push and before the branch moved, we meet this commit again: it is ours.
             offered = [oid for oid in self._memory.load().get("offered", []) if oid != new]
             self._memory.update(offered=[*offered, new][-_OFFERED:])
-            pushed = git.push(new)
+            with remotely.beside(git, lambda: len(git.diff(theirs, new))) as difference:
+                pushed = git.push(new)
+                count = difference()
             if not pushed.ok and pushed.race:
                 return pushed.reason
             if not pushed.ok:
                 raise SyncStopped(f"the remote refused the push: {pushed.reason}")
             session.checkpoint("pushed")
-            session.result.pushed = len(git.diff(theirs, new))
-            self._saw(session, new)
+            session.result.pushed = count
+            remotely.saw(session, new)
         session.result.conflicts += _conflicts(decision)
-        if new != git.resolve(git.branch):
+        if new != git.ref(git.branch):
             session.result.pulled = apply.apply(session, ours, new)
             session.note_moves()
         self._tidy(session)
@@ -175,52 +181,6 @@ class VaultSync:
             session.git.pack()
         except AdapterError as error:
             log.warning("the vault's repository could not be packed: %s", error)
-
-    def _fetch(self, session: Session) -> str | None:
-        """The remote's commit, no older than what we last saw there; None where it is empty and we may fill it."""
-        git = session.git
-        self._asking(logging.DEBUG)
-        there, branches = git.remote_head()
-        seen = self._memory.load().get("remote_head") or git.resolve(git.tracking)
-        branch = git.branch.removeprefix("refs/heads/")
-        if there is None:
-            if branches and not seen:
-                raise SyncStopped(
-                    f"the remote has no branch {branch} (it has {', '.join(branches)}): check VAULT_SYNC_BRANCH"
-                )
-            if session.zone != LOCAL:
-                raise SyncStopped("the remote is still empty: sync the Local node first, it brings the vault there")
-            if seen:
-                session.tell(
-                    f"emptied {seen}",
-                    "WARNING",
-                    "The vault's remote was emptied",
-                    "Local brings the vault there again.",
-                )
-            return None
-        if there == seen and git.resolve(there):
-            return there
-        fetched = git.fetch()
-        if seen and not session.accept_remote and git.resolve(seen) and not git.is_ancestor(seen, fetched):
-            text = (
-                f"the remote was rolled back or replaced: it no longer holds {seen[:10]}, which we saw there. Nothing"
-                " was taken from it. If that was meant, run `python -m scripts.sync --accept-remote` once on each node"
-            )
-            session.tell(f"rollback {seen} {fetched}", "CRITICAL", "The vault's remote was rolled back", text)
-            raise SyncStopped(text)
-        self._saw(session, fetched)
-        return fetched
-
-    def _asking(self, level: int) -> None:
-        progress.log(level, "asking the remote (up to %g s) …", self._config.git_timeout)
-
-    def _saw(self, session: Session, commit: str) -> None:
-        """Remember durably what the remote has, so that a rollback is noticed."""
-        git = session.git
-        known = git.resolve(git.tracking)
-        if known != commit:
-            git.move_ref(git.tracking, commit, known)
-        self._memory.update(remote_head=commit)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -330,7 +290,7 @@ class VaultSync:
 
     def _first_contact(self) -> None:
         """Bring here what the remote holds, before templates could stand in its way."""
-        self._asking(logging.INFO)
+        progress.info("asking the remote (up to %g s) …", self._config.git_timeout)
         with self._git.open() as git:
             there, _ = git.remote_head()
         if there is None and self._config.zone != LOCAL:
@@ -357,7 +317,6 @@ class VaultSync:
             claims_lock=self._claims_lock,
             alert=self._alert,
             observe_moves=self._observe_moves,
-            like=git.resolve("HEAD") or git.empty_tree(),
             checkpoint=self._checkpoint,
             remote=self.has_remote(),
         )

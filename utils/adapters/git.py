@@ -29,12 +29,16 @@ from utils.adapters.git_command import (
     scrub,
 )
 from utils.core.merge import Entry
-from utils.ports import AdapterError, Commit, Pushed, Seen
+from utils.ports import AdapterError, Commit, Made, Pushed, Seen
+from utils.vault.worktree import blob_id
 
 if TYPE_CHECKING:
     from git import Repo
 
 _CHUNK = 500
+_BATCH = 64 * 1024 * 1024  # bytes of new content that wait in memory for the commit that brings them along
+_MADE = "refs/vault-sync/made"  # keeps the newest commit from being thought unreachable until the branch has it
+_OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class GitVault:
@@ -54,6 +58,9 @@ class GitVault:
         self._scratch = scratch
         self._repo: Repo | None = None
         self._ssh: dict[str, str] | None = None
+        self._fresh: dict[str, bytes] = {}
+        self._running: set[int] = set()
+        self._format: str | None = None
 
     @contextlib.contextmanager
     def open(self) -> Iterator[GitVault]:
@@ -75,6 +82,7 @@ class GitVault:
             raise AdapterError(f"{self.root}/.git is damaged: {error}", retry=False) from error
         finally:
             self._repo = None
+            self._fresh = {}
 
     # --- setting up --------------------------------------------------------------------------------------------------
 
@@ -102,7 +110,10 @@ class GitVault:
                 "core.autocrlf": "false",
                 "core.fileMode": "false",
                 "core.hooksPath": "/dev/null",
-                "core.fsync": "all",
+                "core.fsync": "all,-index",
+                "core.untrackedCache": "true",
+                "fastimport.unpackLimit": "30",
+                "fetch.unpackLimit": "30",
                 "core.fsyncMethod": "batch",
                 "gc.auto": "0",
                 "commit.gpgSign": "false",
@@ -121,8 +132,22 @@ class GitVault:
 
     def head(self) -> tuple[str | None, str | None]:
         """`(commit, branch)` that HEAD names; no commit before the first one, no branch where HEAD is detached."""
-        branch = self._text(["symbolic-ref", "-q", "HEAD"], ok=(0, 1)) or None
-        return self.resolve("HEAD"), branch
+        try:
+            at_home = (self.git_dir / "HEAD").read_text().strip() == f"ref: {self.branch}"
+        except (OSError, UnicodeDecodeError):
+            at_home = False
+        branch = self.branch if at_home else self._text(["symbolic-ref", "-q", "HEAD"], ok=(0, 1)) or None
+        return self.ref(branch or "HEAD"), branch
+
+    def ref(self, name: str) -> str | None:
+        """The commit that a ref is said to name, or None. Quick: whether the commit is there is not looked at."""
+        from git import Reference
+
+        try:
+            said = Reference.dereference_recursive(self._opened(), name)
+        except (OSError, ValueError):
+            return self.resolve(name)  # absent, or damaged: git knows
+        return said if _OBJECT.fullmatch(said) else self.resolve(name)
 
     def resolve(self, name: str) -> str | None:
         """The commit that a ref names, or None."""
@@ -130,10 +155,6 @@ class GitVault:
             self._text(["rev-parse", "-q", "--verify", "--end-of-options", f"{name}^{{commit}}"], ok=(0, 1, 128))
             or None
         )
-
-    def tree(self, commit: str) -> str:
-        """The tree of a commit."""
-        return self._text(["rev-parse", "--verify", f"{commit}^{{tree}}"])
 
     def changed(self) -> dict[str, Seen]:
         """Paths whose work tree or index differs from HEAD → what HEAD has there. Ignored files are not among them."""
@@ -156,7 +177,7 @@ class GitVault:
                 unmerged.append(rest.split(" ", 9)[-1])
             elif kind == "?":
                 found.setdefault(rest, Seen(None))
-        head = self.resolve("HEAD")
+        head = self.resolve("HEAD") if unmerged else None
         entries = self.entries(head, unmerged) if head else {}
         for path in unmerged:
             found[path] = Seen(entries.get(path), unmerged=True)
@@ -165,7 +186,7 @@ class GitVault:
     def entries(self, commit: str, paths: Iterable[str]) -> dict[str, Entry]:
         """What a commit has at these paths; a path that is absent or a folder is left out."""
         found: dict[str, Entry] = {}
-        wanted = list(paths)
+        wanted = sorted(paths)
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
             for record in _records(self._run(["ls-tree", "-z", "--full-tree", commit, "--", *chunk])):
@@ -193,11 +214,13 @@ class GitVault:
 
     def read_blobs(self, oids: Iterable[str]) -> dict[str, bytes]:
         """Contents by object id. Raises `AdapterError` for an object that is missing or no blob."""
-        wanted = sorted(set(oids))
+        asked = set(oids)
+        contents = {oid: self._fresh[oid] for oid in asked if oid in self._fresh}
+        wanted = sorted(asked - set(contents))
         if not wanted:
-            return {}
+            return contents
         output = self._run(["cat-file", "--batch"], stdin="".join(f"{oid}\n" for oid in wanted).encode())
-        contents, position = {}, 0
+        position = 0
         for oid in wanted:
             end = output.index(b"\n", position)
             fields = output[position:end].split()
@@ -248,51 +271,53 @@ class GitVault:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def write_blobs(self, contents: Sequence[bytes]) -> list[str]:
-        """Store contents; their object ids, in order."""
-        if not contents:
-            return []
-        marks = self._scratch / f"marks-{os.getpid()}"
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        parts = [part for number, data in enumerate(contents, 1) for part in (_blob_header(number, data), data, b"\n")]
-        try:
-            self._run(
-                ["fast-import", "--quiet", "--done", f"--export-marks={marks}"], stdin=b"".join([*parts, b"done\n"])
-            )
-            lines = marks.read_text().split("\n")
-        finally:
-            marks.unlink(missing_ok=True)
-        by_mark = dict(line.split(" ") for line in lines if line)
-        return [by_mark[f":{number}"] for number in range(1, len(contents) + 1)]
+    def add_blobs(self, contents: Iterable[bytes]) -> list[str]:
+        """Contents for the next commit; their object ids, in order. `read_blobs` knows them at once."""
+        oids = []
+        for data in contents:
+            oid = blob_id(data, self.like())
+            self._fresh[oid] = data
+            oids.append(oid)
+        if sum(map(len, self._fresh.values())) > _BATCH:
+            self._import([_blob(data) for data in self._fresh.values()])
+            self._fresh = {}
+        return oids
 
-    def write_tree(self, base: str | None, changes: Mapping[str, Entry | None]) -> str:
-        """A tree: `base` (commit or tree; None: empty) with these paths set or removed. The real index is not used."""
-        index = self._scratch / f"index-{os.getpid()}"
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        index.unlink(missing_ok=True)
-        extra = {"GIT_INDEX_FILE": str(index)}
-        zero = "0" * len(base or "0" * 40)
-        removed = [f"0 {zero}\t{path}\0" for path, entry in changes.items() if entry is None]
-        written = [f"{entry.mode} {entry.oid}\t{path}\0" for path, entry in changes.items() if entry is not None]
-        try:
-            self._run(["read-tree", base] if base else ["read-tree", "--empty"], extra=extra)
-            info = "".join(removed + written).encode("utf-8", "surrogateescape")
-            self._run(["update-index", "-z", "--index-info"], stdin=info, extra=extra)
-            return self._text(["write-tree"], extra=extra)
-        finally:
-            index.unlink(missing_ok=True)
+    def commit(self, changes: Mapping[str, Entry | None], parents: Sequence[str], message: str, now: datetime) -> Made:
+        """A commit: the first parent's files (none: no file) with these paths set or removed, and all contents that
+        were added. No branch moves, and neither work tree nor index is used.
 
-    def commit_tree(self, tree: str, parents: Sequence[str], message: str, now: datetime) -> str:
-        """A commit object; no branch moves."""
+        One run of git-fast-import(1): it reads and writes only the folders that change, whatever the vault's size.
+        """
         name, address = self._identity
-        stamp = f"{int(now.timestamp())} +0000"
-        extra = {
-            f"GIT_{role}_{key}": value
-            for role in ("AUTHOR", "COMMITTER")
-            for key, value in (("NAME", name), ("EMAIL", address), ("DATE", stamp))
-        }
-        arguments = ["commit-tree", tree, *(part for parent in parents for part in ("-p", parent))]
-        return self._text(arguments, stdin=message.encode("utf-8", "replace"), extra=extra)
+        who = f"{name} <{address}> {int(now.timestamp())} +0000"
+        parts = [_blob(data) for data in self._fresh.values()]
+        parts.append(f"commit {_MADE}\nmark :1\nauthor {who}\ncommitter {who}\n".encode())
+        parts.append(_data(message.encode("utf-8", "replace")))
+        for word, parent in zip(("from", *("merge" for _ in parents)), parents, strict=False):
+            parts.append(f"{word} {parent}\n".encode())
+        removed = [f"D {_quoted(path)}\n" for path, entry in changes.items() if entry is None]
+        written = [f"M {e.mode} {e.oid} {_quoted(path)}\n" for path, e in changes.items() if e is not None]
+        parts.append("".join(removed + written).encode("utf-8", "surrogateescape"))
+        parts.append(b'ls ""\n' + (f'ls {parents[0]} ""\n'.encode() if parents else b"") + b"\nget-mark :1\n")
+        *trees, oid = self._import(parts).decode().splitlines()
+        self._fresh = {}
+        tree, before = (line.split()[2] if line.startswith("040000") else None for line in (*trees, "")[:2])
+        return Made(oid, changed=tree != before)
+
+    def _import(self, parts: Sequence[bytes]) -> bytes:
+        try:
+            return self._run(["fast-import", "--quiet", "--force", "--done"], stdin=b"".join([*parts, b"done\n"]))
+        except AdapterError:
+            for report in self.git_dir.glob("fast_import_crash_*"):  # its last words, with the notes' names
+                report.unlink(missing_ok=True)
+            raise
+
+    def like(self) -> str:
+        """An object id: tells which hash this repository uses."""
+        if self._format is None:
+            self._format = self.head()[0] or self.empty_tree()
+        return self._format
 
     def move_ref(self, ref: str, new: str, old: str | None) -> None:
         """Point `ref` at `new`, if it is still at `old` (None: does not exist)."""
@@ -306,6 +331,12 @@ class GitVault:
         """Make the real index say what `commit` says, so that a person's `git status` tells the truth."""
         self._run(["read-tree", "--reset", commit])
         self._run(["update-index", "-q", "--refresh"], ok=(0, 1))
+
+    def follow_index(self, changes: Mapping[str, Entry | None]) -> None:
+        """Set these paths in the real index. git looks at the files themselves when somebody next asks for a status."""
+        zero = "0" * len(self.like())
+        lines = [f"{e.mode} {e.oid}\t{path}\0" if e else f"0 {zero}\t{path}\0" for path, e in changes.items()]
+        self._run(["update-index", "-z", "--index-info"], stdin="".join(lines).encode("utf-8", "surrogateescape"))
 
     def pack(self) -> None:
         """Pack loose objects and roll small packs up into larger ones; unreachable objects are kept."""
@@ -340,6 +371,12 @@ class GitVault:
         if re.search(r"(?m)^!", said):
             return Pushed(False, race=is_race(said), reason=first_reason(said))
         raise network_error(said)
+
+    def give_up(self) -> None:
+        """End every command that runs now, in whatever thread; its caller gets an error."""
+        for number in list(self._running):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(number, signal.SIGKILL)
 
     # --- recovery ----------------------------------------------------------------------------------------------------
 
@@ -426,10 +463,8 @@ class GitVault:
         timeout: float | None = None,
     ) -> tuple[int, bytes, bytes]:
         """Run one command to its end in a process group of its own, so that a time-out leaves no child behind."""
-        if self._repo is None:
-            raise AdapterError("the repository is not open", retry=False)
         variables = environment(self.git_dir, self.root, extra)
-        guard = self._repo.git.execute(  # kept until the end: GitPython kills the process when it lets go of this
+        guard = self._opened().git.execute(  # kept until the end: GitPython kills the process when it lets go of this
             command(arguments),
             istream=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             as_process=True,
@@ -438,16 +473,23 @@ class GitVault:
         )
         process = guard.proc
         assert process is not None  # GitPython: as_process always has one
+        self._running.add(process.pid)
         try:
             output, errors = process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired:
             raise AdapterError(f"the remote did not answer within {timeout:g} s", retry=True) from None
         finally:
+            self._running.discard(process.pid)
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
         return process.returncode, output, errors
+
+    def _opened(self) -> Repo:
+        if self._repo is None:
+            raise AdapterError("the repository is not open", retry=False)
+        return self._repo
 
     @staticmethod
     def _decode(data: bytes) -> str:
@@ -468,8 +510,18 @@ def _raw(record: str) -> tuple[Entry | None, Entry | None]:
     )
 
 
-def _blob_header(number: int, data: bytes) -> bytes:
-    return b"blob\nmark :%d\ndata %d\n" % (number, len(data))
+def _blob(data: bytes) -> bytes:
+    return b"blob\n" + _data(data)
+
+
+def _data(data: bytes) -> bytes:
+    return b"data %d\n" % len(data) + data + b"\n"
+
+
+def _quoted(path: str) -> str:
+    """A path in a stream for git-fast-import(1): quoted as in C."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def _checked(done: subprocess.CompletedProcess[bytes]) -> None:

@@ -9,15 +9,19 @@ from pathlib import Path
 
 from utils.ports import AdapterError
 
-#: Said to every git command. Fsync: git makes none by default for loose objects and refs (git-config(1), core.fsync).
+#: Said to every git command. Fsync: git makes none by default for loose objects and refs (git-config(1), core.fsync);
+#: the index is but a cache, and made anew where it is damaged. A pack of 30 objects is durable sooner than 30 files.
 _CONFIG = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
-    "core.fsync=all",
+    "core.fsync=all,-index",
     "core.fsyncMethod=batch",
     "core.autocrlf=false",
     "core.fileMode=false",
     "core.attributesFile=/dev/null",
+    "core.untrackedCache=true",
+    "fastimport.unpackLimit=30",
+    "fetch.unpackLimit=30",
     "gc.auto=0",
     "maintenance.auto=false",
     "push.gpgSign=false",

@@ -26,7 +26,7 @@ def apply(session: Session, old: str | None, new: str, *, home: bool = False) ->
 
 
 def finish(session: Session) -> int:
-    """Do what `apply` remembered, from wherever it stopped."""
+    """Do what `apply` remembered, from wherever it stopped; how many files differ."""
     intent = session.memory.load()["applying"]
     old, new = intent["old"], intent["new"]
     difference = session.git.diff(old, new)
@@ -47,13 +47,13 @@ def finish(session: Session) -> int:
         session.memory.update(overtaken={**dict.fromkeys(overtaken, old), **known})
     session.checkpoint("applied")
     branch = session.git.branch
-    current = session.git.resolve(branch)
+    current = session.git.ref(branch)
     if current != new:
         session.git.move_ref(branch, new, current)
     if intent.get("home"):
         session.git.point_head()
     session.checkpoint("moved")
-    session.git.refresh_index(new)
+    session.index |= after
     session.memory.update(applying=None)
     return len(difference)
 

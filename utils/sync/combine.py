@@ -60,11 +60,13 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
     plan.asides += judged.asides
     changes = judge.outcome(session, plan)
     _log(session, ours, plan, conflicts, changes)
-    tree = git.write_tree(ours, changes)
-    if (base == ours or base is None) and tree == git.tree(theirs):
+    if base == ours and changes == {path: after for path, (_, after) in their_difference.items()}:
         return Merged(theirs, conflicts, told)
     text = f"{session.zone}: merge\n\n" + "".join(f"kept aside {aside.kept_at}\n" for aside in plan.asides)
-    return Merged(git.commit_tree(tree, [ours, theirs], text, session.clock.now()), conflicts, told)
+    commit = git.commit(changes, [ours, theirs], text, session.clock.now()).oid
+    if base is None and not git.diff(commit, theirs):
+        commit = theirs
+    return Merged(commit, conflicts, told)
 
 
 def _announce(session: Session, conflicts: tuple[Aside, ...]) -> bool:

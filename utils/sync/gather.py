@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from utils.core import merge, sync_rules
-from utils.core.merge import FILE, Entry
+from utils.core.merge import Entry
 from utils.core.routing import CLOUD
 from utils.core.sync_rules import Refusal
 from utils.ports import Seen
@@ -18,7 +18,6 @@ from utils.vault import worktree
 from utils.vault.layout import stage_at
 from utils.vault.worktree import Kind
 
-_BATCH = 64 * 1024 * 1024
 _MANY = 20
 _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 
@@ -66,31 +65,27 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
     session.checkpoint("gathered")
     commit = head
     if picture.changes:
-        tree = session.git.write_tree(head, picture.changes)
-        if head is None or tree != session.git.tree(head):
-            parents = [head] if head else []
-            commit = session.git.commit_tree(tree, parents, message(session, picture), session.clock.now())
+        parents = [head] if head else []
+        made = session.git.commit(picture.changes, parents, message(session, picture), session.clock.now())
+        if made.changed:
+            commit = made.oid
             session.result.committed += len(picture.changes)
             if ref is not None:
                 session.git.move_ref(ref, commit, head)
                 session.checkpoint("committed")
     settled = _put_right(session, picture.restores)
     _forget_overtaken(session, [path for path in overtaken if path in settled])
-    if commit is not None and ref is not None and (commit != head or picture.stale_index):
-        session.git.refresh_index(commit)
+    if ref is not None:
+        session.index |= picture.changes
+        session.index_is_stale |= picture.stale_index
     return commit
 
 
 def look(session: Session, head: str | None) -> Picture:
     """What changed in the work tree and may travel. What may not is noted in the result and told once."""
     picture = Picture()
-    pending: dict[str, bytes] = {}
     for path, seen in sorted(session.git.changed().items()):
-        _look_at(session, path, seen, picture, pending)
-        if sum(map(len, pending.values())) > _BATCH:
-            session.store(pending)
-            pending = {}
-    session.store(pending)
+        _look_at(session, path, seen, picture)
     _refuse_name_clashes(session, picture)
     if session.zone == CLOUD and session.remote:
         _keep_cloud_in_its_paths(session, head, picture)
@@ -101,7 +96,7 @@ def look(session: Session, head: str | None) -> Picture:
     return picture
 
 
-def _look_at(session: Session, path: str, seen: Seen, picture: Picture, pending: dict[str, bytes]) -> None:
+def _look_at(session: Session, path: str, seen: Seen, picture: Picture) -> None:
     before = seen.head
     picture.before[path] = before
     if path.endswith("/"):
@@ -134,14 +129,13 @@ def _look_at(session: Session, path: str, seen: Seen, picture: Picture, pending:
         return  # Local makes the folders; what the app's own checkout has of them may lie here
     refusal = sync_rules.secret_in(data)
     if refusal is not None:
-        refuse(session, picture, path, refusal, worktree.blob_id(data, session.like))
+        refuse(session, picture, path, refusal, worktree.blob_id(data, session.git.like()))
         return
-    oid = worktree.blob_id(data, session.like)
+    oid = worktree.blob_id(data, session.git.like())
     if before is not None and before.oid == oid:
         picture.stale_index = True  # git sees a difference where there is none: a crash came before the index followed
         return
-    picture.changes[path] = Entry(FILE, oid)
-    pending[path] = data
+    picture.changes |= session.store({path: data})
 
 
 def refuse(session: Session, picture: Picture, path: str, refusal: Refusal, token: str = "") -> None:

@@ -64,11 +64,12 @@ def _finish_applying(session: Session) -> None:
     intent = session.memory.load().get("applying")
     if not intent:
         return
-    head = session.git.resolve("HEAD")
-    at_home = session.git.resolve(session.git.branch)
+    head, _ = session.git.head()
+    at_home = session.git.ref(session.git.branch)
     known = session.git.resolve(intent["new"]) and (intent["old"] is None or session.git.resolve(intent["old"]))
     if known and (head in (intent["old"], intent["new"]) or at_home == intent["new"]):
         apply.finish(session)
+        session.index_is_stale = True
     else:
         session.memory.update(applying=None)  # somebody moved the branch since: what lies there counts as edited
 
@@ -100,7 +101,7 @@ def _bring_home(session: Session) -> None:
         "A person's git work was brought into the vault",
         f"The vault was on {what}. Everything was kept and merged into its own branch.",
     )
-    session.git.refresh_index(new)
+    session.index_is_stale = True
 
 
 def _without_markers(session: Session, head: str) -> str:
@@ -116,8 +117,8 @@ def _without_markers(session: Session, head: str) -> str:
         return head
     now = session.clock.now()
     texts = session.store(half_done)
-    tree = session.git.write_tree(head, dict(texts))
-    marked = session.git.commit_tree(tree, [head], f"{session.zone}: a merge as it was left, with markers\n", now)
+    what = f"{session.zone}: a merge as it was left, with markers\n"
+    marked = session.git.commit(dict(texts), [head], what, now).oid
     picture = Picture()
     asides = []
     for path in half_done:
@@ -138,8 +139,7 @@ def _without_markers(session: Session, head: str) -> str:
             )
     for path, entry in judge.kept(session, asides).items():
         picture.put(path, entry, lying=None)
-    tree = session.git.write_tree(marked, picture.changes)
-    commit = session.git.commit_tree(tree, [marked], f"{session.zone}: markers removed\n", now)
+    commit = session.git.commit(picture.changes, [marked], f"{session.zone}: markers removed\n", now).oid
     for restore in picture.restores:
         contents = session.git.read_blobs([restore.target.oid] if restore.target else [])
         apply.replace(session, restore.path, restore.lying, restore.target, contents)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utils.core.merge import Entry
+from utils.core.merge import FILE, Entry
 from utils.core.sync_rules import Refusal
 from utils.ports import Clock, VaultGit
 from utils.vault import atomic
@@ -133,11 +133,12 @@ class Session:
     claims_lock: Path
     alert: Callable[..., Any]
     observe_moves: Callable[[], Any]
-    like: str = ""  # any object id: tells which hash the repository uses
     remote: bool = True  # whether there is a remote: a vault alone has nobody to keep anything from
     allow_deletions: bool = False
     accept_remote: bool = False
     checkpoint: Callable[[str], None] = lambda name: None
+    index: dict[str, Entry | None] = field(default_factory=dict)  # what git's index has to follow at the end
+    index_is_stale: bool = False  # the whole index has to be read anew
 
     @property
     def zone(self) -> str:
@@ -145,10 +146,17 @@ class Session:
         return self.config.zone
 
     def store(self, contents: dict[str, bytes]) -> dict[str, Entry]:
-        """Blobs for `contents` by path."""
-        paths = list(contents)
-        oids = self.git.write_blobs([contents[path] for path in paths])
-        return {path: Entry("100644", oid) for path, oid in zip(paths, oids, strict=True)}
+        """Blobs for `contents` by path, brought along by the next commit."""
+        oids = self.git.add_blobs(contents.values())
+        return {path: Entry(FILE, oid) for path, oid in zip(contents, oids, strict=True)}
+
+    def settle_index(self) -> None:
+        """Make git's index say what the branch says, so that a person's `git status` tells the truth."""
+        if self.index_is_stale and (commit := self.git.ref(self.git.branch)):
+            self.git.refresh_index(commit)
+        elif self.index:
+            self.git.follow_index(self.index)
+        self.index, self.index_is_stale = {}, False
 
     def note_moves(self) -> None:
         """Have the human's moves noted before files of a sync could be taken for them (S7); else nothing goes on."""
