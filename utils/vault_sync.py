@@ -37,6 +37,7 @@ progress = logging.getLogger(f"{__name__}.progress")
 _ATTEMPTS = 8
 _DAY = 24 * 60 * 60
 _OFFERED = 8
+_TOLD = "an alert was raised: its log line comes along"
 _MOMENT = 0.25  # seconds; `status` holds the lock for an instant when it looks, and that is no sync
 _INIT = "run `python -m scripts.init_vault`"
 
@@ -113,12 +114,13 @@ class VaultSync:
         recover.recover(session, self._glance)
         pause = threading.Event()
         reason = ""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                pause.wait(random.uniform(0.05, 0.25) * 2 ** min(attempt, 4))  # noqa: S311  # jitter, no secret
+        for attempt in range(1, _ATTEMPTS + 1):
             reason = self._attempt(session) or ""
             if not reason:
                 return
+            session.settle_index()
+            if reason != _TOLD:
+                pause.wait(random.uniform(0.05, 0.25) * 2 ** min(attempt, 4))  # noqa: S311  # jitter, no secret
         raise SyncStopped(
             f"the remote did not take our push in {_ATTEMPTS} attempts: {reason}. If no other node is pushing, a lock"
             " file may have been left behind on the remote (refs/heads/*.lock): remove it there"
@@ -140,7 +142,7 @@ class VaultSync:
         else:
             decision = merged(session, ours, theirs, first_contact=joining)
         if decision.told:
-            return "an alert was raised: its log line comes along"
+            return _TOLD
         session.checkpoint("decided")
 
         new = decision.commit

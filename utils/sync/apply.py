@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 from utils.core import sync_rules
@@ -11,6 +12,7 @@ from utils.vault import locks, worktree
 from utils.vault.layout import stage_at
 
 _BATCH = 200
+_WRITERS = 8  # most of the time goes by waiting for the disk, and it takes several fsyncs in one go
 
 
 def apply(session: Session, old: str | None, new: str, *, home: bool = False) -> int:
@@ -33,15 +35,20 @@ def finish(session: Session) -> int:
     before = {path: pair[0] for path, pair in difference.items()}
     after = {path: pair[1] for path, pair in difference.items()}
     overtaken: list[str] = []
-    order = _order(before, after)
-    for start in range(0, len(order), _BATCH):
-        batch = order[start : start + _BATCH]
-        contents = session.git.read_blobs(entry.oid for path in batch if (entry := after[path]))
-        for path in batch:
-            lying = before[path]
-            if not replace(session, path, lying.oid if lying else None, after[path], contents):
-                overtaken.append(path)
-            session.checkpoint("file")
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        for step in _steps(before, after):
+            for start in range(0, len(step), _BATCH):
+                batch = step[start : start + _BATCH]
+                contents = session.git.read_blobs(entry.oid for path in batch if (entry := after[path]))
+
+                def put(path: str, contents: dict[str, bytes] = contents) -> bool:
+                    lying = before[path]
+                    return replace(session, path, lying.oid if lying else None, after[path], contents)
+
+                for path, done in zip(batch, writers.map(put, batch), strict=True):
+                    if not done:
+                        overtaken.append(path)
+                    session.checkpoint("file")
     if overtaken and old:
         known = session.memory.load().get("overtaken", {})
         session.memory.update(overtaken={**dict.fromkeys(overtaken, old), **known})
@@ -74,10 +81,11 @@ def replace(session: Session, path: str, lying: str | None, target: Entry | None
         )
 
 
-def _order(before: dict[str, Entry | None], after: dict[str, Entry | None]) -> list[str]:
+def _steps(before: dict[str, Entry | None], after: dict[str, Entry | None]) -> tuple[list[str], ...]:
     """New versions first, so that a moved task is for a moment in two places and never in none; removals last.
 
-    Except where a removal makes room: a file that becomes a folder, a name that changes in case only.
+    Except where a removal makes room: a file that becomes a folder, a name that changes in case only. What is of one
+    step may be done in any order.
     """
     removed = [path for path, entry in after.items() if entry is None]
     written = [path for path, entry in after.items() if entry is not None]
@@ -91,7 +99,7 @@ def _order(before: dict[str, Entry | None], after: dict[str, Entry | None]) -> l
         or any(folder in after and after[folder] for folder in _folders(path))
     ]
     room = set(first)
-    return [*sorted(first), *sorted(written), *sorted(path for path in removed if path not in room)]
+    return sorted(first), sorted(written), sorted(path for path in removed if path not in room)
 
 
 def _folders(path: str) -> list[str]:
