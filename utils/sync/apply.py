@@ -45,7 +45,8 @@ def finish(session: Session) -> int:
                     lying = before[path]
                     return replace(session, path, lying.oid if lying else None, after[path], contents)
 
-                for path, done in zip(batch, writers.map(put, batch), strict=True):
+                one_by_one = len(batch) < 2 * _WRITERS
+                for path, done in zip(batch, (map if one_by_one else writers.map)(put, batch), strict=True):
                     if not done:
                         overtaken.append(path)
                     session.checkpoint("file")
