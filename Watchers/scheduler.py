@@ -9,8 +9,10 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from utils.adapters.watch import QuietVault
 from utils.bootstrap import Services
 from utils.core.task import format_time
 from utils.daemon import Stop, Worker, run
@@ -19,6 +21,7 @@ from utils.vault import atomic
 log = logging.getLogger("scheduler")
 
 FAILURES_BEFORE_ALERT = 3
+_LOOK_AFTER = 60 * 60.0
 _CLOCK_SLACK = timedelta(minutes=1)
 
 
@@ -35,8 +38,42 @@ class Job:
     run: Callable[[Services, Callable[[], bool]], str]
 
 
+class VaultSyncJob:
+    """One sync in a process of its own: its memory goes with it, and it can be ended in mid-network.
+
+    Where the watch says that no note changed since the last one, a question to the remote is enough. A watch may miss
+    something (a network disk, a queue that ran over), so every hour a sync looks at the files whatever it says.
+    """
+
+    def __init__(self, watch: Callable[[Path], QuietVault] = QuietVault) -> None:
+        self._watch = watch
+        self._vault: QuietVault | None = None
+        self._mark = -1
+        self._looked = 0.0
+
+    def __call__(self, services: Services, stopped: Callable[[], bool]) -> str:
+        """Sync; the line that says what was done."""
+        if self._vault is None:
+            self._vault = self._watch(services.layout.root)
+        now = services.clock.monotonic()
+        if self._vault.since(self._mark) and now - self._looked < _LOOK_AFTER:
+            confirmed = services.sync.confirm()
+            if confirmed is not None:
+                return confirmed.summary()
+        mark = self._vault.mark()
+        line = sync_vault(services, stopped)
+        self._mark, self._looked = mark, now
+        return line
+
+    def close(self) -> None:
+        """Watch no longer."""
+        if self._vault is not None:
+            self._vault.close()
+            self._vault = None
+
+
 def sync_vault(services: Services, stopped: Callable[[], bool]) -> str:
-    """One sync in a process of its own: its memory goes with it, and it can be ended in mid-network."""
+    """One sync in a process of its own."""
     code, output = services.run_module("scripts.sync", timeout=15 * 60, stopped=stopped)
     line = next((line for line in reversed(output.splitlines()) if line.strip()), "no answer").strip()
     if code in (0, 3):  # 3: offline, which is a state and no error
@@ -52,7 +89,7 @@ def check_zones(services: Services, stopped: Callable[[], bool]) -> str:
 
 
 JOBS = (
-    Job("vault_sync", "*/5 * * * *", sync_vault),
+    Job("vault_sync", "*/5 * * * *", VaultSyncJob()),
     Job("zone_failover_check", "*/2 * * * *", check_zones),
 )
 
@@ -128,6 +165,9 @@ class Scheduler(Worker):
         """Start nothing more; a running job sees that the process stops."""
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
+        for job in self._jobs.values():
+            if isinstance(job.run, VaultSyncJob):
+                job.run.close()
 
     def _follow_clock(self, now: datetime) -> None:
         """After the wall clock was set back, the next runs would lie far in the future: bring them near again."""

@@ -29,6 +29,7 @@ from utils.vault_sync import SyncConfig, VaultSync
 SIZES = (1_000, 10_000, 100_000)
 CHANGED = 100
 _NOOPS = 15
+_LEAST = (["status", "--porcelain"], ["ls-remote", "--heads", "origin", "main"])
 _MERGES = 5
 #: What a person would set for a vault of many files; the comparison is with git at its best.
 _AT_ITS_BEST = ("-c", "feature.manyFiles=true", "-c", "core.untrackedCache=true")
@@ -101,7 +102,7 @@ def _measure(ours: Pair, plain: Pair, size: int) -> dict[str, tuple[float, float
     found = {}
     sync = ours.sync("local")
     for name, commands in {
-        "no-op, against status + ls-remote": (["status", "--porcelain"], ["ls-remote", "--heads", "origin", "main"]),
+        "no-op, against status + ls-remote": _LEAST,
         "no-op, against status + fetch": (["status", "--porcelain"], ["fetch", "-q", "origin", "main"]),
     }.items():
         _progress(f"{size:,} notes: {name}")
@@ -110,6 +111,12 @@ def _measure(ours: Pair, plain: Pair, size: int) -> dict[str, tuple[float, float
             lambda: _expect(sync.run().result, "noop"),
             lambda commands=commands: [_git(plain.here, *_AT_ITS_BEST, *command) for command in commands],  # type: ignore[misc]
         )
+    _progress(f"{size:,} notes: no-op that is watched")
+    found["no-op where a watch saw no change, against status + ls-remote"] = _turns(
+        _NOOPS,
+        lambda: _expect(getattr(sync.confirm(), "result", "no answer"), "noop"),
+        lambda: [_git(plain.here, *_AT_ITS_BEST, *command) for command in _LEAST],
+    )
     for name, shift in ((f"{CHANGED} notes changed on both sides", CHANGED), (f"{CHANGED} conflicts", 0)):
         _progress(f"{size:,} notes: {name}")
 

@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 from apscheduler.events import EVENT_JOB_EXECUTED
 
+from tests.conftest import FakeClock
 from tests.servers import eventually
 from utils.adapters.processes import run_to_end
+from utils.adapters.watch import QuietVault
 from utils.bootstrap import Services
 from utils.daemon import Stop
 from utils.settings import PROJECT_ROOT
-from Watchers.scheduler import JOBS, Job, JobFailed, Scheduler, sync_vault
+from Watchers.scheduler import JOBS, Job, JobFailed, Scheduler, VaultSyncJob, sync_vault
 
 
 @pytest.fixture
@@ -224,3 +226,115 @@ def test_a_running_scheduler_leaves_on_sigterm_even_in_mid_job(make_node: Callab
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 0
+
+
+class Watched:
+    """A vault's watch that a test tells what happened."""
+
+    def __init__(self, root: Path) -> None:
+        self.changes = 0
+        self.works = True
+
+    def mark(self) -> int:
+        return self.changes
+
+    def since(self, mark: int) -> bool:
+        return self.works and mark == self.changes
+
+    def close(self) -> None:
+        self.works = False
+
+
+@pytest.fixture
+def synced(make_node: Callable[..., Services], tmp_path: Path) -> Services:
+    """A node with a remote, synced until there is nothing more to do."""
+    subprocess.run(["git", "init", "-q", "--bare", "--initial-branch=main", tmp_path / "remote.git"], check=True)
+    node = make_node("local", clock=FakeClock())
+    node.sync.prepare(str(tmp_path / "remote.git"))
+    assert node.sync.run().result == "noop"
+    return node
+
+
+def watched_job(node: Services, monkeypatch: pytest.MonkeyPatch) -> tuple[VaultSyncJob, Watched, list[str]]:
+    """The job with a watch of ours, and the real syncs that it made."""
+    real: list[str] = []
+
+    def run_module(module: str, **_: object) -> tuple[int, str]:
+        real.append(module)
+        return 0, node.sync.run().summary()
+
+    monkeypatch.setattr(node, "run_module", run_module)
+    vault = Watched(node.layout.root)
+    return VaultSyncJob(lambda root: vault), vault, real  # type: ignore[arg-type, return-value]
+
+
+def test_where_no_note_changed_a_question_to_the_remote_is_enough(
+    synced: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, vault, real = watched_job(synced, monkeypatch)
+    never = lambda: False  # noqa: E731
+    job(synced, never)
+    assert len(real) == 1, "the first one looks"
+    before = synced.sync.status()["last_success_at"]
+    synced.clock.advance(300)  # type: ignore[attr-defined]
+    assert job(synced, never) == "noop: nothing to do"
+    assert len(real) == 1
+    assert synced.sync.status()["last_success_at"] > before, "the status stays true"
+    (synced.layout.root / "note.md").write_text("new\n")
+    vault.changes += 1
+    assert "committed 1" in job(synced, never)
+    assert len(real) == 2
+    synced.clock.advance(3601)  # type: ignore[attr-defined]
+    job(synced, never)
+    assert len(real) == 3, "every hour the files are looked at, whatever the watch says"
+    vault.works = False
+    job(synced, never)
+    assert len(real) == 4, "a watch that broke knows nothing"
+
+
+@pytest.mark.parametrize("what", ["the remote moved", "another branch", "offline", "a refusal", "a crash", "no vault"])
+def test_a_quick_look_never_hides_work(synced: Services, tmp_path: Path, what: str) -> None:
+    root, remote = synced.layout.root, tmp_path / "remote.git"
+    assert synced.sync.confirm() is not None
+    if what == "the remote moved":
+        subprocess.run(["git", "clone", "-q", remote, tmp_path / "phone"], check=True)
+        phone = ["git", "-C", tmp_path / "phone", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+        subprocess.run([*phone, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+        subprocess.run([*phone, "push", "-q"], check=True)
+    elif what == "another branch":
+        subprocess.run(["git", "-C", root, "checkout", "-q", "-b", "mine"], check=True)
+    elif what == "offline":
+        remote.rename(tmp_path / "away.git")
+    elif what == "a refusal":
+        (root / "film.mov").write_text("x")
+        synced.sync.run()
+    elif what == "a crash":
+        state = synced.settings.state_dir / "sync.json"
+        state.write_text(json.dumps({**json.loads(state.read_text()), "applying": {"old": None, "new": "0" * 40}}))
+    else:
+        (root / ".git").rename(tmp_path / "git")
+    assert synced.sync.confirm() is None
+
+
+def test_a_change_of_a_note_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "Plans").mkdir()
+    vault = QuietVault(tmp_path)
+    try:
+        mark = vault.mark()
+        assert vault.since(mark)
+        (tmp_path / "Plans" / "note.md").write_text("x")
+        eventually(lambda: not vault.since(mark), what="the note's change")
+    finally:
+        vault.close()
+    assert not vault.since(vault.mark()), "a closed watch knows nothing"
+
+
+def test_what_git_does_is_no_change_of_a_note(tmp_path: Path) -> None:
+    vault = QuietVault(tmp_path)
+    vault.close()
+    mark = vault.mark()
+    vault._saw(tmp_path / ".git" / "refs" / "heads" / "main")
+    vault._saw(tmp_path / ".git")
+    assert vault.mark() == mark
+    vault._saw(tmp_path / ".gitignore")
+    assert vault.mark() > mark

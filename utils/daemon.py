@@ -21,9 +21,10 @@ from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from utils.adapters.processes import SUPERVISOR_FD
+from utils.adapters.watch import watch
 from utils.bootstrap import Services
 from utils.settings import InvalidSettings, Settings, load
 from utils.vault.skeleton import VaultProblem
@@ -237,7 +238,7 @@ def _follow_supervisor(descriptor: int, stop: Stop) -> None:
 
 def _loop(worker: Worker, services: Services, stop: Stop) -> None:
     worker.start(stop)
-    observer = _watch(worker.folders(), stop)
+    observer = watch(folders, lambda path: stop.wake()) if (folders := worker.folders()) else None
     failures = 0
     last_answer = ""
     try:
@@ -265,31 +266,6 @@ def _loop(worker: Worker, services: Services, stop: Stop) -> None:
             observer.stop()
             observer.join(2)
         log.info("%s stopped", worker.name)
-
-
-def _watch(folders: list[Path], stop: Stop) -> Any:  # watchdog's observer is imported late
-    if not folders:
-        return None
-    from watchdog.events import FileSystemEvent, FileSystemEventHandler
-    from watchdog.observers import Observer
-
-    class Wake(FileSystemEventHandler):
-        """Any change wakes the loop; reading a file is no change."""
-
-        def on_any_event(self, event: FileSystemEvent) -> None:
-            if event.event_type not in ("opened", "closed_no_write"):
-                stop.wake()
-
-    observer = Observer()
-    try:
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-            observer.schedule(Wake(), str(folder), recursive=True)
-        observer.start()
-    except OSError as error:
-        log.warning("cannot watch folders (%s); looking at them from time to time instead", error)
-        return None
-    return observer
 
 
 class _Redacting(logging.Formatter):

@@ -37,6 +37,7 @@ progress = logging.getLogger(f"{__name__}.progress")
 _ATTEMPTS = 8
 _DAY = 24 * 60 * 60
 _OFFERED = 8
+_GOOD = ("noop", "ok", "conflicts")
 _TOLD = "an alert was raised: its log line comes along"
 _MOMENT = 0.25  # seconds; `status` holds the lock for an instant when it looks, and that is no sync
 _INIT = "run `python -m scripts.init_vault`"
@@ -83,6 +84,26 @@ class VaultSync:
         """
         with self._alone(wait):
             return self._run(allow_deletions, accept_remote)
+
+    def confirm(self) -> SyncResult | None:
+        """For a caller who knows that no file of the vault changed since the last sync: a sync that looks at no file
+        and asks the remote one thing. None where there may be more to do, and `run` has to find out."""
+        started, begun = self._clock.now(), self._clock.monotonic()
+        memory = self._memory.load()
+        last, seen = memory.get("last_sync") or {}, memory.get("remote_head")
+        at_rest = last.get("result") in _GOOD and not last.get("refused")
+        if not seen or not at_rest or any(memory.get(key) for key in ("applying", "overtaken", "waiting")):
+            return None
+        try:
+            with self._alone(wait=False):
+                if not self._glance.settled_at(seen):
+                    return None
+                result = SyncResult(started_at=format_time(started))
+                result.duration_ms = round((self._clock.monotonic() - begun) * 1000)
+                self._remember(result)
+                return result
+        except (SyncBusy, VaultProblem, OSError):
+            return None  # `run` says what is wrong
 
     def _run(self, allow_deletions: bool, accept_remote: bool, *, settle: bool = True) -> SyncResult:
         started, begun = self._clock.now(), self._clock.monotonic()
@@ -342,13 +363,14 @@ class VaultSync:
             holding.__exit__(None, None, None)
 
     def _remember(self, result: SyncResult) -> None:
-        good = result.result in ("noop", "ok", "conflicts")
+        good = result.result in _GOOD
         last = self._memory.load().get("last_sync") or {}
         if result.result == "error" and last.get("error") != result.error:
             self._alert("WARNING", "The vault does not sync", result.error or "", source="vault_sync")
         try:
             self._memory.update(
                 last_sync=result.to_dict(),
+                waiting=result.waiting or None,
                 **({"last_success_at": format_time(self._clock.now())} if good else {}),
             )
         except OSError as error:

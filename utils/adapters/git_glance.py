@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.adapters.git_command import command, environment, scrub
+from utils.adapters.git_command import QUIET_SSH, command, environment, scrub
 from utils.core import sync_rules
 from utils.vault import worktree
 
@@ -94,6 +94,14 @@ class GitGlance:
         tracking = f"refs/remotes/{self._remote}/{self._branch}"
         return bool(self._git("rev-parse", "-q", "--verify", "--end-of-options", f"{tracking}:{path}").strip())
 
+    def settled_at(self, commit: str) -> bool:
+        """Whether the vault's branch is checked out, is at `commit`, and is there on the remote too. Asks the remote;
+        False where it does not answer."""
+        branch = f"refs/heads/{self._branch}"
+        if self._git("for-each-ref", "--format=%(objectname)%(HEAD)", branch).strip() != f"{commit}*":
+            return False
+        return self._git("ls-remote", "--heads", "--", self._remote, branch).split() == [commit, branch]
+
     def summary(self) -> dict[str, Any]:
         """`head`, `remote_head`, `ahead`, `behind`, `dirty` of the vault."""
         tracking = f"refs/remotes/{self._remote}/{self._branch}"
@@ -119,6 +127,10 @@ class GitGlance:
                 found.append(int(folder.name))
         return sorted(found)
 
+    @staticmethod
+    def _quiet_ssh() -> dict[str, str]:
+        return {} if "GIT_SSH" in os.environ or "GIT_SSH_COMMAND" in os.environ else {"GIT_SSH_COMMAND": QUIET_SSH}
+
     def _git(self, *arguments: str, stdin: str | None = None) -> str:
         """The output of a git command, or an empty string where it failed."""
         answer = self._ask(*arguments, stdin=stdin)
@@ -129,7 +141,7 @@ class GitGlance:
         if not self._git_dir.is_dir():
             return None
         scrub()
-        variables = environment(self._git_dir, self._root, {"GIT_OPTIONAL_LOCKS": "0"})
+        variables = environment(self._git_dir, self._root, {"GIT_OPTIONAL_LOCKS": "0", **self._quiet_ssh()})
         try:
             done = subprocess.run(
                 command(arguments),
