@@ -53,6 +53,19 @@ def test_28_a_remote_that_was_forced_back_is_refused_until_a_person_accepts_it(t
     two.assert_agree()
 
 
+def test_28_a_person_who_fetched_after_the_rollback_hides_nothing(two: Two) -> None:
+    old = two.head()
+    two.a.write("note.md", "new\n")
+    two.a.sync()
+    two.b.git("fetch", "-q")
+    two.b.git("merge", "-q", "--ff-only", "origin/main")
+    assert two.b.sync().result == "noop", "a sync that finds the news here already has seen it all the same"
+    git(two.remote, "update-ref", "refs/heads/main", old)
+    two.b.git("fetch", "-q", "origin", "+main:refs/remotes/origin/main")
+    result = two.b.sync()
+    assert result.result == "error" and "rolled back" in str(result.error)
+
+
 def test_29_an_emptied_remote_is_filled_again_by_local_alone(two: Two) -> None:
     shutil.rmtree(two.remote)
     git(two.folder, "init", "-q", "--bare", "--initial-branch=main", str(two.remote))

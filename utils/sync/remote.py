@@ -64,6 +64,7 @@ def taken(session: Session, there: There, ours: str | None) -> str | None:
             session.tell(f"emptied {seen}", "WARNING", "The vault's remote was emptied", text)
         return None
     if head == seen and (head == ours or git.resolve(head)):
+        session.memory.update(remote_head=head)
         return head
     if head == seen:
         head = git.fetch()  # we saw it once, and have lost it since
