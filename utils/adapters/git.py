@@ -237,9 +237,12 @@ class GitVault:
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` contains `older`; False where `older` is not known here."""
-        if self.resolve(older) is None:
-            return False
-        return older == newer or self.merge_base(older, newer) == older
+        if older == newer:
+            return True
+        code, _, errors = self._communicate(["merge-base", "--is-ancestor", older, newer])
+        if code in (0, 1) or self.resolve(older) is None:
+            return code == 0
+        raise AdapterError(f"git merge-base: {self._decode(errors).strip()}", retry=False)
 
     def commits(self, old: str | None, new: str) -> list[Commit]:
         """The commits of `old..new`, newest first, each with its author's address and the paths it changed.
