@@ -22,7 +22,7 @@ from pathlib import Path
 
 from utils.adapters.git import GitVault
 from utils.adapters.git_glance import GitGlance
-from utils.sync.values import IDENTITIES
+from utils.sync.values import IDENTITIES, SyncResult
 from utils.vault.layout import Layout
 from utils.vault_sync import SyncConfig, VaultSync
 
@@ -108,13 +108,13 @@ def _measure(ours: Pair, plain: Pair, size: int) -> dict[str, tuple[float, float
         _progress(f"{size:,} notes: {name}")
         found[name] = _turns(
             _NOOPS,
-            lambda: _expect(sync.run().result, "noop"),
+            lambda: _expect(sync.run(), "noop"),
             lambda commands=commands: [_git(plain.here, *_AT_ITS_BEST, *command) for command in commands],  # type: ignore[misc]
         )
     _progress(f"{size:,} notes: no-op that is watched")
     found["no-op where a watch saw no change, against status + ls-remote"] = _turns(
         _NOOPS,
-        lambda: _expect(getattr(sync.confirm(), "result", "no answer"), "noop"),
+        lambda: _expect(sync.confirm(), "noop"),
         lambda: [_git(plain.here, *_AT_ITS_BEST, *command) for command in _LEAST],
     )
     for name, shift in ((f"{CHANGED} notes changed on both sides", CHANGED), (f"{CHANGED} conflicts", 0)):
@@ -127,7 +127,7 @@ def _measure(ours: Pair, plain: Pair, size: int) -> dict[str, tuple[float, float
 
         found[name] = _turns(
             _MERGES,
-            lambda: _expect(sync.run().result, "ok", "conflicts"),
+            lambda: _expect(sync.run(), "ok", "conflicts"),
             lambda: _plain_merge(plain.here),
             before=lambda prepare=prepare: (prepare(ours), ours.sync("cloud").run()),  # type: ignore[misc]
             plain_before=lambda prepare=prepare: (prepare(plain), _plain_merge(plain.there)),  # type: ignore[misc]
@@ -192,7 +192,7 @@ def _adopt(pair: Pair) -> None:
     for zone in ("local", "cloud", "local"):
         sync = pair.sync(zone)
         sync.prepare(str(pair.folder / "remote.git"))
-        _expect(sync.run().result, "noop", "ok")
+        _expect(sync.run(), "noop", "ok")
 
 
 def _note(root: Path, number: int) -> Path:
@@ -207,9 +207,9 @@ def _edit(root: Path, size: int, first: int, text: str) -> None:
         path.write_text(path.read_text() + f"{text}\n")
 
 
-def _expect(result: str, *wanted: str) -> None:
-    if result not in wanted:
-        raise RuntimeError(f"the sync answered {result}, not {' or '.join(wanted)}")
+def _expect(result: SyncResult | None, *wanted: str) -> None:
+    if result is None or result.result not in wanted:
+        raise RuntimeError(f"the sync answered {result.summary() if result else 'nothing'}, not {' or '.join(wanted)}")
 
 
 def _git(folder: Path, *arguments: str) -> None:
