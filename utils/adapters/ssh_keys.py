@@ -1,0 +1,208 @@
+"""The keys of this node: `STATE_DIR/keys/`, outside the vault, so that nothing that arrives can change them.
+
+`node` and `node.pub` are its own, `allowed_signers` says whose signatures count, `revoked_keys` whose no longer do.
+OpenSSH's ssh-keygen makes keys, signs and verifies; the files are its own formats, but for git only.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from utils.core.signing import (
+    ADDRESSES,
+    BadKey,
+    Key,
+    Keyring,
+    allowed_line,
+    public_key,
+    read_allowed,
+    read_revoked,
+    revoked_line,
+)
+from utils.ports import AdapterError
+from utils.vault import atomic, locks
+
+INSTALL = "install OpenSSH's ssh-keygen 8.9 or newer (Debian, Ubuntu: apt install openssh-client)"
+_LARGEST = 16 * 1024
+
+
+class KeyStore:
+    """The keys in `folder`. Methods raise `BadKey` with the remedy, `AdapterError` where ssh-keygen fails."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.private = folder / "node"
+        self.allowed = folder / "allowed_signers"
+        self.revoked = folder / "revoked_keys"
+
+    def keyring(self) -> Keyring:
+        """What is known now. Cheap; without the folder it is empty."""
+        try:
+            return Keyring(self.private.is_file(), read_allowed(_text(self.allowed)), read_revoked(_text(self.revoked)))
+        except BadKey as error:
+            raise AdapterError(f"{self.folder}: {error}. Correct the file, or restore it", retry=False) from error
+
+    def own(self) -> str:
+        """This node's public key. Raises `BadKey` where it has none."""
+        if not self.private.is_file():
+            raise BadKey("this node has no key yet: run `python -m scripts.keys create`")
+        return public_key(_keygen(["-y", "-P", "", "-f", str(self.private)]))
+
+    def create(self, zone: str) -> bool:
+        """Make the node's key, if there is none, and let it count as `zone`'s; whether it was made now."""
+        with self._alone():
+            made = not self.private.exists()
+            if made:
+                self._make(zone)
+            key = Key(self.own(), ADDRESSES[zone])
+            if self.keyring().was_revoked(key.fingerprint):
+                raise BadKey(f"the key in {self.private} was revoked: move the file away, then create another")
+            self._add(key)
+        return made
+
+    def _make(self, zone: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder.chmod(0o700)
+        temporary = self.folder / f"{atomic.TEMP_PREFIX}{secrets.token_hex(8)}"
+        try:
+            _keygen(["-q", "-t", "ed25519", "-N", "", "-C", ADDRESSES[zone], "-f", str(temporary)])
+            os.replace(f"{temporary}.pub", f"{self.private}.pub")
+            atomic.move(temporary, self.private)
+        finally:
+            for left in (temporary, Path(f"{temporary}.pub")):
+                left.unlink(missing_ok=True)
+
+    def enrol(self, key: Key) -> bool:
+        """Let signatures by `key` count; False where they did already."""
+        with self._alone():
+            return self._add(key)
+
+    def _add(self, key: Key) -> bool:
+        keyring = self.keyring()
+        if key in keyring.allowed:
+            return False
+        if keyring.was_revoked(key.fingerprint):
+            raise BadKey(f"the key {key.fingerprint} was revoked here: use another one")
+        for known in keyring.allowed:
+            if known.fingerprint == key.fingerprint:
+                raise BadKey(f"this key is known already, as {known.name}'s: each node and each person has its own")
+            if known.principal == key.principal:
+                raise BadKey(
+                    f"{known.name} is enrolled with another key ({known.fingerprint}). If it was replaced, run"
+                    f" `python -m scripts.keys revoke {known.name}` first"
+                )
+        self._write(self.allowed, [allowed_line(known) for known in (*keyring.allowed, key)])
+        return True
+
+    def revoke(self, which: str) -> Key | None:
+        """Let signatures by the key of this name or fingerprint count no longer; None where that was so already.
+
+        The node's own key is set aside, so that nothing more is signed with it.
+        """
+        with self._alone():
+            keyring = self.keyring()
+            found = [key for key in keyring.allowed if which in (key.name, key.fingerprint)]
+            if not found and any(which in (key.name, key.fingerprint) for key in keyring.revoked):
+                return None
+            if not found:
+                raise BadKey(f"there is no key of {which!r}: `python -m scripts.keys list` shows those there are")
+            key = found[0]
+            # Revoked first: a crash between the two files leaves a key in both, and then it counts for nothing.
+            self._write(self.revoked, [revoked_line(known) for known in (*keyring.revoked, key)])
+            self._write(self.allowed, [allowed_line(known) for known in keyring.allowed if known != key])
+            if self.private.is_file() and self.own() == key.text:
+                atomic.move(self.private, self.folder / f"node.revoked-{secrets.token_hex(4)}")
+            return key
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return locks.hold(self.folder.parent / "locks" / "keys.lock")
+
+    def _write(self, path: Path, lines: Sequence[str]) -> None:
+        atomic.write(path, "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
+
+
+def read_public_key(given: str) -> str:
+    """The public key that `given` is, or that lies in the file it names. Raises `BadKey`."""
+    path = Path(given).expanduser()
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                given = file.read(_LARGEST).decode("utf-8", "replace")
+    except OSError as error:  # a key's text may be no possible file name, and a file may be forbidden
+        if path.exists():
+            raise BadKey(f"{path} can't be read: {error.strerror}") from error
+    return public_key(given)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+# --- what git is told ------------------------------------------------------------------------------------------------
+
+
+def git_settings(keys: Path) -> list[str]:
+    """Options of a git command that signs or verifies. They win over every file: neither the vault's own
+    configuration nor a user's names another program, another list of signers or a key of GnuPG."""
+    settings = (
+        "gpg.format=ssh",
+        "gpg.ssh.program=ssh-keygen",
+        f"gpg.ssh.allowedSignersFile={keys / 'allowed_signers'}",
+        "gpg.ssh.revocationFile=/dev/null",  # `Keyring` judges by fingerprint, so that it can say why
+        "gpg.minTrustLevel=undefined",
+        "gpg.program=false",
+        "gpg.openpgp.program=false",
+        "gpg.x509.program=false",
+        f"user.signingKey={keys / 'node'}",
+    )
+    return [part for setting in settings for part in ("-c", setting)]
+
+
+def check(keys: Path) -> None:
+    """Sign and verify something. Raises `AdapterError` where that fails: then "not verified" says nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        key, text = Path(folder, "key"), Path(folder, "text")
+        text.write_text("x")
+        _keygen(["-q", "-t", "ed25519", "-N", "", "-f", str(key)])
+        _keygen(["-q", "-Y", "sign", "-n", "git", "-f", str(key), str(text)])
+        allowed = Path(folder, "allowed")
+        allowed.write_text(f'x namespaces="git" {public_key(Path(f"{key}.pub").read_text())}\n')
+        time = "-Overify-time=20260101000000"  # as git asks; needs OpenSSH 8.9
+        _keygen(["-Y", "find-principals", "-f", str(allowed), "-s", f"{text}.sig", time])
+    if not (keys / "allowed_signers").exists():
+        return
+    try:
+        (keys / "allowed_signers").read_bytes()
+    except OSError as error:
+        raise AdapterError(f"{keys / 'allowed_signers'} can't be read: {error.strerror}", retry=False) from error
+
+
+def _keygen(arguments: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(
+            ["ssh-keygen", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,  # it asks nobody: no terminal, no window
+            env={**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"},
+            timeout=60,
+        )
+    except FileNotFoundError:
+        raise AdapterError(f"there is no ssh-keygen here: {INSTALL}", retry=False) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AdapterError(f"ssh-keygen can't be run ({error}): {INSTALL}", retry=False) from None
+    if done.returncode:
+        said = " ".join(done.stderr.split())[-300:] or f"exit {done.returncode}"
+        raise AdapterError(f"ssh-keygen failed: {said}. If it is too old: {INSTALL}", retry=False)
+    return done.stdout
