@@ -12,6 +12,7 @@ import pytest
 
 from tests.vaults import Node, Two, git
 from utils.adapters.ssh_keys import KeyStore
+from utils.core.merge import Entry
 from utils.core.signing import ADDRESSES, Key, Keyring, person, public_key
 
 TASK = "email-20260601T100000Z-0a1b2c3d.md"
@@ -83,7 +84,7 @@ def quiet(two: Two) -> None:
     """All is carried over: nothing more to do on either node, and both agree."""
     two.settle()
     head = two.head()
-    assert [result.result for result in two.settle()] == ["noop"] * 4
+    assert [node.sync().result for node in (two.b, two.a)] == ["noop"] * 2
     assert two.head() == head
     two.assert_agree()
 
@@ -163,9 +164,9 @@ def test_keys_may_be_made_in_the_middle_of_a_history(tmp_path: Path) -> None:
 # --- forged names ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("first", ["a", "b"])
-@pytest.mark.parametrize("author", [CLOUD, LOCAL])
-@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    ("author", "signed", "first"), [(CLOUD, False, "a"), (CLOUD, True, "b"), (LOCAL, False, "b"), (LOCAL, True, "a")]
+)
 def test_a_commit_in_a_nodes_name_without_its_key_is_refused_as_a_whole(
     two: Two, author: str, signed: bool, first: str
 ) -> None:
@@ -444,7 +445,7 @@ def signature(two: Two, key: Path, text: str, namespace: str) -> str:
 
 @pytest.mark.parametrize("kind", ["another namespace", "of another text", "of GnuPG", "rubbish", "good"])
 def test_a_signature_counts_only_if_it_is_gits_and_of_this_very_commit(two: Two, kind: str) -> None:
-    text = evil_commit(two)
+    text = evil_commit(two) + "so long that git is still writing when ssh-keygen has gone\n" * 10_000
     cloud = two.b.keys.private
     signed_by_hand(
         two,
@@ -570,6 +571,45 @@ def test_a_merge_of_the_cloud_drops_no_persons_edit(two: Two) -> None:
     two.a.sync()
     quiet(two)
     assert two.b.read("Ideas.md") == b"from the phone\n"
+
+
+def test_an_old_signature_put_onto_a_commit_without_parents_is_bad(two: Two) -> None:
+    """git itself would call it good: it leaves the signature out wherever it stands, and reads no parents after it."""
+    two.a.write("Ideas.md", "old\n")
+    two.settle()
+    old = two.head()
+    two.a.write("Ideas.md", "new\n")
+    two.settle()
+    clone = clone_of(two)
+    header, _, body = git(clone, "cat-file", "commit", old).partition("\n\n")
+    signature = header[header.index("gpgsig ") :]
+    tree, rest = header[: header.index("gpgsig ")].split("\n", 1)
+    text = f"{tree}\n{signature}\n{rest.strip()}\n\n{body}"
+    orphan = git(clone, "hash-object", "-t", "commit", "-w", "--stdin", "--literally", data=text.encode()).strip()
+    merge = git(clone, "commit-tree", f"{old}^{{tree}}", "-p", "HEAD", "-p", orphan, "-m", "merge").strip()
+    git(clone, "push", "-q", "origin", f"{merge}:refs/heads/main")
+    two.b.sync()
+    quiet(two)
+    assert two.b.read("Ideas.md") == b"new\n"
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_a_word_of_locals_that_lost_a_race_can_t_be_played_back_later(two: Two, first: str) -> None:
+    """A hostile remote kept a commit that Local signed, offered, and then made anew."""
+    two.a.write("Ideas.md", "early\n")
+    with two.a.vault_sync()._git.open() as repository:
+        oid = repository.add_blobs([b"early\n"])[0]
+        early = repository.commit({"Ideas.md": Entry("100644", oid)}, [two.head()], "local: early\n", two.a.clock.now())
+    two.a.git("push", "-q", "origin", f"{early.oid}:refs/heads/kept")
+    two.a.write("Ideas.md", "late\n")
+    two.settle()
+    clone = clone_of(two)
+    git(clone, "fetch", "-q", "origin", "kept")
+    merge = git(clone, "commit-tree", f"{early.oid}^{{tree}}", "-p", "HEAD", "-p", early.oid, "-m", "merge").strip()
+    git(clone, "push", "-q", "origin", f"{merge}:refs/heads/main")
+    getattr(two, first).sync()
+    quiet(two)
+    assert two.b.read("Ideas.md") == b"late\n"
 
 
 # --- ssh-keygen that can't -------------------------------------------------------------------------------------------

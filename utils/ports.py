@@ -128,7 +128,7 @@ class Seen:
 class Commit:
     """A commit, its author's address, and the paths it changed (of a merge: those that differ from every parent).
 
-    `signature` is git's `%G?`, `key` the fingerprint of the key that made it; "N" and empty where nobody looked.
+    `signature`: G good, B bad, U by an unknown key, N none or nobody looked; `key`: the fingerprint of its key.
     """
 
     oid: str
@@ -136,6 +136,7 @@ class Commit:
     paths: tuple[str, ...]
     author: str = ""
     parents: tuple[str, ...] = ()
+    at: int = 0  # when it was made, in POSIX seconds
     signature: str = "N"
     key: str = ""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -28,7 +27,7 @@ from utils.core.signing import (
 from utils.ports import AdapterError
 from utils.vault import atomic, locks
 
-INSTALL = "install OpenSSH's ssh-keygen 8.9 or newer (Debian, Ubuntu: apt install openssh-client)"
+INSTALL = "install OpenSSH's ssh-keygen 8.2 or newer (Debian, Ubuntu: apt install openssh-client)"
 _LARGEST = 16 * 1024
 
 
@@ -52,7 +51,7 @@ class KeyStore:
         """This node's public key. Raises `BadKey` where it has none."""
         if not self.private.is_file():
             raise BadKey("this node has no key yet: run `python -m scripts.keys create`")
-        return public_key(_keygen(["-y", "-P", "", "-f", str(self.private)]))
+        return public_key(keygen(["-y", "-P", "", "-f", str(self.private)]))
 
     def create(self, zone: str) -> bool:
         """Make the node's key, if there is none, and let it count as `zone`'s; whether it was made now."""
@@ -71,7 +70,7 @@ class KeyStore:
         self.folder.chmod(0o700)
         temporary = self.folder / f"{atomic.TEMP_PREFIX}{secrets.token_hex(8)}"
         try:
-            _keygen(["-q", "-t", "ed25519", "-N", "", "-C", ADDRESSES[zone], "-f", str(temporary)])
+            keygen(["-q", "-t", "ed25519", "-N", "", "-C", ADDRESSES[zone], "-f", str(temporary)])
             os.replace(f"{temporary}.pub", f"{self.private}.pub")
             atomic.move(temporary, self.private)
         finally:
@@ -147,52 +146,35 @@ def _text(path: Path) -> str:
         return ""
 
 
-# --- what git is told ------------------------------------------------------------------------------------------------
+# --- running it ------------------------------------------------------------------------------------------------------
 
 
 def git_settings(keys: Path) -> list[str]:
-    """Options of a git command that signs or verifies. They win over every file: neither the vault's own
-    configuration nor a user's names another program, another list of signers or a key of GnuPG."""
-    settings = (
-        "gpg.format=ssh",
-        "gpg.ssh.program=ssh-keygen",
-        f"gpg.ssh.allowedSignersFile={keys / 'allowed_signers'}",
-        "gpg.ssh.revocationFile=/dev/null",  # `Keyring` judges by fingerprint, so that it can say why
-        "gpg.minTrustLevel=undefined",
-        "gpg.program=false",
-        "gpg.openpgp.program=false",
-        "gpg.x509.program=false",
-        f"user.signingKey={keys / 'node'}",
-    )
+    """Options of a git command that signs. They win over every file, so nothing else names a program or a key."""
+    settings = ("gpg.format=ssh", "gpg.ssh.program=ssh-keygen", f"user.signingKey={keys / 'node'}")
     return [part for setting in settings for part in ("-c", setting)]
 
 
-def check(keys: Path) -> None:
-    """Sign and verify something. Raises `AdapterError` where that fails: then "not verified" says nothing."""
-    with tempfile.TemporaryDirectory() as folder:
-        key, text = Path(folder, "key"), Path(folder, "text")
-        text.write_text("x")
-        _keygen(["-q", "-t", "ed25519", "-N", "", "-f", str(key)])
-        _keygen(["-q", "-Y", "sign", "-n", "git", "-f", str(key), str(text)])
-        allowed = Path(folder, "allowed")
-        allowed.write_text(f'x namespaces="git" {public_key(Path(f"{key}.pub").read_text())}\n')
-        time = "-Overify-time=20260101000000"  # as git asks; needs OpenSSH 8.9
-        _keygen(["-Y", "find-principals", "-f", str(allowed), "-s", f"{text}.sig", time])
-    if not (keys / "allowed_signers").exists():
-        return
-    try:
-        (keys / "allowed_signers").read_bytes()
-    except OSError as error:
-        raise AdapterError(f"{keys / 'allowed_signers'} can't be read: {error.strerror}", retry=False) from error
+def keygen(arguments: Sequence[str]) -> str:
+    """Run ssh-keygen; what it printed. Raises `AdapterError`."""
+    done = _run(arguments, b"")
+    if done.returncode:
+        raise AdapterError(f"ssh-keygen failed: {_said(done)}. If it is too old: {INSTALL}", retry=False)
+    return done.stdout.decode("utf-8", "replace")
 
 
-def _keygen(arguments: Sequence[str]) -> str:
+def refused(arguments: Sequence[str], data: bytes) -> str:
+    """Why ssh-keygen said no to `data`; an empty string where it said yes. Raises `AdapterError` where it can't run."""
+    done = _run(arguments, data)
+    return _said(done) if done.returncode else ""
+
+
+def _run(arguments: Sequence[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
     try:
-        done = subprocess.run(
+        return subprocess.run(
             ["ssh-keygen", *arguments],
-            stdin=subprocess.DEVNULL,
+            input=data,
             capture_output=True,
-            text=True,
             check=False,
             start_new_session=True,  # it asks nobody: no terminal, no window
             env={**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"},
@@ -202,7 +184,7 @@ def _keygen(arguments: Sequence[str]) -> str:
         raise AdapterError(f"there is no ssh-keygen here: {INSTALL}", retry=False) from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AdapterError(f"ssh-keygen can't be run ({error}): {INSTALL}", retry=False) from None
-    if done.returncode:
-        said = " ".join(done.stderr.split())[-300:] or f"exit {done.returncode}"
-        raise AdapterError(f"ssh-keygen failed: {said}. If it is too old: {INSTALL}", retry=False)
-    return done.stdout
+
+
+def _said(done: subprocess.CompletedProcess[bytes]) -> str:
+    return " ".join((done.stderr + done.stdout).decode("utf-8", "replace").split())[-300:] or f"exit {done.returncode}"

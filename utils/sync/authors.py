@@ -55,42 +55,47 @@ def attribute(session: Session, base: str | None, tip: str, *, outside: bool) ->
         return found
     arrived = _arrived(session, tip, commits)
     offered = set(session.memory.load().get("offered", []))
-    for commit in commits:
-        _attribute_one(session, commit, found, arrived=commit.oid in arrived, offered=commit.oid in offered)
+    found.settled = _settled(session, base, commits)
     if found.settled:
         judged_before = _contained(found.settled, commits)
         found.commits = [commit for commit in commits if commit.oid not in judged_before]
+    for commit in found.commits:
+        _attribute_one(session, commit, found, arrived=commit.oid in arrived, offered=commit.oid in offered)
     return found
 
 
-def _attribute_one(session: Session, commit: Commit, found: Authors, *, arrived: bool, offered: bool) -> None:
-    keyring, oid = session.keyring, commit.oid
-    key = keyring.signer(commit.key) if commit.signature == "G" else None
-    claim = claimed_zone(commit.address)
+def _is_locals_word(session: Session, commit: Commit) -> bool:
+    """Signed by Local's node; on the Cloud its name is believed, until its key is enrolled."""
+    key = _key(session, commit)
     if key is not None:
-        _by_key(key, oid, found)
+        return key.zone == LOCAL
+    believed = session.zone == CLOUD and not session.keyring.enrolled(LOCAL)
+    return believed and claimed_zone(commit.address) == LOCAL
+
+
+def _key(session: Session, commit: Commit) -> Key | None:
+    return session.keyring.signer(commit.key) if commit.signature == "G" else None
+
+
+def _attribute_one(session: Session, commit: Commit, found: Authors, *, arrived: bool, offered: bool) -> None:
+    """A signature says more than an author line, which anybody may write."""
+    keyring, oid = session.keyring, commit.oid
+    key, claim = _key(session, commit), claimed_zone(commit.address)
+    if key is not None and key.zone == LOCAL and not offered:
+        found.forged[oid] = f"commit {oid[:10]} was signed by the local node, but is an old one that is played back"
+    elif key is not None:
+        if key.zone == CLOUD:
+            found.cloud.add(oid)
     elif offered:
         if session.zone == CLOUD:
             found.cloud.add(oid)
     elif claim is not None and keyring.enrolled(claim) and arrived:
         found.forged[oid] = _why(session, commit, claim)
-    elif claim == CLOUD:
-        found.cloud.add(oid)
-    elif claim == LOCAL and session.zone == LOCAL and arrived:
+    elif claim == CLOUD or (claim == LOCAL and session.zone == LOCAL and arrived):
         found.cloud.add(oid)  # what Local made lies in its branch, or is the merge that it pushed when it was killed
-    elif claim == LOCAL and session.zone == CLOUD:
-        found.settled = found.settled or oid  # believed by its name, until its key is enrolled
     elif claim is None and arrived and keyring.enrolled(session.peer) and not session.config.accept_unsigned:
         found.cloud.add(oid)
         found.unvouched.add(oid)
-
-
-def _by_key(key: Key, oid: str, found: Authors) -> None:
-    """A signature says more than an author line, which anybody may write."""
-    if key.zone == CLOUD:
-        found.cloud.add(oid)
-    elif key.zone == LOCAL:
-        found.settled = found.settled or oid
 
 
 def _why(session: Session, commit: Commit, claim: str) -> str:
@@ -110,15 +115,31 @@ def _arrived(session: Session, tip: str, commits: Sequence[Commit]) -> set[str]:
 
 
 def _contained(oid: str, commits: Sequence[Commit]) -> set[str]:
-    """`oid` and its ancestors among `commits`."""
+    """`oid` and its ancestors among `commits`, with the parents of the oldest."""
     parents = {commit.oid: commit.parents for commit in commits}
     found, waiting = set(), [oid]
     while waiting:
         current = waiting.pop()
-        if current in parents and current not in found:
+        if current not in found:
             found.add(current)
-            waiting += parents[current]
+            waiting += parents.get(current, ())
     return found
+
+
+def _settled(session: Session, base: str, commits: Sequence[Commit]) -> str | None:
+    """The newest word of Local's that contains `base`.
+
+    Each word that Local pushed contains those before it, and so all of them contain what both nodes have. One beside
+    them is old: its push lost a race, and a hostile remote kept it to play it back.
+    """
+    newest: list[Commit] = []
+    seen: set[str] = set()
+    for commit in commits:
+        if commit.oid not in seen and _is_locals_word(session, commit):
+            contained = _contained(commit.oid, commits)
+            seen |= contained
+            newest += [commit] if base in contained else []
+    return max(newest, key=lambda commit: commit.at).oid if newest else None
 
 
 def tell_forged(session: Session, authors: Authors) -> bool:
@@ -128,7 +149,7 @@ def tell_forged(session: Session, authors: Authors) -> bool:
         reason = authors.forged.get(commit.oid)
         if reason is None:
             continue
-        zone = claimed_zone(commit.address)
+        zone = claimed_zone(commit.address) or LOCAL
         paths = ", ".join(printable(path) for path in commit.paths[:5]) + (" and more" if len(commit.paths) > 5 else "")
         text = (
             f"The {reason}. Its changes ({paths or 'none'}) were not taken over; their text is kept under"
