@@ -127,15 +127,15 @@ class KeyStore:
 
 
 def read_public_key(given: str) -> str:
-    """The public key that `given` is, or that lies in the file it names. Raises `BadKey`."""
+    """The public key that `given` is, or that lies in the file it names. Raises `BadKey`, which never repeats it."""
     path = Path(given).expanduser()
     try:
-        if path.is_file():
-            with path.open("rb") as file:
-                given = file.read(_LARGEST).decode("utf-8", "replace")
-    except OSError as error:  # a key's text may be no possible file name, and a file may be forbidden
-        if path.exists():
-            raise BadKey(f"{path} can't be read: {error.strerror}") from error
+        with path.open("rb") as file:
+            given = file.read(_LARGEST).decode("utf-8", "replace")
+    except PermissionError as error:
+        raise BadKey(f"the key's file can't be read: {error.strerror}") from None
+    except (OSError, ValueError):
+        pass  # no file: the key itself, most likely
     return public_key(given)
 
 
