@@ -134,7 +134,7 @@ def read_public_key(given: str) -> str:
             given = file.read(_LARGEST).decode("utf-8", "replace")
     except PermissionError as error:
         raise BadKey(f"the key's file can't be read: {error.strerror}") from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):
         pass  # no file: the key itself, most likely
     return public_key(given)
 
