@@ -396,7 +396,9 @@ def test_a_new_key_of_local_counts_once_it_is_enrolled_and_nothing_is_lost_befor
 def test_new_commits_by_a_revoked_key_are_refused_and_old_ones_stay(two: Two) -> None:
     two.b.write("Plans/old.md", "before\n")
     two.settle()
+    allowed = two.a.keys.allowed.read_bytes()
     two.a.keys.revoke("cloud")
+    two.a.keys.allowed.write_bytes(allowed)  # as a kill between the two files leaves it
     two.b.write("Plans/new.md", "after\n")
     two.b.sync()
     result = two.a.sync()
@@ -589,6 +591,8 @@ def test_an_old_signature_put_onto_a_commit_without_parents_is_bad(two: Two) -> 
     merge = git(clone, "commit-tree", f"{old}^{{tree}}", "-p", "HEAD", "-p", orphan, "-m", "merge").strip()
     git(clone, "push", "-q", "origin", f"{merge}:refs/heads/main")
     two.b.sync()
+    with two.b.vault_sync()._git.open() as repository:
+        assert [c.signature for c in repository.commits(None, orphan, verify=True)] == ["B"]
     quiet(two)
     assert two.b.read("Ideas.md") == b"new\n"
 

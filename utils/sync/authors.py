@@ -149,13 +149,17 @@ def tell_forged(session: Session, authors: Authors) -> bool:
         reason = authors.forged.get(commit.oid)
         if reason is None:
             continue
-        zone = claimed_zone(commit.address) or LOCAL
+        zone = claimed_zone(commit.address)
         paths = ", ".join(printable(path) for path in commit.paths[:5]) + (" and more" if len(commit.paths) > 5 else "")
+        remedy = "Somebody else can write to the vault's remote: change its access keys"
+        if commit.signature != "G":
+            remedy = (
+                f"If the {zone} node has a new key: run `python -m scripts.keys show` there, and here"
+                f" `python -m scripts.keys revoke {zone}` and `… enrol --zone {zone}` with it. If not: {remedy}"
+            )
         text = (
             f"The {reason}. Its changes ({paths or 'none'}) were not taken over; their text is kept under"
-            f" Updates/conflicts/. If the {zone} node has a new key: run `python -m scripts.keys show` there, and here"
-            f" `python -m scripts.keys revoke {zone}` and `… enrol --zone {zone}` with it. If not, somebody else can"
-            " write to the vault's remote: change its access keys"
+            f" Updates/conflicts/. {remedy}"
         )
         told |= session.tell(f"forged {commit.oid}", "CRITICAL", "A forged commit was refused", text)
     return told
