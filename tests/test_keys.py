@@ -14,7 +14,10 @@ import pytest
 
 from scripts import doctor, keys
 from tests.vaults import git
+from utils.bootstrap import Services
+from utils.daemon import Stop
 from utils.settings import PROJECT_ROOT
+from Watchers.approval_watcher import ApprovalWatcher
 
 README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("\n## Signing\n")[2].partition("\n## ")[0]
@@ -188,3 +191,11 @@ def test_help_and_wrong_usage() -> None:
     helped = command("--help")
     assert helped.returncode == 0 and "enrol" in helped.stdout and "outside the" in helped.stdout
     assert command("enrol", "x").returncode == 2
+
+
+def test_believing_unsigned_people_is_warned_about_at_a_start(make_node: Callable[..., Services]) -> None:
+    for policy, warned in (("cloud", 0), ("accept", 1)):
+        node = make_node("local", UNSIGNED_COMMITS=policy)
+        ApprovalWatcher(node).start(Stop())
+        logs = "".join(path.read_text() for path in (node.layout.root / "Logs").rglob("*.jsonl"))
+        assert logs.count("UNSIGNED_COMMITS is 'accept'") == warned
