@@ -39,6 +39,14 @@ class ApprovalWatcher(Worker):
                 'Set "remote_approvals": "signed" in zones.json to have it confirmed here.',
                 source=self.name,
             )
+        if settings.unsigned_commits == "accept":
+            self.services.alerts.send(
+                "WARNING",
+                "UNSIGNED_COMMITS is 'accept'",
+                "Whoever can push to the vault's remote passes for a person, whose notes are believed. Enrol the keys "
+                "of your devices instead: python -m scripts.keys enrol --person NAME KEY",
+                source=self.name,
+            )
         self.services.tools.stopped = stop
 
     def run_cycle(self, now: datetime) -> str:

@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from scripts import keys
 from scripts.node import is_our_api, port_problem, status
 from utils.adapters.processes import run_to_end
+from utils.adapters.ssh_keys import KeyStore
 from utils.bootstrap import Services
+from utils.core.signing import BadKey
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings, Settings, load, warnings
 from utils.vault.layout import SKELETON
@@ -64,6 +67,7 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
     try:
         yield from _vault(services)
         yield from _remote(services, tell)
+        yield from _signing(services)
         yield from _mail_in(services, tell)
         yield _mail_out(settings, tell)
         yield _alerts(services, tell)
@@ -137,6 +141,53 @@ def _remote_answer(services: Services, tell: Tell) -> Finding:
         )
     said = next((line for line in output.splitlines() if line.strip()), f"no answer within {timeout} s").strip()
     return Finding(BROKEN, "remote", f"{s.vault_sync_remote}: {_masked(said)} (network, address, or access key)")
+
+
+def _signing(services: Services) -> Iterator[Finding]:
+    """Whether commits are signed and checked, and what is missing."""
+    s = services.settings
+    if not services.sync.has_remote():
+        return
+    store = KeyStore(s.keys_dir)
+    try:
+        keyring = store.keyring()
+        own = keys.introduction(s, store) if keyring.own else ""
+    except (AdapterError, BadKey) as error:
+        yield Finding(BROKEN, "signing", str(error))
+        return
+    known = any(key.zone == s.peer for key in keyring.allowed)
+    if not own and not known:
+        yield Finding(
+            NOTE,
+            "signing",
+            "commits are not signed, so only an author's name says who wrote one. To change that, run on both nodes"
+            f" `{keys.COMMAND} create`, and on each the `enrol` command that the other one prints",
+        )
+        return
+    if not own:
+        yield Finding(
+            NOTE, "signing", f"the {s.peer} node's key is enrolled, but this node has none: {keys.COMMAND} create"
+        )
+    elif not known:
+        yield Finding(
+            BROKEN if keyring.enrolled(s.peer) else NOTE,
+            "signing",
+            f"this node signs, but no key of the {s.peer} node is enrolled here: run `{keys.COMMAND} show` there. If"
+            f" it was not done yet, enrol this node's there: {own}",
+        )
+    else:
+        people = [key.name for key in keyring.allowed if key.zone is None]
+        detail = f"this node signs, and the {s.peer} node's commits must be" + f"; people: {', '.join(people)}" * bool(
+            people
+        )
+        yield Finding(OK, "signing", detail)
+    if known and s.unsigned_commits == "accept":
+        yield Finding(
+            NOTE,
+            "signing",
+            "UNSIGNED_COMMITS=accept: whoever can push to the vault's remote passes for you under any other name."
+            f" Better enrol your devices: {keys.COMMAND} enrol --person NAME KEY",
+        )
 
 
 def _mail_in(services: Services, tell: Tell) -> Iterator[Finding]:

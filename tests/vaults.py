@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.conftest import FakeClock
 from utils.adapters.git import GitVault
 from utils.adapters.git_glance import GitGlance
+from utils.adapters.ssh_keys import KeyStore
 from utils.vault.layout import Layout
 from utils.vault_sync import IDENTITIES, SyncConfig, SyncResult, VaultSync
 
@@ -55,13 +56,18 @@ class Node:
     observe_moves: Callable[[], None] = lambda: None
     settle_seconds: float = 0.0
     max_file_bytes: int = 1024 * 1024
+    accept_unsigned: bool = False
     live: set[bytes] = field(default_factory=set)
 
     def vault_sync(self) -> VaultSync:
         return VaultSync(
             Layout(self.root),
             SyncConfig(
-                self.zone, git_timeout=20, settle_seconds=self.settle_seconds, max_file_bytes=self.max_file_bytes
+                self.zone,
+                git_timeout=20,
+                settle_seconds=self.settle_seconds,
+                max_file_bytes=self.max_file_bytes,
+                accept_unsigned=self.accept_unsigned,
             ),
             GitVault(
                 self.root,
@@ -70,6 +76,7 @@ class Node:
                 identity=IDENTITIES[self.zone],
                 timeout=20,
                 scratch=self.state / "tmp",
+                keys=self.keys.folder,
             ),
             GitGlance(self.root, remote="origin", branch="main"),
             state_dir=self.state,
@@ -77,7 +84,13 @@ class Node:
             alert=lambda level, title, message, *, source=None: self.alerts.append((level, title, message)),
             observe_moves=lambda: self.observe_moves(),
             checkpoint=lambda name: self.checkpoint(name),
+            keyring=self.keys.keyring,
         )
+
+    @property
+    def keys(self) -> KeyStore:
+        """Its keys; none, until a test makes some."""
+        return KeyStore(self.state / "keys")
 
     def sync(self, **options: bool) -> SyncResult:
         for path, data in self.files().items():

@@ -92,6 +92,7 @@ class Services:
         """Carries the vault to the remote and back."""
         from utils.adapters.git import GitVault
         from utils.adapters.git_glance import GitGlance
+        from utils.adapters.ssh_keys import KeyStore
         from utils.vault_sync import IDENTITIES, SyncConfig, VaultSync
 
         s = self.settings
@@ -105,6 +106,7 @@ class Services:
                 git_timeout=s.git_timeout_seconds,
                 settle_seconds=s.sync_settle_seconds,
                 max_file_bytes=s.sync_max_file_mb * 1024 * 1024,
+                accept_unsigned=s.unsigned_commits == "accept",
             ),
             GitVault(
                 root,
@@ -113,12 +115,14 @@ class Services:
                 identity=IDENTITIES[s.agent_name],
                 timeout=s.git_timeout_seconds,
                 scratch=s.state_dir / "tmp",
+                keys=s.keys_dir,
             ),
             GitGlance(root, remote=remote, branch=branch),
             state_dir=s.state_dir,
             clock=self.clock,
             alert=lambda *words, **more: self.alerts.send(*words, **more),
             observe_moves=lambda: self.approvals.observe(),
+            keyring=KeyStore(s.keys_dir).keyring,
         )
 
     @cached_property

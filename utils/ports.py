@@ -126,11 +126,19 @@ class Seen:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit, its author's address, and the paths it changed (of a merge: those that differ from every parent)."""
+    """A commit, its author's address, and the paths it changed (of a merge: those that differ from every parent).
+
+    `signature`: G good, B bad, U by an unknown key, N none or nobody looked; `key`: the fingerprint of its key.
+    """
 
     oid: str
     address: str
     paths: tuple[str, ...]
+    author: str = ""
+    parents: tuple[str, ...] = ()
+    at: int = 0  # when it was made, in POSIX seconds
+    signature: str = "N"
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,8 @@ class VaultGit(Protocol):
     def read_blobs(self, oids: Iterable[str]) -> dict[str, bytes]: ...
     def merge_base(self, one: str, other: str) -> str | None: ...
     def is_ancestor(self, older: str, newer: str) -> bool: ...
-    def commits(self, old: str | None, new: str) -> list[Commit]: ...
+    def commits(self, old: str | None, new: str, *, verify: bool = False) -> list[Commit]: ...
+    def is_signed(self, commit: str) -> bool: ...
     def authors_of(self, commit: str, path: str) -> set[str]: ...
     def add_blobs(self, contents: Iterable[bytes]) -> list[str]: ...
     def commit(

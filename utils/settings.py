@@ -116,6 +116,11 @@ class Settings:
     git_timeout_seconds: int = _setting("60", _number(1, 3600), "limit of any git command that uses the network")
     sync_settle_seconds: float = _setting("2", _number(0, 600, float), "a note written just now waits this long")
     sync_max_file_mb: int = _setting("20", _number(1, 1000), "larger files are not synced")
+    unsigned_commits: str = _setting(
+        "cloud",
+        _choice("cloud", "accept"),
+        "a person's unsigned commits, once the other node's key is enrolled: they may do what the cloud may, or all",
+    )
 
     api_host: str = _setting("127.0.0.1", _text, "address the API binds to; beyond loopback it needs API_TOKEN")
     api_port: int = _setting("9000", _number(1, 65535), "port of the API")
@@ -185,6 +190,11 @@ class Settings:
     def outbox(self) -> Path:
         """The folder that the outbox writes to."""
         return self.outbox_path or self.state_dir / "mail" / "out"
+
+    @property
+    def keys_dir(self) -> Path:
+        """This node's keys; outside the vault, like all of `STATE_DIR`."""
+        return self.state_dir / "keys"
 
     @property
     def own_api_url(self) -> str:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from utils.core.routing import LOCAL
+from utils.core.signing import Keyring
 from utils.core.task import format_time
 from utils.ports import AdapterError, Clock, VaultGit, VaultGlance
-from utils.sync import apply, gather, recover
+from utils.sync import apply, authors, gather, recover
 from utils.sync import remote as remotely
 from utils.sync.combine import Merged, merged
 from utils.sync.values import IDENTITIES, Memory, Session, SyncConfig, SyncResult, SyncStopped
@@ -62,6 +63,7 @@ class VaultSync:
         alert: Callable[..., Any],
         observe_moves: Callable[[], Any],
         checkpoint: Callable[[str], None] = lambda name: None,
+        keyring: Callable[[], Keyring] = Keyring,
     ) -> None:
         self._layout = layout
         self._config = config
@@ -71,6 +73,7 @@ class VaultSync:
         self._alert = alert
         self._observe_moves = observe_moves
         self._checkpoint = checkpoint
+        self._keyring = keyring
         self._memory = Memory(state_dir / "sync.json")
         self._state_dir = state_dir
         self._claims_lock = state_dir / "locks" / "claims.lock"
@@ -132,6 +135,7 @@ class VaultSync:
         return result
 
     def _sync(self, session: Session) -> None:
+        authors.check_own_key(session)
         recover.recover(session, self._glance)
         pause = threading.Event()
         reason = ""
@@ -170,6 +174,7 @@ class VaultSync:
         if new is None:
             return None
         if remote and new != theirs:
+            new = authors.vouched(session, new)
             # Killed after the push and before the branch moved, we meet this commit again: it is ours.
             offered = [oid for oid in self._memory.load().get("offered", []) if oid != new]
             self._memory.update(offered=[*offered, new][-_OFFERED:])
@@ -342,6 +347,7 @@ class VaultSync:
             observe_moves=self._observe_moves,
             checkpoint=self._checkpoint,
             remote=self.has_remote(),
+            keyring=self._keyring(),
         )
 
     @property

@@ -11,13 +11,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from utils.adapters import signatures
 from utils.adapters.git_command import (
     NO_FILTERS,
     QUIET_SSH,
@@ -28,6 +31,7 @@ from utils.adapters.git_command import (
     network_error,
     scrub,
 )
+from utils.adapters.ssh_keys import INSTALL, git_settings
 from utils.core.merge import Entry
 from utils.ports import AdapterError, Commit, Made, Pushed, Seen
 from utils.vault.worktree import blob_id
@@ -43,10 +47,19 @@ _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 class GitVault:
     """A vault's repository. `identity` is `(name, e-mail)` of the commits made here; `timeout` (seconds) bounds every
-    command that uses the network. Methods raise `AdapterError`; `retry` where the network failed."""
+    command that uses the network; `keys` is the folder of a `KeyStore`: with a key of ours in it, commits are signed.
+    Methods raise `AdapterError`; `retry` where the network failed."""
 
     def __init__(
-        self, root: Path, *, remote: str, branch: str, identity: tuple[str, str], timeout: float, scratch: Path
+        self,
+        root: Path,
+        *,
+        remote: str,
+        branch: str,
+        identity: tuple[str, str],
+        timeout: float,
+        scratch: Path,
+        keys: Path | None = None,
     ) -> None:
         self.root = root
         self.git_dir = root / ".git"
@@ -56,6 +69,7 @@ class GitVault:
         self._identity = identity
         self._timeout = timeout
         self._scratch = scratch
+        self._keys = keys
         self._repo: Repo | None = None
         self._ssh: dict[str, str] | None = None
         self._fresh: dict[str, bytes] = {}
@@ -219,12 +233,15 @@ class GitVault:
         wanted = sorted(asked - set(contents))
         if not wanted:
             return contents
+        return contents | self._objects(wanted, b"blob")
+
+    def _objects(self, oids: Iterable[str], kind: bytes) -> dict[str, bytes]:
+        contents, position, wanted = {}, 0, list(oids)
         output = self._run(["cat-file", "--batch"], stdin="".join(f"{oid}\n" for oid in wanted).encode())
-        position = 0
         for oid in wanted:
             end = output.index(b"\n", position)
             fields = output[position:end].split()
-            if len(fields) != 3 or fields[1] != b"blob":
+            if len(fields) != 3 or fields[1] != kind:
                 raise AdapterError(f"the vault's repository lacks the file content {oid}", retry=False)
             size = int(fields[2])
             contents[oid] = output[end + 1 : end + 1 + size]
@@ -244,12 +261,13 @@ class GitVault:
             return code == 0
         raise AdapterError(f"git merge-base: {self._decode(errors).strip()}", retry=False)
 
-    def commits(self, old: str | None, new: str) -> list[Commit]:
-        """The commits of `old..new`, newest first, each with its author's address and the paths it changed.
+    def commits(self, old: str | None, new: str, *, verify: bool = False) -> list[Commit]:
+        """The commits of `old..new`, newest first, each with its author and the paths it changed.
 
-        Of a merge only the paths that differ from every parent: what the merge itself brought.
+        Of a merge only the paths that differ from every parent: what the merge itself brought. `verify`: also check
+        who signed each.
         """
-        span = [f"{old}..{new}"] if old else [new]
+        mark = secrets.token_hex(16)  # a path or a name may hold anything but this
         arguments = [
             "log",
             "-z",
@@ -258,15 +276,25 @@ class GitVault:
             "--topo-order",
             "--name-only",
             "--no-renames",
-            "--format=%x01%H%x00%ae",
-            *span,
+            "--no-show-signature",
+            f"--format={mark}%H%x00%ae%x00%an%x00%P%x00%ct",
+            f"{old}..{new}" if old else new,
             "--",
         ]
         found = []
-        for block in self._decode(self._run(arguments)).split("\x01")[1:]:
-            oid, address, *paths = block.split("\0")
-            found.append(Commit(oid, address, tuple(path.lstrip("\n") for path in paths if path.strip("\n"))))
-        return found
+        for block in self._decode(self._run(arguments)).split(mark)[1:]:
+            oid, address, author, parents, at, *paths = block.split("\0")
+            changed = tuple(path.lstrip("\n") for path in paths if path.strip("\n"))
+            found.append(Commit(oid, address, changed, author, tuple(parents.split()), int(at or 0)))
+        if not (verify and found and self._keys):
+            return found
+        signed = signatures.verify(self._objects((commit.oid for commit in found), b"commit"), self._keys)
+        return [replace(c, signature=signed[c.oid].verdict, key=signed[c.oid].key) for c in found]
+
+    def is_signed(self, commit: str) -> bool:
+        """Whether a commit bears this node's name and a signature (which is not verified)."""
+        header = self._text(["cat-file", "commit", commit]).partition("\n\n")[0]
+        return f"<{self._identity[1]}>" in header and "\ngpgsig" in header
 
     def authors_of(self, commit: str, path: str) -> set[str]:
         """Addresses of everybody who ever changed `path` in the history of `commit`."""
@@ -306,7 +334,28 @@ class GitVault:
         *trees, oid = self._import(parts).decode().splitlines()
         self._fresh = {}
         tree, before = (line.split()[2] if line.startswith("040000") else None for line in (*trees, "")[:2])
+        if self._keys is not None and (self._keys / "node").exists():
+            oid = self._signed(self._keys, tree or self.empty_tree(), parents, message, now)
         return Made(oid, changed=tree != before)
+
+    def _signed(self, keys: Path, tree: str, parents: Sequence[str], message: str, now: datetime) -> str:
+        """A signed commit; fast-import can't make one."""
+        name, address = self._identity
+        who = {"NAME": name, "EMAIL": address, "DATE": f"{int(now.timestamp())} +0000"}
+        extra = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
+        arguments = ["commit-tree", "-S", tree, *(part for parent in parents for part in ("-p", parent))]
+        try:
+            return self._text(
+                [*git_settings(keys), *arguments],
+                stdin=message.encode("utf-8", "replace"),
+                extra=extra | {"SSH_ASKPASS_REQUIRE": "never"},
+            )
+        except AdapterError as error:
+            raise AdapterError(
+                f"this node's commits can't be signed with {keys / 'node'}, so nothing was synced:"
+                f" {' '.join(str(error).split())}. Put the key right, or {INSTALL}",
+                retry=False,
+            ) from error
 
     def _import(self, parts: Sequence[bytes]) -> bytes:
         try:
@@ -437,7 +486,8 @@ class GitVault:
     ) -> bytes:
         code, output, errors = self._communicate(arguments, stdin=stdin, extra=extra)
         if code not in ok:
-            raise AdapterError(f"git {arguments[0]}: {self._decode(errors).strip() or f'exit {code}'}", retry=False)
+            words = [word for word in arguments if not word.startswith("-") and "=" not in word]
+            raise AdapterError(f"git {words[0]}: {self._decode(errors).strip() or f'exit {code}'}", retry=False)
         return output
 
     def _text(self, arguments: Sequence[str], **options: Any) -> str:

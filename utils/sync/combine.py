@@ -11,7 +11,7 @@ from utils.core.merge import Aside, Entry, Plan
 from utils.core.routing import LOCAL
 from utils.core.task import format_time
 from utils.sync import judge
-from utils.sync.values import Session, SyncStopped, printable
+from utils.sync.values import Difference, Session, SyncStopped, printable
 from utils.vault.layout import stage_at
 
 _TOLD = 20
@@ -51,6 +51,10 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
     judged = judge.judge(session, base, theirs, their_difference, outside=outside)
     our_difference = git.diff(base, ours) if base != ours else {}
     befores = {path: judge.plain(pair[0]) for path, pair in (our_difference | their_difference).items()}
+    elsewhere = judged.changes.keys() - befores.keys()  # what they changed and a refused commit changed back
+    if base and elsewhere:
+        found = git.entries(base, elsewhere)
+        befores |= {path: judge.plain(found.get(path)) for path in elsewhere}
     our_changes = {path: judge.plain(after) for path, (_, after) in our_difference.items()}
     plan = merge.decide(
         befores, our_changes, judged.changes, zone=session.zone, their_zone=judged.zone_of, stage_at=stage_at
@@ -80,7 +84,7 @@ def _announce(session: Session, conflicts: tuple[Aside, ...]) -> bool:
     return session.tell(f"conflicts {key}", "INFO", title, printable("\n".join(lines[:_TOLD] + more)))
 
 
-def _stop_mass_deletion(session: Session, base: str | None, difference: judge.Difference) -> None:
+def _stop_mass_deletion(session: Session, base: str | None, difference: Difference) -> None:
     """Somebody else's slip must not wipe Local. The cloud follows: Local's own gate has been passed."""
     kept = {after.oid for _, after in difference.values() if after}
     lost = [path for path, (before, after) in difference.items() if before and not after and before.oid not in kept]

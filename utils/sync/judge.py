@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from utils.core import merge, sync_rules
 from utils.core.merge import FILE, Aside, Entry, Plan
@@ -13,84 +12,110 @@ from utils.core.stages import Stage
 from utils.core.sync_rules import Refusal
 from utils.core.task import ID_PATTERN
 from utils.ports import Commit
-from utils.sync.values import IDENTITIES, Session
+from utils.sync.authors import Authors, attribute, how_to_enrol, tell_forged
+from utils.sync.forged import without_forged
+from utils.sync.values import IDENTITIES, Difference, Judged, Session
 from utils.vault import frontmatter
 from utils.vault.layout import FOLDERS, stage_at
 
-#: path → (before, after)
-Difference = Mapping[str, tuple[Entry | None, Entry | None]]
-
 _EXECUTABLE = "100755"
 _FINAL = (Stage.APPROVED, Stage.REJECTED, Stage.DONE)
-
-
-@dataclass
-class Judged:
-    """Their changes without what is refused, who made them, and what was refused (with the version that goes aside)."""
-
-    changes: dict[str, Entry | None] = field(default_factory=dict)
-    zones: dict[str, str] = field(default_factory=dict)
-    asides: list[Aside] = field(default_factory=list)
-    told: bool = False
-
-    def zone_of(self, path: str) -> str:
-        """Whose change it is."""
-        return self.zones.get(path, LOCAL)
 
 
 def judge(session: Session, base: str | None, tip: str, difference: Difference, *, outside: bool = True) -> Judged:
     """Their changes since `base`. With no base (the first contact) only names and kinds of file are judged.
 
     The cloud's changes must keep to its paths (S10), and so must those that nobody answers for. A person's may lie
-    anywhere but where `_beyond_reach` says. `outside`: the commits came from the remote, not from this very clone.
+    anywhere but where `_beyond_reach` says. What Local's word settled is taken as it is. `outside`: the commits came
+    from the remote, not from this very clone.
     """
-    judged = Judged()
-    commits = session.git.commits(base, tip) if base else []
-    suspicious = _suspicious(session, tip, commits, outside)
-    for commit in commits:  # newest first: the last one to change a path is the one who answers for it
-        for path in commit.paths:
-            judged.zones.setdefault(path, CLOUD if commit.oid in suspicious else LOCAL)
-    by_cloud = {path for commit in commits if commit.oid in suspicious for path in commit.paths}
-    if base and outside:  # a merge that takes an older version back names no path: nobody answers for it
-        nobodys = {path for path in difference if path not in judged.zones}
-        judged.zones |= dict.fromkeys(nobodys, CLOUD)
-        by_cloud |= nobodys
-    suspects = {path: pair for path, pair in difference.items() if path in by_cloud}
-    reasons = _warnings(cloud_reasons(session, base, suspects))
-    reasons |= _wrong_content(session, suspects)
-    from_anybody = _wrong_names(difference) | _warnings(_wrong_kinds(difference))
-    if base and outside and session.zone == LOCAL:
-        from_anybody = _warnings(_beyond_reach(session, base, difference)) | from_anybody
-    reasons |= from_anybody
-    hold_moves_together(reasons, suspects)
-    hold_moves_together(reasons, {path: pair for path, pair in difference.items() if path not in suspects})
-    staying = {before.oid for path in reasons if (before := difference[path][0])}
-    honest = [commit for commit in commits if commit.oid not in suspicious]
-    for path, (before, after) in difference.items():
-        if path in reasons:
-            if not _is_new_keep(path, before, after):
-                some = [] if path in from_anybody else honest
-                _refuse(session, judged, path, difference[path], reasons[path], some, staying)
-        elif plain(after) != plain(before):
-            judged.changes[path] = plain(after)
-    _append_only(session, suspects, judged)
+    found = attribute(session, base, tip, outside=outside)
+    start, fresh = base, difference
+    word: Difference = {}
+    if base and found.settled:
+        start = found.settled
+        word = difference if start == tip else session.git.diff(base, start)
+        fresh = {} if start == tip else session.git.diff(start, tip)
+    judged = Judged(zones={path: found.zone_of(commit.oid) for path, commit in found.newest().items()})
+    judged.told |= tell_forged(session, found)
+    halves = _halves_of_forged(found, fresh)
+    fresh = without_forged(session, judged, found, start, tip, fresh)
+    _judge_fresh(session, judged, found, start, fresh, halves, outside=outside)
+    _add_word(session, judged, word)
     return judged
 
 
-def _suspicious(session: Session, tip: str, commits: list[Commit], outside: bool) -> set[str]:
-    """Ids of the commits that count as the cloud's: its own and, on Local, those that only claim to be Local's.
+def _judge_fresh(
+    session: Session,
+    judged: Judged,
+    found: Authors,
+    start: str | None,
+    fresh: Difference,
+    halves: Mapping[str, Refusal],
+    *,
+    outside: bool,
+) -> None:
+    """Judge what Local's word has not settled; the changes are relative to `start`. `halves` are refused already."""
+    commits = [commit for commit in found.commits if commit.oid not in found.forged]
+    by_cloud = {path for commit in commits if commit.oid in found.cloud for path in commit.paths}
+    nobodys: set[str] = set()
+    if start and outside:  # a merge that takes an older version back names no path: nobody answers for it
+        nobodys = {path for path in fresh if path not in judged.zones}
+        judged.zones |= dict.fromkeys(nobodys, CLOUD)
+    suspects = {path: pair for path, pair in fresh.items() if path in by_cloud | nobodys}
+    reasons = _warnings(cloud_reasons(session, start, suspects)) | _wrong_content(session, suspects)
+    reasons |= _taken_back(session, fresh, nobodys)
+    unvouched = {path: c for path, c in found.newest().items() if c.oid in found.unvouched}
+    for path in reasons.keys() & unvouched.keys():
+        reasons[path] = Refusal(f"{reasons[path].reason}; {how_to_enrol(unvouched[path])}", reasons[path].level)
+    from_anybody = _wrong_names(fresh) | _warnings(_wrong_kinds(fresh))
+    if start and outside and session.zone == LOCAL:
+        from_anybody = _warnings(_beyond_reach(session, start, fresh)) | from_anybody
+    reasons |= from_anybody | {path: refusal for path, refusal in halves.items() if path in fresh}
+    hold_moves_together(reasons, suspects)
+    hold_moves_together(reasons, {path: pair for path, pair in fresh.items() if path not in suspects})
+    staying = {before.oid for path in reasons if (before := fresh[path][0])}
+    honest = [commit for commit in commits if commit.oid not in found.cloud]
+    for path, (before, after) in fresh.items():
+        if path in reasons:
+            if not _is_new_keep(path, before, after):
+                some = [] if path in from_anybody else honest
+                _refuse(session, judged, path, fresh[path], reasons[path], some, staying)
+        elif plain(after) != plain(before):
+            judged.changes[path] = plain(after)
+    _append_only(session, suspects, judged)
 
-    What Local made lies in its branch, or is the merge that it pushed when it was killed; anything else under its
-    address comes from somebody who wrote that name. (A Local vault restored from an old backup meets its own later
-    work again: that is judged like this too, and kept aside where it may not be written.)
-    """
-    cloud, local = IDENTITIES[CLOUD][1], IDENTITIES[LOCAL][1]
-    found = {commit.oid for commit in commits if commit.address == cloud}
-    claimed = {commit.oid for commit in commits if commit.address == local}
-    if session.zone == LOCAL and outside and claimed:
-        arrived = {commit.oid for commit in session.git.commits(session.git.resolve(session.git.branch), tip)}
-        found |= (claimed & arrived) - set(session.memory.load().get("offered", []))
-    return found
+
+def _halves_of_forged(found: Authors, fresh: Difference) -> dict[str, Refusal]:
+    """What somebody else moved on of what a forged commit moved: it goes back with it."""
+    forged = {path for path, commit in found.newest().items() if commit.oid in found.forged and path in fresh}
+    reasons = {path: Refusal(found.forged[found.newest()[path].oid]) for path in forged}
+    hold_moves_together(reasons, fresh)
+    return {path: refusal for path, refusal in reasons.items() if path not in forged}
+
+
+def _add_word(session: Session, judged: Judged, word: Difference) -> None:
+    """Add what Local's word changed, under what was taken over since. Names and kinds are judged from anybody."""
+    reasons = _wrong_names(word) | _warnings(_wrong_kinds(word))
+    for path, (before, after) in word.items():
+        if path not in judged.changes and path in reasons:
+            _refuse(session, judged, path, (before, after), reasons[path], [], set())
+        elif judged.changes.setdefault(path, plain(after)) == plain(before):
+            del judged.changes[path]
+
+
+def _taken_back(session: Session, fresh: Difference, nobodys: set[str]) -> dict[str, Refusal]:
+    """On a Local that signs, what a merge took back of what lies here. Only a task may go, to where it lies now: of
+    two claims the one that is on main stands."""
+    if not session.keyring.own or session.zone != LOCAL:
+        return {}
+    came = _by_name(fresh, left=False)
+    return {
+        path: Refusal("a merge took back what lies here")
+        for path in nobodys
+        if not sync_rules.is_log(path)
+        and not (fresh[path][1] is None and stage_at(path) and came.get(path.rpartition("/")[2]))
+    }
 
 
 def _warnings(reasons: Mapping[str, str]) -> dict[str, Refusal]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utils.core.merge import FILE, Entry
+from utils.core.merge import FILE, Aside, Entry
+from utils.core.routing import LOCAL, ZONES
+from utils.core.signing import ADDRESSES, Keyring
 from utils.core.sync_rules import Refusal
 from utils.ports import Clock, VaultGit
 from utils.vault import atomic
@@ -20,14 +22,11 @@ log = logging.getLogger(__name__)
 #: Who commits: the agents' addresses. Every other author counts as the Local zone's human.
 #:
 #: An author line proves nothing: whoever may push can write any name there. So on Local a commit that arrives under
-#: Local's own address counts as the cloud's. What is left open until keys are enrolled: who holds the cloud's key to
-#: the remote can pass for a person (a phone, obsidian-git), and a person may write anywhere but where nobody may from
-#: outside (`utils.sync.judge`). No approval comes out of that (S7). Nor is judged what a person brings into Local's
-#: own branch with plain git (`git pull` in the vault): that person works on Local.
-IDENTITIES = {
-    "local": ("AI Employee (local)", "local@ai-employee.invalid"),
-    "cloud": ("AI Employee (cloud)", "cloud@ai-employee.invalid"),
-}
+#: Local's own address counts as the cloud's. What is left open until keys are enrolled (`utils.sync.authors`): who
+#: holds the cloud's key to the remote can pass for a person (a phone, obsidian-git), and a person may write anywhere
+#: but where nobody may from outside (`utils.sync.judge`). No approval comes out of that (S7). Nor is judged what a
+#: person brings into Local's own branch with plain git (`git pull` in the vault): that person works on Local.
+IDENTITIES = {zone: (f"AI Employee ({zone})", address) for zone, address in ADDRESSES.items()}
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class SyncConfig:
     git_timeout: float = 60.0
     settle_seconds: float = 2.0
     max_file_bytes: int = 20 * 1024 * 1024
+    accept_unsigned: bool = False  # whether a person's unsigned commits still count once the other node's key is known
 
 
 @dataclass
@@ -94,6 +94,24 @@ def printable(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+#: path → (before, after)
+Difference = Mapping[str, tuple[Entry | None, Entry | None]]
+
+
+@dataclass
+class Judged:
+    """Their changes without what is refused, who made them, and what was refused (with the version that goes aside)."""
+
+    changes: dict[str, Entry | None] = field(default_factory=dict)
+    zones: dict[str, str] = field(default_factory=dict)
+    asides: list[Aside] = field(default_factory=list)
+    told: bool = False
+
+    def zone_of(self, path: str) -> str:
+        """Whose change it is."""
+        return self.zones.get(path, LOCAL)
+
+
 class SyncStopped(Exception):
     """This sync can't go on; the message says what a person must do."""
 
@@ -139,11 +157,17 @@ class Session:
     checkpoint: Callable[[str], None] = lambda name: None
     index: dict[str, Entry | None] = field(default_factory=dict)  # what git's index has to follow at the end
     index_is_stale: bool = False  # the whole index has to be read anew
+    keyring: Keyring = field(default_factory=Keyring)
 
     @property
     def zone(self) -> str:
         """This node's zone."""
         return self.config.zone
+
+    @property
+    def peer(self) -> str:
+        """The other zone."""
+        return next(zone for zone in ZONES if zone != self.zone)
 
     def store(self, contents: dict[str, bytes]) -> dict[str, Entry]:
         """Blobs for `contents` by path, brought along by the next commit."""

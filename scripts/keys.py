@@ -1,0 +1,128 @@
+"""The keys that this node signs its commits with, and those whose signatures it believes: `python -m scripts.keys`.
+
+They lie in `STATE_DIR/keys/`, outside the vault. Running a command again changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+
+from utils.adapters.ssh_keys import KeyStore, read_public_key
+from utils.core.signing import ADDRESSES, BadKey, Key, person
+from utils.ports import AdapterError
+from utils.settings import InvalidSettings, Settings, load
+
+COMMAND = ".venv/bin/python -m scripts.keys"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point: 0 done, 1 not possible (with the remedy), 2 wrong usage or bad settings."""
+    options = _parser().parse_args(argv)
+    try:
+        settings = load()
+    except InvalidSettings as error:
+        print(f"keys: {len(error.problems)} problem(s):", *error.problems, sep="\n  - ", file=sys.stderr)
+        return 2
+    try:
+        print(_do(options, settings, KeyStore(settings.keys_dir)))
+    except (BadKey, AdapterError) as error:
+        print(f"keys: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"keys: {error.strerror}: {error.filename} (is it this user's?)", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.keys",
+        description=__doc__,
+        epilog=f"First `{COMMAND} create` on both nodes, then on each the `enrol` command that the other one printed.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("create", help="make this node's key (never over one that exists), and say how to enrol it")
+    commands.add_parser("show", help="this node's public key, and the command that enrols it on the other node")
+    enrol = commands.add_parser("enrol", help="believe the signatures of a key")
+    whose = enrol.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--zone", choices=sorted(ADDRESSES), help="it is the other node's")
+    whose.add_argument("--person", metavar="NAME", help="it is yours, on another device: ada-phone")
+    enrol.add_argument("key", metavar="KEY", nargs="+", help="a public key (`ssh-ed25519 AAAA…`), or its file")
+    commands.add_parser("list", help="whose signatures are believed, and whose no longer")
+    revoke = commands.add_parser("revoke", help="believe a key no longer")
+    revoke.add_argument("which", metavar="NAME", help="a zone, a person's name, or a fingerprint (SHA256:…)")
+    return parser
+
+
+def _do(options: argparse.Namespace, settings: Settings, store: KeyStore) -> str:
+    zone = settings.agent_name
+    match options.command:
+        case "create":
+            made = store.create(zone)
+            head = "A key was made" if made else "There is a key already"
+            return f"{head}: {store.private}\n{_introduction(settings, store)}"
+        case "show":
+            return _introduction(settings, store)
+        case "list":
+            return _listing(store, zone)
+        case "revoke":
+            return _revoke(store, options.which)
+    text = read_public_key(" ".join(options.key))
+    if options.zone == zone:
+        raise BadKey(f"this is the {zone} node: its own key is made by `{COMMAND} create`")
+    key = Key(text, ADDRESSES[options.zone] if options.zone else person(options.person))
+    new = store.enrol(key)
+    text = f"{key.name}: {key.fingerprint} is {'now' if new else 'already'} enrolled on this node ({zone})"
+    return f"{text}\n{_missing(store, zone)}".strip()
+
+
+def introduction(settings: Settings, store: KeyStore) -> str:
+    """The command that enrols this node's key on the other one. Raises `BadKey` where there is no key."""
+    return f"{COMMAND} enrol --zone {settings.agent_name} {shlex.quote(store.own())}"
+
+
+def _introduction(settings: Settings, store: KeyStore) -> str:
+    return (
+        f"Its public half: {store.own()}\n\nOn the {settings.peer} node run:\n\n    {introduction(settings, store)}\n\n"
+        f"{_missing(store, settings.agent_name)}"
+    ).strip()
+
+
+def _missing(store: KeyStore, zone: str) -> str:
+    """What is left to do here."""
+    keyring = store.keyring()
+    peer = next(other for other in ADDRESSES if other != zone)
+    if not keyring.own:
+        return f"This node has no key of its own yet: {COMMAND} create"
+    if not any(key.zone == peer for key in keyring.allowed):
+        return f"The {peer} node's key is not enrolled here yet: run `{COMMAND} show` there."
+    return ""
+
+
+def _listing(store: KeyStore, zone: str) -> str:
+    keyring = store.keyring()
+    lines = [
+        f"{key.name:<16} {state:<8} {key.fingerprint}{'  (this node)' * (key.zone == zone)}"
+        for state, keys in (("enrolled", keyring.allowed), ("revoked", keyring.revoked))
+        for key in keys
+        if state == "revoked" or not keyring.was_revoked(key.fingerprint)
+    ]
+    return "\n".join(lines) or f"No key is known. Begin with: {COMMAND} create"
+
+
+def _revoke(store: KeyStore, which: str) -> str:
+    key = store.revoke(which)
+    if key is None:
+        return f"{which} was revoked already"
+    again = f"--zone {key.zone}" if key.zone else f"--person {key.name}"
+    return (
+        f"{key.name}: {key.fingerprint} is revoked here. New commits signed with it are refused; what was taken over"
+        f" before stays. Revoke it on the other node too, then enrol the new key: {COMMAND} enrol {again} KEY"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""`python -m scripts.keys` and what the doctor says about signing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scripts import doctor, keys
+from tests.vaults import git
+from utils.bootstrap import Services
+from utils.daemon import Stop
+from utils.settings import PROJECT_ROOT
+from Watchers.approval_watcher import ApprovalWatcher
+
+README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+SECTION = README.partition("\n## Signing\n")[2].partition("\n## ")[0]
+PLACEHOLDER = "'ssh-ed25519 AAAA…'"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run("local", "create")`: exit code, standard output and error of the command on that node."""
+
+    def call(node: str, *arguments: str, **settings: str) -> tuple[int, str, str]:
+        environ = {
+            "ENV_FILE": "",
+            "AGENT_NAME": node,
+            "AGENT_MODE": "full" if node == "local" else "draft_only",
+            "VAULT_PATH": str(tmp_path / node / "vault"),
+            "STATE_DIR": str(tmp_path / node / "state"),
+            "UNSIGNED_COMMITS": "cloud",
+        }
+        for name, value in (environ | settings).items():
+            monkeypatch.setenv(name, value)
+        code = keys.main(list(arguments))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def printed_command(text: str) -> list[str]:
+    [line] = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    words = shlex.split(line)
+    assert words[:3] == [".venv/bin/python", "-m", "scripts.keys"]
+    return words[3:]
+
+
+def signing(run: Run, node: str, tmp_path: Path) -> list[str]:
+    run(node, "list")
+    vault = tmp_path / node / "vault"
+    if not vault.exists():
+        git(tmp_path, "init", "-q", str(vault))
+        git(vault, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    return [f"{f.verdict}: {f.detail}" for f in doctor.examine() if f.subject == "signing"]
+
+
+def key_file(tmp_path: Path, name: str) -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me", "-f", str(tmp_path / name)], check=True)
+    return tmp_path / f"{name}.pub"
+
+
+def test_the_readmes_commands_set_signing_up(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key_file(tmp_path, "phone")
+    monkeypatch.chdir(tmp_path)
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", SECTION, re.DOTALL) for line in block.splitlines()]
+    assert len(lines) == 6
+    for line in lines:
+        command, _, where = line.partition("# on ")
+        nodes = ("local", "cloud") if where.startswith("both") else (where.split(":")[0].lower(),)
+        for node in nodes:
+            if PLACEHOLDER in command:
+                other = "cloud" if node == "local" else "local"
+                printed = shlex.join(printed_command(run(other, "show")[1]))
+                assert printed.startswith(f"enrol --zone {other} 'ssh-ed25519 ")
+                assert ".venv/bin/python -m scripts.keys " + re.sub("'.*'", PLACEHOLDER, printed) == command.strip()
+                command = f".venv/bin/python -m scripts.keys {printed}"
+            code, said, wrong = run(node, *shlex.split(command)[3:])
+            assert (code, wrong) == (0, ""), f"{node}: {command}"
+    for node in ("local", "cloud"):
+        assert signing(run, node, tmp_path)[0].startswith("ok: this node signs")
+        said = run(node, "list")[1]
+        assert len(re.findall("enrolled", said)) == 2 and len(re.findall("revoked", said)) == 1
+        assert "ada-phone" in said and "(this node)" in said
+
+
+def test_a_key_is_made_once_and_only_for_its_owner(run: Run, tmp_path: Path) -> None:
+    first = run("local", "create")
+    private = tmp_path / "local/state/keys/node"
+    before = private.read_bytes()
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert stat.S_IMODE(private.parent.stat().st_mode) == 0o700
+    again = run("local", "create")
+    assert again[0] == 0 and "already" in again[1] and private.read_bytes() == before
+    assert printed_command(first[1]) == printed_command(again[1]) == printed_command(run("local", "show")[1])
+    assert "PRIVATE" not in "".join(first[1:] + again[1:])
+    (tmp_path / "local/state/keys/node.pub").unlink()
+    (tmp_path / "local/state/keys/allowed_signers").unlink()  # as after a kill between the two
+    assert run("local", "create")[0] == 0
+    assert "(this node)" in run("local", "list")[1]
+    assert sorted(path.name for path in private.parent.iterdir()) == ["allowed_signers", "node"]
+
+
+def test_what_is_no_public_key_is_refused_with_the_remedy(run: Run, tmp_path: Path) -> None:
+    public = key_file(tmp_path, "other")
+    private = public.with_suffix("")
+    secret = private.read_text().splitlines()[1]
+    for given in (str(private), private.read_text()):
+        code, said, wrong = run("local", "enrol", "--zone", "cloud", given)
+        assert code == 1 and "private key" in wrong and ".pub" in wrong
+        assert secret not in said + wrong
+    kind, data, _ = public.read_text().split()
+    wrongs = ["hello", f"{kind} AAAA", f"ssh-rsa {data}", f"{kind} {data}\n{kind} {data}", "", f"cert-authority {data}"]
+    for given in wrongs:
+        code, _, wrong = run("local", "enrol", "--zone", "cloud", given)
+        assert code == 1 and "no public SSH key" in wrong, given
+    for name in ("cloud", "Local", "a b", "*", "x@y", "a,b", "", "-"):
+        code, _, wrong = run("local", "enrol", f"--person={name}", str(public))
+        assert code == 1 and "person's name" in wrong, name
+    assert not (tmp_path / "local/state/keys/allowed_signers").exists()
+
+
+def test_a_key_belongs_to_one_and_each_has_one(run: Run, tmp_path: Path) -> None:
+    run("local", "create")
+    one, two = key_file(tmp_path, "one"), key_file(tmp_path, "two")
+    assert run("local", "enrol", "--zone", "cloud", *one.read_text().split())[0] == 0
+    assert "already enrolled" in run("local", "enrol", "--zone", "cloud", str(one))[1]
+    for arguments, remedy in (
+        (("--zone", "cloud", str(two)), "revoke cloud"),
+        (("--person", "ada", str(one)), "known already, as cloud's"),
+        (("--zone", "local", str(two)), "scripts.keys create"),
+        (("--zone", "cloud", printed_command(run("local", "show")[1])[-1]), "known already, as local's"),
+    ):
+        code, _, wrong = run("local", "enrol", *arguments)
+        assert code == 1 and remedy in wrong, arguments
+    assert run("local", "revoke", "cloud")[0] == 0
+    assert "already" in run("local", "revoke", "cloud")[1]
+    assert "was revoked here" in run("local", "enrol", "--zone", "cloud", str(one))[2]
+    assert run("local", "enrol", "--zone", "cloud", str(two))[0] == 0
+    assert "no key of 'nobody'" in run("local", "revoke", "nobody")[2]
+
+
+def test_revoking_ones_own_key_sets_it_aside(run: Run, tmp_path: Path) -> None:
+    old = printed_command(run("local", "create")[1])[-1]
+    assert run("local", "revoke", "local")[0] == 0
+    assert not (tmp_path / "local/state/keys/node").exists()
+    assert "no key yet" in run("local", "show")[2]
+    assert printed_command(run("local", "create")[1])[-1] != old
+
+
+def test_the_doctor_says_what_is_missing(run: Run, tmp_path: Path) -> None:
+    [nothing] = signing(run, "local", tmp_path)
+    assert nothing.startswith("note: commits are not signed") and "scripts.keys create" in nothing
+    run("local", "create")
+    [half] = signing(run, "local", tmp_path)
+    assert "no key of the cloud node" in half and printed_command(run("local", "show")[1])[-1] in half
+    run("cloud", "enrol", "--zone", "local", printed_command(run("local", "show")[1])[-1])
+    [other_half] = signing(run, "cloud", tmp_path)
+    assert "this node has none" in other_half and "scripts.keys create" in other_half
+    command = printed_command(run("cloud", "create")[1])
+    assert run("local", *command)[0] == 0
+    assert signing(run, "local", tmp_path) == ["ok: this node signs, and the cloud node's commits must be"]
+    run("local", "list", UNSIGNED_COMMITS="accept")
+    assert any("UNSIGNED_COMMITS=accept" in f.detail for f in doctor.examine())
+    run("local", "revoke", "cloud")
+    assert signing(run, "local", tmp_path)[0].startswith("BROKEN")
+    (tmp_path / "local/state/keys/allowed_signers").write_text("* ssh-ed25519 AAAA\n")
+    assert signing(run, "local", tmp_path)[0].startswith("BROKEN") and "allowed_signers" in run("local", "list")[2]
+
+
+def test_without_ssh_keygen_the_remedy_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, wrong = run("local", "create")
+    assert code == 1 and "openssh-client" in wrong
+    assert list((tmp_path / "local/state/keys").iterdir()) == []
+
+
+def test_help_and_wrong_usage() -> None:
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "scripts.keys", *arguments]
+        return subprocess.run(words, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+
+    helped = command("--help")
+    assert helped.returncode == 0 and "enrol" in helped.stdout and "outside the" in helped.stdout
+    assert command("enrol", "x").returncode == 2
+
+
+def test_believing_unsigned_people_is_warned_about_at_a_start(make_node: Callable[..., Services]) -> None:
+    for policy, warned in (("cloud", 0), ("accept", 1)):
+        node = make_node("local", UNSIGNED_COMMITS=policy)
+        ApprovalWatcher(node).start(Stop())
+        logs = "".join(path.read_text() for path in (node.layout.root / "Logs").rglob("*.jsonl"))
+        assert logs.count("UNSIGNED_COMMITS is 'accept'") == warned

@@ -1,0 +1,205 @@
+"""Authors: whose word a commit is. By its signature where keys are enrolled, by its author line where they are not.
+
+What a commit that the Local node signed contains, Local has judged: judging begins after the newest one (`settled`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from utils.core.routing import CLOUD, LOCAL
+from utils.core.signing import Key, claimed_zone
+from utils.ports import Commit
+from utils.sync.values import IDENTITIES, Session, SyncStopped, printable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Authors:
+    """The commits to be judged, newest first, and what they count as. A commit that is in no set is Local's.
+
+    `forged`: commit id → why it is refused as a whole. `unvouched`: persons' commits that nobody signed, which are
+    held to what the cloud may do. `settled`: the newest commit that is Local's word together with all it contains.
+    """
+
+    commits: list[Commit] = field(default_factory=list)
+    cloud: set[str] = field(default_factory=set)
+    forged: dict[str, str] = field(default_factory=dict)
+    unvouched: set[str] = field(default_factory=set)
+    settled: str | None = None
+
+    def zone_of(self, oid: str) -> str:
+        """Whose the commit is."""
+        return CLOUD if oid in self.cloud or oid in self.forged else LOCAL
+
+    def newest(self) -> dict[str, Commit]:
+        """path → the last commit to change it: the one who answers for it."""
+        found: dict[str, Commit] = {}
+        for commit in self.commits:
+            for path in commit.paths:
+                found.setdefault(path, commit)
+        return found
+
+
+def attribute(session: Session, base: str | None, tip: str, *, outside: bool) -> Authors:
+    """Whose the commits `base..tip` are. `outside`: they came from the remote, not from this very clone."""
+    if base is None:
+        return Authors()
+    commits = session.git.commits(base, tip, verify=outside and session.keyring.judges)
+    found = Authors(commits)
+    if not outside:
+        found.cloud = {commit.oid for commit in commits if commit.address == IDENTITIES[CLOUD][1]}
+        return found
+    arrived = _arrived(session, tip, commits)
+    offered = set(session.memory.load().get("offered", []))
+    found.settled = _settled(session, base, commits)
+    if found.settled:
+        judged_before = _contained(found.settled, commits)
+        found.commits = [commit for commit in commits if commit.oid not in judged_before]
+    for commit in found.commits:
+        _attribute_one(session, commit, found, arrived=commit.oid in arrived, offered=commit.oid in offered)
+    return found
+
+
+def _is_locals_word(session: Session, commit: Commit) -> bool:
+    """Signed by Local's node; on the Cloud its name is believed, until its key is enrolled."""
+    key = _key(session, commit)
+    if key is not None:
+        return key.zone == LOCAL
+    believed = session.zone == CLOUD and not session.keyring.enrolled(LOCAL)
+    return believed and claimed_zone(commit.address) == LOCAL
+
+
+def _key(session: Session, commit: Commit) -> Key | None:
+    return session.keyring.signer(commit.key) if commit.signature == "G" else None
+
+
+def _attribute_one(session: Session, commit: Commit, found: Authors, *, arrived: bool, offered: bool) -> None:
+    """A signature says more than an author line, which anybody may write."""
+    keyring, oid = session.keyring, commit.oid
+    key, claim = _key(session, commit), claimed_zone(commit.address)
+    if key is not None and key.zone == LOCAL and not offered:
+        found.forged[oid] = f"commit {oid[:10]} was signed by the local node, but is an old one that is played back"
+    elif key is not None:
+        if key.zone == CLOUD:
+            found.cloud.add(oid)
+    elif offered:
+        if session.zone == CLOUD:
+            found.cloud.add(oid)
+    elif claim is not None and keyring.enrolled(claim) and arrived:
+        found.forged[oid] = _why(session, commit, claim)
+    elif claim == CLOUD or (claim == LOCAL and session.zone == LOCAL and arrived):
+        found.cloud.add(oid)  # what Local made lies in its branch, or is the merge that it pushed when it was killed
+    elif claim is None and arrived and keyring.enrolled(session.peer) and not session.config.accept_unsigned:
+        found.cloud.add(oid)
+        found.unvouched.add(oid)
+
+
+def _why(session: Session, commit: Commit, claim: str) -> str:
+    """The same words on both nodes: they go into the copy that is kept."""
+    said = "is not signed" if commit.signature == "N" else f"is not signed by the key of {claim} that is enrolled"
+    if session.keyring.was_revoked(commit.key):
+        said = f"is signed by the key {commit.key}, which was revoked"
+    return f"commit {commit.oid[:10]} claims to be the {claim} node's and {said}"
+
+
+def _arrived(session: Session, tip: str, commits: Sequence[Commit]) -> set[str]:
+    """Ids of the commits that are not in our own branch already. Asked only where the answer matters."""
+    named = session.zone == LOCAL and any(claimed_zone(commit.address) == LOCAL for commit in commits)
+    if not named and not (session.keyring.judges and any(commit.signature != "G" for commit in commits)):
+        return set()
+    return {commit.oid for commit in session.git.commits(session.git.resolve(session.git.branch), tip)}
+
+
+def _contained(oid: str, commits: Sequence[Commit]) -> set[str]:
+    """`oid` and its ancestors among `commits`, with the parents of the oldest."""
+    parents = {commit.oid: commit.parents for commit in commits}
+    found, waiting = set(), [oid]
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found.add(current)
+            waiting += parents.get(current, ())
+    return found
+
+
+def _settled(session: Session, base: str, commits: Sequence[Commit]) -> str | None:
+    """The newest word of Local's that contains `base`.
+
+    Each word that Local pushed contains those before it, and so all of them contain what both nodes have. One beside
+    them is old: its push lost a race, and a hostile remote kept it to play it back.
+    """
+    newest: list[Commit] = []
+    seen: set[str] = set()
+    for commit in commits:
+        if commit.oid not in seen and _is_locals_word(session, commit):
+            contained = _contained(commit.oid, commits)
+            seen |= contained
+            newest += [commit] if base in contained else []
+    return max(newest, key=lambda commit: commit.at).oid if newest else None
+
+
+def tell_forged(session: Session, authors: Authors) -> bool:
+    """One alert for each commit that is refused as a whole; whether any was raised now."""
+    told = False
+    for commit in authors.commits:
+        reason = authors.forged.get(commit.oid)
+        if reason is None:
+            continue
+        zone = claimed_zone(commit.address)
+        paths = ", ".join(printable(path) for path in commit.paths[:5]) + (" and more" if len(commit.paths) > 5 else "")
+        remedy = "Somebody else can write to the vault's remote: change its access keys"
+        if commit.signature != "G":
+            remedy = (
+                f"If the {zone} node has a new key: run `python -m scripts.keys show` there, and here"
+                f" `python -m scripts.keys revoke {zone}` and `… enrol --zone {zone}` with it. If not: {remedy}"
+            )
+        text = (
+            f"The {reason}. Its changes ({paths or 'none'}) were not taken over; their text is kept under"
+            f" Updates/conflicts/. {remedy}"
+        )
+        told |= session.tell(f"forged {commit.oid}", "CRITICAL", "A forged commit was refused", text)
+    return told
+
+
+def how_to_enrol(commit: Commit) -> str:
+    """What to do so that a person's own commits count."""
+    return (
+        f"nobody vouches for {printable(commit.author)} <{commit.address}>, whose commit {commit.oid[:10]} is signed"
+        " by no key that is enrolled: enrol that device's (`python -m scripts.keys enrol --person NAME KEY`, on both"
+        " nodes), or set UNSIGNED_COMMITS=accept"
+    )
+
+
+def check_own_key(session: Session) -> None:
+    """Say once that commits are not signed. Raises `SyncStopped` where they were and the key is gone."""
+    remembered = session.memory.load().get("signing")
+    if session.keyring.own:
+        if remembered != "signed":
+            session.memory.update(signing="signed")
+    elif remembered == "signed":
+        raise SyncStopped(
+            "this node's key is gone, and unsigned commits would be refused by the other node. Put STATE_DIR/keys/node"
+            " back, or run `python -m scripts.keys create` and enrol the new key on the other node"
+        )
+    elif remembered is None and session.remote:
+        log.warning(
+            "this node's commits are not signed, so an author's name is all that the other node can go by."
+            " `python -m scripts.doctor` tells how to set keys up"
+        )
+        session.memory.update(signing="unsigned")
+
+
+def vouched(session: Session, commit: str) -> str:
+    """`commit`, or, where somebody committed in Local's own clone by hand, a signed one on top of it.
+
+    Whoever works in this clone works on Local; without this the other node would take them for nobody.
+    """
+    git = session.git
+    if not session.keyring.own or session.zone != LOCAL or git.is_signed(commit):
+        return commit
+    text = f"{session.zone}: signed what was committed here by hand\n"
+    return git.commit({}, [commit], text, session.clock.now()).oid
