@@ -73,14 +73,14 @@ class VaultSyncJob:
 
 
 def sync_vault(services: Services, stopped: Callable[[], bool]) -> str:
-    """One sync in a process of its own."""
-    code, output = services.run_module("scripts.sync", timeout=15 * 60, stopped=stopped)
+    """One sync in a process of its own. A first clone over a slow line may take the hour that git has for a command."""
+    code, output = services.run_module("scripts.sync", timeout=70 * 60, stopped=stopped)
     line = next((line for line in reversed(output.splitlines()) if line.strip()), "no answer").strip()
     if code in (0, 3):  # 3: offline, which is a state and no error
         return line
     if code is None and stopped():
         return "ended, for the scheduler stops"
-    raise JobFailed(line if code is not None else f"took longer than 15 minutes: {line}")
+    raise JobFailed(line if code is not None else f"took longer than 70 minutes: {line}")
 
 
 def check_zones(services: Services, stopped: Callable[[], bool]) -> str:

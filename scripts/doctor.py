@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from scripts import keys
+from scripts import doctor_sync, keys
 from scripts.node import is_our_api, port_problem, status
 from utils.adapters.processes import run_to_end
 from utils.adapters.ssh_keys import KeyStore
@@ -67,6 +67,7 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
     try:
         yield from _vault(services)
         yield from _remote(services, tell)
+        yield from _sync(services)
         yield from _signing(services)
         yield from _mail_in(services, tell)
         yield _mail_out(settings, tell)
@@ -188,6 +189,12 @@ def _signing(services: Services) -> Iterator[Finding]:
             "UNSIGNED_COMMITS=accept: whoever can push to the vault's remote passes for you under any other name."
             f" Better enrol your devices: {keys.COMMAND} enrol --person NAME KEY",
         )
+
+
+def _sync(services: Services) -> Iterator[Finding]:
+    if (services.layout.root / ".git").is_dir():
+        for verdict, detail in doctor_sync.explain(services, ok=OK, note=NOTE, broken=BROKEN):
+            yield Finding(verdict, "sync", detail)
 
 
 def _mail_in(services: Services, tell: Tell) -> Iterator[Finding]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
 from utils.bootstrap import Services
+from utils.ports import AdapterError
 from utils.settings import InvalidSettings
 from utils.vault.skeleton import VaultProblem
 
@@ -35,7 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--accept-remote", action="store_true", help="merge with a remote that was rolled back or replaced, this once"
     )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="for a damaged repository: keep it aside, take the history anew from the remote, keep every note",
+    )
     options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # git's children end with us
     show_progress()
     try:
         services = Services.from_environment()
@@ -45,11 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     try:
-        services.ensure_ready()
-        result = services.sync.run(
-            wait=True, allow_deletions=options.allow_deletions, accept_remote=options.accept_remote
-        )
-    except VaultProblem as error:
+        if options.repair:
+            result = services.sync.repair()
+        else:
+            services.ensure_ready()
+            result = services.sync.run(
+                wait=True, allow_deletions=options.allow_deletions, accept_remote=options.accept_remote
+            )
+    except (VaultProblem, AdapterError, OSError) as error:
         if options.json:
             print(json.dumps({"result": "error", "error": str(error)}, ensure_ascii=False))
         else:

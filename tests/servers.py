@@ -1,4 +1,4 @@
-"""Real mail servers on loopback for tests: Dovecot (IMAP) and an SMTP server, each with TLS and a port of its own.
+"""Real servers on loopback for tests, each on a port of its own: Dovecot (IMAP), SMTP, git over HTTP and SSH.
 
     with dovecot() as imap, smtp_server(security="starttls") as smtp:
         imap.deliver(b"From: …")
@@ -473,6 +473,240 @@ def smtp_server(*, security: str = "starttls", auth: bool = True, port: int | No
     server = None
     try:
         server = SmtpServer(folder, security=security, auth=auth, port=port)
+        server.start()
+        yield server
+    finally:
+        if server is not None:
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# ----------------------------------------------------------------------------------------------------------------- git
+
+
+class GitHttp:
+    """Git's smart HTTP protocol for the bare repositories of a folder, by `git http-backend`, behind a login.
+
+    - `answer = 500`: answer every request with this status
+    - `cut = 2000`: break the connection off after so many bytes of a pack
+    - `trickle = 0.2`: send a pack in pieces of 8,000 bytes with so many seconds between them
+    - `hold()`: accept and answer nothing until `release()`
+    """
+
+    user = "anna"
+    password = "correct horse battery"
+
+    def __init__(self, folder: Path) -> None:
+        import http.server
+
+        self.answer: int | None = None
+        self.cut: int | None = None
+        self.trickle: float | None = None
+        self.requests: list[str] = []
+        self._released = threading.Event()
+        self._released.set()
+        owner = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                owner._serve(self, folder)
+
+            do_POST = do_GET
+
+            def log_message(self, *arguments: Any) -> None:
+                owner.requests.append(str(self.path))
+
+        self._server = http.server.ThreadingHTTPServer((HOST, 0), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def url(self, name: str, *, user: str | None = None, password: str | None = None) -> str:
+        """The address of the repository `name`, with the login in it."""
+        login = f"{user or self.user}:{(password or self.password).replace(' ', '%20')}"
+        return f"http://{login}@{HOST}:{self.port}/{name}"
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self.release()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def hold(self) -> None:
+        """From now on accept and say nothing."""
+        self._released.clear()
+
+    def release(self) -> None:
+        """Let held requests go on."""
+        self._released.set()
+
+    def _serve(self, request: Any, folder: Path) -> None:
+        self._released.wait()
+        import base64
+
+        right = "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        if request.headers.get("Authorization") != right:
+            request.send_response(401)
+            request.send_header("WWW-Authenticate", 'Basic realm="vault"')
+            request.end_headers()
+        elif self.answer is not None:
+            request.send_error(self.answer)
+        else:
+            self._by_git(request, folder)
+
+    def _by_git(self, request: Any, folder: Path) -> None:
+        import gzip
+
+        path, _, query = request.path.partition("?")
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        if request.headers.get("Transfer-Encoding") == "chunked":
+            body = self._unchunked(request.rfile)
+        if request.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        environ = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
+            "GIT_PROJECT_ROOT": str(folder),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": request.command,
+            "CONTENT_TYPE": request.headers.get("Content-Type") or "",
+            "REMOTE_USER": self.user,
+            "GIT_PROTOCOL": request.headers.get("Git-Protocol") or "",
+        }
+        done = subprocess.run(["git", "http-backend"], env=environ, input=body, capture_output=True, check=False)
+        head, _, data = done.stdout.partition(b"\r\n\r\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
+        request.send_response(int(fields.pop("Status", "200").split()[0]))
+        for name, value in fields.items():
+            request.send_header(name, value)
+        request.send_header("Content-Length", str(len(data)))
+        request.end_headers()
+        is_pack = b"PACK" in data
+        with contextlib.suppress(ConnectionError):  # a client that was ended
+            if is_pack and self.cut is not None:
+                request.wfile.write(data[: self.cut])
+                request.wfile.flush()
+                request.connection.shutdown(socket.SHUT_RDWR)
+            elif is_pack and self.trickle is not None:
+                for start in range(0, len(data), 8000):
+                    request.wfile.write(data[start : start + 8000])
+                    threading.Event().wait(self.trickle)
+            else:
+                request.wfile.write(data)
+
+    @staticmethod
+    def _unchunked(stream: Any) -> bytes:
+        body = b""
+        while size := int(stream.readline(), 16):
+            body += stream.read(size)
+            stream.readline()
+        stream.readline()
+        return body
+
+
+@contextlib.contextmanager
+def git_http(folder: Path) -> Iterator[GitHttp]:
+    """A running `GitHttp` for the bare repositories of `folder`."""
+    server = GitHttp(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Sshd:
+    """An OpenSSH server that lets `key` in, with a host key and configuration of its own."""
+
+    host = HOST
+
+    def __init__(self, folder: Path, program: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+        self.key, self.other_key, self._host_key = folder / "key", folder / "other_key", folder / "host_key"
+        for path in (self.key, self.other_key):
+            self._make_key(path)
+        self.new_host_key()
+        (folder / "authorized_keys").write_text(self.key.with_suffix(".pub").read_text())
+        self.known_hosts = folder / "known_hosts"
+        self.trust()
+
+    def url(self, repository: Path) -> str:
+        """The address of a repository of this machine, over this server."""
+        return f"ssh://{getpass.getuser()}@{HOST}:{self.port}{repository}"
+
+    def command(self, *, key: Path | None = None, known_hosts: Path | None = None) -> str:
+        """A `core.sshCommand` as a user writes it for a deploy key; says nothing of prompts."""
+        hosts = known_hosts or self.known_hosts
+        return f"ssh -F none -i {key or self.key} -o IdentitiesOnly=yes -o UserKnownHostsFile={hosts}"
+
+    def new_host_key(self) -> None:
+        """Make the server's own key anew; in force after `restart`."""
+        for path in (self._host_key, self._host_key.with_suffix(".pub")):
+            path.unlink(missing_ok=True)
+        self._make_key(self._host_key)
+
+    def trust(self) -> None:
+        """Write the server's present host key into `known_hosts`."""
+        public = self._host_key.with_suffix(".pub").read_text().split()
+        self.known_hosts.write_text(f"[{HOST}]:{self.port} {public[0]} {public[1]}\n")
+
+    def start(self) -> None:
+        """Start it and wait until it greets."""
+        config = self.folder / "sshd_config"
+        config.write_text(
+            f"ListenAddress {HOST}:{self.port}\nHostKey {self._host_key}\nPidFile none\nUsePAM no\nStrictModes no\n"
+            f"AuthorizedKeysFile {self.folder}/authorized_keys\nPasswordAuthentication no\nPermitRootLogin yes\n"
+            "KbdInteractiveAuthentication no\nLogLevel ERROR\n"
+        )
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)  # where it locks itself in before the login (sshd(8))
+        log = (self.folder / "log").open("ab")
+        self._process = subprocess.Popen([self._program, "-D", "-e", "-f", str(config)], stdout=log, stderr=log)
+        log.close()
+        eventually(self._greets, what=f"sshd's greeting ({self.folder / 'log'})")
+
+    def stop(self) -> None:
+        """Stop listening; open connections go on to their end."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+    def restart(self) -> None:
+        """Stop and start again on the same port."""
+        self.stop()
+        self.start()
+
+    def _greets(self) -> bool:
+        try:
+            with socket.create_connection((HOST, self.port), 5) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    @staticmethod
+    def _make_key(path: Path) -> None:
+        command = [require_program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path)]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def sshd() -> Iterator[Sshd]:
+    """A running OpenSSH server, gone afterwards."""
+    program = require_program("sshd")
+    folder = Path(tempfile.mkdtemp(prefix="sshd-", dir="/tmp"))
+    server = None
+    try:
+        server = Sshd(folder, program)
         server.start()
         yield server
     finally:

@@ -174,7 +174,7 @@ def test_offline_is_a_state_and_an_error_is_an_error() -> None:
     assert sync_vault(Answers(3, "warning\noffline: no route\n"), never) == "offline: no route"  # type: ignore[arg-type]
     with pytest.raises(JobFailed, match="marker is missing"):
         sync_vault(Answers(1, "error: the marker is missing\n"), never)  # type: ignore[arg-type]
-    with pytest.raises(JobFailed, match="longer than 15 minutes"):
+    with pytest.raises(JobFailed, match="longer than 70 minutes"):
         sync_vault(Answers(None, ""), never)  # type: ignore[arg-type]
     assert "stops" in sync_vault(Answers(None, ""), lambda: True)  # type: ignore[arg-type]
 

@@ -130,3 +130,17 @@ def test_a_git_command_killed_at_random_leaves_a_vault_that_syncs(two: Two) -> N
             process.kill()
             process.wait()
     check_everything_after(two, {f"a{n}.md": f"{n}\n".encode() * 50 for n in range(12)})
+
+
+def test_a_claim_that_yielded_stays_yielded_after_a_kill_behind_the_push(two: Two) -> None:
+    """The next run meets its own merge on the remote: nobody else answers for what it took back there."""
+    name = "email-20260601T100000Z-0a1b2c3d.md"
+    two.seed_files({f"Needs_Action/email/{name}": "task\n"})
+    two.a.move(f"Needs_Action/email/{name}", f"In_Progress/local/{name}")
+    two.b.move(f"Needs_Action/email/{name}", f"In_Progress/cloud/{name}")
+    two.b.sync()
+    assert sync_and_die(two.a, "pushed", 1)
+    two.a.write("since.md", "written after the crash\n")
+    result = two.a.sync()
+    assert result.refused == [] and two.a.has(f"In_Progress/cloud/{name}")
+    check_everything_after(two, {"since.md": b"written after the crash\n", f"In_Progress/cloud/{name}": b"task\n"})

@@ -7,21 +7,22 @@ last, so a crash at any instruction leaves a vault that the next run completes.
 
 from __future__ import annotations
 
-import errno
 import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from utils.core.disk import remedy
 from utils.core.routing import LOCAL
 from utils.core.signing import Keyring
 from utils.core.task import format_time
-from utils.ports import AdapterError, Clock, VaultGit, VaultGlance
-from utils.sync import apply, authors, gather, recover
+from utils.ports import AdapterError, Clock, Damaged, VaultGit, VaultGlance
+from utils.sync import apply, authors, gather, mend, recover
 from utils.sync import remote as remotely
 from utils.sync.combine import Merged, merged
 from utils.sync.values import IDENTITIES, Memory, Session, SyncConfig, SyncResult, SyncStopped
@@ -46,6 +47,20 @@ _INIT = "run `python -m scripts.init_vault`"
 
 class SyncBusy(RuntimeError):
     """Another sync of this vault runs right now."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """Why a sync stands still, as far as this machine can tell.
+
+    `disk`: why the state can't be written or believed. `failing_since`: when the first of the failures in a row began.
+    `holder` (`pid 123`) has the lock since `held_since`; None where nobody has it.
+    """
+
+    disk: str | None
+    failing_since: str | None
+    holder: str | None
+    held_since: datetime | None
 
 
 class VaultSync:
@@ -85,8 +100,34 @@ class VaultSync:
 
         `allow_deletions` lets a mass deletion pass, `accept_remote` a remote that was rolled back or replaced.
         """
-        with self._alone(wait):
-            return self._run(allow_deletions, accept_remote)
+        try:
+            with self._alone(wait):
+                return self._run(allow_deletions, accept_remote)
+        except OSError as error:  # the lock itself could not be made
+            result = SyncResult("error", started_at=format_time(self._clock.now()))
+            result.error = str(_explained(error, self._layout.root))
+            self._remember(result)
+            return result
+
+    def repair(self) -> SyncResult:
+        """Take the history anew from the remote where the repository is damaged beyond mending, and sync.
+
+        No note changes. The damaged repository is kept under `STATE_DIR/damaged/`. What lies in the work tree counts as
+        edited since the newest commit that the vault was at and the remote has; without one, as first contact.
+        """
+        with locks.hold(self._state_dir / "locks" / "setup.lock"), self._alone(wait=True):
+            past = [*self._git.past(), self._memory.load().get("at")]
+            folder = mend.damaged_folder(self._state_dir, format_time(self._clock.now()))
+            self._git.start_anew(folder)
+            log.warning("the damaged repository is kept in %s", folder)
+            with self._git.open() as git:
+                if self.has_remote() and git.remote_head()[0] is not None:
+                    git.fetch(whole=True)
+                base = next((commit for commit in past if commit and git.resolve(commit)), None)
+                if base:
+                    git.move_ref(git.branch, base, None)
+                    git.refresh_index(base)
+            return self._run(allow_deletions=False, accept_remote=False)
 
     def confirm(self) -> SyncResult | None:
         """For a caller who knows that no file of the vault changed since the last sync: a sync that looks at no file
@@ -119,7 +160,7 @@ class VaultSync:
                 if not settle:
                     session.config = replace(self._config, settle_seconds=0)
                 try:
-                    self._sync(session)
+                    self._mended_sync(session)
                 finally:
                     session.settle_index()
             result.result = _word(result)
@@ -133,6 +174,14 @@ class VaultSync:
         result.duration_ms = round((self._clock.monotonic() - begun) * 1000)
         self._remember(result)
         return result
+
+    def _mended_sync(self, session: Session) -> None:
+        """Sync; where the repository turns out to be damaged, mend it and sync once more."""
+        try:
+            self._sync(session)
+        except Damaged as damage:
+            mend.mend(session, damage)
+            self._sync(session)
 
     def _sync(self, session: Session) -> None:
         authors.check_own_key(session)
@@ -170,7 +219,7 @@ class VaultSync:
             return _TOLD
         session.checkpoint("decided")
 
-        new = decision.commit
+        new = session.result.at = decision.commit
         if new is None:
             return None
         if remote and new != theirs:
@@ -204,10 +253,14 @@ class VaultSync:
         if self._memory.load().get("tidied") == today:
             return
         self._memory.update(tidied=today)
-        atomic.sweep(self._layout.root, older_than=session.clock.now().timestamp() - _DAY)
+        yesterday = session.clock.now().timestamp() - _DAY
+        atomic.sweep(self._layout.root, older_than=yesterday)
+        session.git.sweep(older_than=yesterday)
         try:
             session.git.pack()
         except AdapterError as error:
+            if isinstance(error, Damaged):
+                raise
             log.warning("the vault's repository could not be packed: %s", error)
 
     # --- asking ------------------------------------------------------------------------------------------------------
@@ -217,7 +270,9 @@ class VaultSync:
         memory = self._memory.load()
         last = memory.get("last_sync")
         state = {"offline": "offline", "error": "error"}.get(last["result"], "idle") if last else "never"
-        if self._lock.parent.is_dir() and locks.is_held(self._lock):
+        if self._memory.problem():  # what a sync did could not be written down: what is written is no news
+            state = "error"
+        if locks.is_held(self._lock):
             state = "syncing"
         return {
             "state": state,
@@ -227,6 +282,16 @@ class VaultSync:
             "last_sync": last,
             "last_success_at": memory.get("last_success_at"),
         }
+
+    def story(self) -> Story:
+        """What a person wants to know besides `status` where the sync stands still. Writes nothing."""
+        holder = locks.holder(self._lock)
+        return Story(
+            disk=self._memory.problem(),
+            failing_since=self._memory.load().get("failing_since"),
+            holder=holder,
+            held_since=datetime.fromtimestamp(self._lock.stat().st_mtime, UTC) if holder is not None else None,
+        )
 
     def has_remote(self) -> bool:
         """Whether the vault has its remote. Cheap."""
@@ -343,6 +408,7 @@ class VaultSync:
             memory=self._memory,
             result=result,
             claims_lock=self._claims_lock,
+            state_dir=self._state_dir,
             alert=self._alert,
             observe_moves=self._observe_moves,
             checkpoint=self._checkpoint,
@@ -369,15 +435,18 @@ class VaultSync:
             holding.__exit__(None, None, None)
 
     def _remember(self, result: SyncResult) -> None:
+        """Write down what the sync did and tell of a new error. A disk that takes nothing takes no result away."""
         good = result.result in _GOOD
-        last = self._memory.load().get("last_sync") or {}
-        if result.result == "error" and last.get("error") != result.error:
-            self._alert("WARNING", "The vault does not sync", result.error or "", source="vault_sync")
         try:
+            memory = self._memory.load()
+            known = (memory.get("last_sync") or {}).get("error")
+            if result.result == "error" and known != result.error:
+                self._alert("WARNING", "The vault does not sync", result.error or "", source="vault_sync")
+            now = format_time(self._clock.now())
+            since = {"last_success_at": now, "at": result.at or memory.get("at")} if good else {}
+            failing = None if good else memory.get("failing_since") or result.started_at
             self._memory.update(
-                last_sync=result.to_dict(),
-                waiting=result.waiting or None,
-                **({"last_success_at": format_time(self._clock.now())} if good else {}),
+                last_sync=result.to_dict(), waiting=result.waiting or None, failing_since=failing, **since
             )
         except OSError as error:
             log.error("the state of the sync could not be written: %s", error)
@@ -395,13 +464,8 @@ def _conflicts(decision: Merged) -> list[dict[str, str]]:
 
 
 def _explained(error: OSError, root: Path) -> Exception:
-    remedies = {
-        errno.ENOSPC: "the disk is full: make room, the next sync goes on where this one stopped",
-        errno.EROFS: "the disk is mounted read-only: mount it for writing",
-        errno.EACCES: "this user may not write there: correct the owner or the permissions",
-    }
-    remedy = remedies.get(error.errno or 0, "the next sync tries again")
-    return SyncStopped(f"{error.strerror or error} ({error.filename or root}): {remedy}")
+    reason = error.strerror or str(error)
+    return SyncStopped(f"{reason} ({error.filename or root}): {remedy(reason) or 'the next sync tries again'}")
 
 
 def sync_vault() -> SyncResult:

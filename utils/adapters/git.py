@@ -20,20 +20,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.adapters import signatures
+from utils.adapters import git_repair, signatures
 from utils.adapters.git_command import (
     NO_FILTERS,
     QUIET_SSH,
+    Silence,
     command,
     environment,
     first_reason,
+    is_damage,
     is_race,
+    listen,
+    local_error,
     network_error,
+    push_refusal,
     scrub,
 )
 from utils.adapters.ssh_keys import INSTALL, git_settings
 from utils.core.merge import Entry
-from utils.ports import AdapterError, Commit, Made, Pushed, Seen
+from utils.ports import AdapterError, Commit, Damaged, Made, Pushed, Seen
 from utils.vault.worktree import blob_id
 
 if TYPE_CHECKING:
@@ -43,12 +48,14 @@ _CHUNK = 500
 _BATCH = 64 * 1024 * 1024  # bytes of new content that wait in memory for the commit that brings them along
 _MADE = "refs/vault-sync/made"  # keeps the newest commit from being thought unreachable until the branch has it
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_LONGEST = 3600.0  # seconds; a command of the network that goes on and on, however busily
 
 
 class GitVault:
-    """A vault's repository. `identity` is `(name, e-mail)` of the commits made here; `timeout` (seconds) bounds every
-    command that uses the network; `keys` is the folder of a `KeyStore`: with a key of ours in it, commits are signed.
-    Methods raise `AdapterError`; `retry` where the network failed."""
+    """A vault's repository. `identity` is `(name, e-mail)` of the commits made here; `timeout` (seconds) bounds the
+    remote's silence in every command that uses the network; `keys` is the folder of a `KeyStore`: with a key of ours in
+    it, commits are signed. Methods raise `AdapterError`; `retry` where the network failed, `Damaged` where this
+    repository is."""
 
     def __init__(
         self,
@@ -75,6 +82,7 @@ class GitVault:
         self._fresh: dict[str, bytes] = {}
         self._running: set[int] = set()
         self._format: str | None = None
+        self._mended: list[str] = []
 
     @contextlib.contextmanager
     def open(self) -> Iterator[GitVault]:
@@ -84,6 +92,12 @@ class GitVault:
         if not self.git_dir.is_dir():
             raise AdapterError(f"{self.root} is no git repository: run `python -m scripts.init_vault`", retry=False)
         scrub()
+        self._mended += git_repair.mend_names(
+            self.git_dir,
+            branch=self.branch,
+            tracking=self.tracking,
+            config_copy=self._scratch.parent / "vault-git-config",
+        )
         attributes = self.git_dir / "info" / "attributes"
         if not attributes.exists():  # stronger than any `.gitattributes`: even `git status` would run a filter
             attributes.parent.mkdir(exist_ok=True)
@@ -93,7 +107,10 @@ class GitVault:
                 self._repo = repo
                 yield self
         except (InvalidGitRepositoryError, NoSuchPathError) as error:
-            raise AdapterError(f"{self.root}/.git is damaged: {error}", retry=False) from error
+            raise AdapterError(
+                f"{self.root}/.git is damaged ({type(error).__name__}): run `python -m scripts.sync --repair`",
+                retry=False,
+            ) from error
         finally:
             self._repo = None
             self._fresh = {}
@@ -133,6 +150,11 @@ class GitVault:
                 "commit.gpgSign": "false",
             }.items():
                 self._run(["config", "--local", key, value])
+
+    def start_anew(self, kept: Path) -> None:
+        """Keep a copy of the repository in the folder `kept` and make it a new, empty one with the same settings."""
+        git_repair.empty(self.git_dir, kept)
+        self.initialise()
 
     def set_remote(self, url: str) -> None:
         """Name the remote, or give it another address."""
@@ -242,11 +264,16 @@ class GitVault:
             end = output.index(b"\n", position)
             fields = output[position:end].split()
             if len(fields) != 3 or fields[1] != kind:
-                raise AdapterError(f"the vault's repository lacks the file content {oid}", retry=False)
+                raise Damaged(f"the vault's repository lacks the file content {oid}")
             size = int(fields[2])
             contents[oid] = output[end + 1 : end + 1 + size]
             position = end + 1 + size + 1
         return contents
+
+    def missing(self, oids: Iterable[str]) -> set[str]:
+        """Those of these objects that the repository does not have."""
+        output = self._run(["cat-file", "--batch-check"], stdin="".join(f"{oid}\n" for oid in sorted(oids)).encode())
+        return {line.split()[0] for line in self._decode(output).splitlines() if line.endswith(" missing")}
 
     def merge_base(self, one: str, other: str) -> str | None:
         """A newest common ancestor, or None for histories that have nothing in common."""
@@ -314,6 +341,10 @@ class GitVault:
             self._fresh = {}
         return oids
 
+    def store_blobs(self, contents: Iterable[bytes]) -> None:
+        """Write contents at once."""
+        self._import([_blob(data) for data in contents])
+
     def commit(self, changes: Mapping[str, Entry | None], parents: Sequence[str], message: str, now: datetime) -> Made:
         """A commit: the first parent's files (none: no file) with these paths set or removed, and all contents that
         were added. No branch moves, and neither work tree nor index is used.
@@ -371,9 +402,9 @@ class GitVault:
             self._format = self.head()[0] or self.empty_tree()
         return self._format
 
-    def move_ref(self, ref: str, new: str, old: str | None) -> None:
-        """Point `ref` at `new`, if it is still at `old` (None: does not exist)."""
-        self._run(["update-ref", "-m", "vault sync", ref, new, old or "0" * len(new)])
+    def move_ref(self, ref: str, new: str, old: str | None, *, force: bool = False) -> None:
+        """Point `ref` at `new`, if it is still at `old` (None: does not exist); with `force` wherever it is."""
+        self._run(["update-ref", "-m", "vault sync", ref, new, *([] if force else [old or "0" * len(new)])])
 
     def point_head(self) -> None:
         """Make HEAD name the vault's branch."""
@@ -392,7 +423,10 @@ class GitVault:
 
     def pack(self) -> None:
         """Pack loose objects and roll small packs up into larger ones; unreachable objects are kept."""
-        self._run(["repack", "--geometric=2", "-d", "-q"])
+        code, _, errors = self._communicate(["repack", "--geometric=2", "-d", "-q"])
+        said = self._decode(errors)
+        if code or is_damage(said):  # it leaves out what it can't read, and calls that a success
+            raise local_error("repack", said, self.git_dir)
 
     # --- the remote --------------------------------------------------------------------------------------------------
 
@@ -402,11 +436,22 @@ class GitVault:
         heads = {ref: oid for oid, _, ref in (line.partition("\t") for line in lines)}
         return heads.get(self.branch), tuple(ref.removeprefix("refs/heads/") for ref in heads)
 
-    def fetch(self) -> str:
-        """Bring the remote's branch here; its commit. `tracking` is not moved: the caller judges first."""
+    def fetch(self, *, whole: bool = False) -> str:
+        """Bring the remote's branch here; its commit. `tracking` is not moved: the caller judges first.
+
+        `whole`: also what seems to be here already, as one pack (after damage).
+        """
         incoming = "refs/vault-sync/incoming"
         refspec = f"+{self.branch}:{incoming}"
-        self._network(["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--", self.remote, refspec])
+        arguments = ["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--", self.remote, refspec]
+        as_pack = ["-c", "fetch.unpackLimit=1"]
+        if whole:
+            self._network([*as_pack, "fetch", "--refetch", *arguments[1:]])
+        else:
+            try:
+                self._network(arguments)
+            except Silence:  # a few large objects are unpacked without a word: received as a pack, git speaks
+                self._network([*as_pack, *arguments])
         commit = self.resolve(incoming)
         if commit is None:
             raise AdapterError("the fetched branch is damaged; the next sync tries again", retry=True)
@@ -415,13 +460,15 @@ class GitVault:
     def push(self, commit: str) -> Pushed:
         """Offer `commit` as the remote's branch: a plain push, so the remote refuses unless it is a fast-forward."""
         refspec = f"{commit}:{self.branch}"
-        arguments = ["push", "--porcelain", "--no-verify", "--no-follow-tags", "--", self.remote, refspec]
+        arguments = ["push", "--porcelain", "--progress", "--no-verify", "--no-follow-tags", "--", self.remote, refspec]
         code, output, errors = self._communicate(arguments, timeout=self._timeout, extra=self._ssh_command())
         said = self._decode(output) + self._decode(errors)
         if code == 0:
             return Pushed(True)
+        if is_damage(self._decode(errors)):
+            raise Damaged(f"git push: {first_reason(self._decode(errors))}")
         if re.search(r"(?m)^!", said):
-            return Pushed(False, race=is_race(said), reason=first_reason(said))
+            return Pushed(False, race=is_race(said), reason=push_refusal(said))
         raise network_error(said)
 
     def give_up(self) -> None:
@@ -471,8 +518,35 @@ class GitVault:
 
     def locks(self) -> list[Path]:
         """Lock files of git that lie in the repository now."""
-        places = [self.git_dir, *(folder for folder in (self.git_dir / "refs").rglob("*") if folder.is_dir())]
+        places = [self.git_dir, self.git_dir / "objects", self.git_dir / "objects" / "info"]
+        places += [*(folder for folder in (self.git_dir / "refs").rglob("*") if folder.is_dir())]
         return sorted(path for place in [*places, self.git_dir / "refs"] for path in place.glob("*.lock"))
+
+    def mended(self) -> list[str]:
+        """What `open` found damaged and put right, each as a few words; said once."""
+        said, self._mended = self._mended, []
+        return said
+
+    def set_damaged_aside(self, folder: Path) -> list[str]:
+        """Move damaged objects and indexes into `folder`, rescuing what can be read; what was moved."""
+        return git_repair.set_aside(self.git_dir, folder, run=self._try)
+
+    def sweep(self, *, older_than: float) -> int:
+        """Remove what git commands that were killed before `older_than` (a POSIX time) left; how many files."""
+        return git_repair.sweep(self.git_dir, older_than=older_than)
+
+    def is_whole(self, commit: str) -> bool:
+        """Whether everything that `commit` needs is here. Reads the whole history."""
+        code, _, _ = self._communicate(["rev-list", "--objects", "--quiet", commit, "--"])
+        return code == 0
+
+    def past(self) -> list[str]:
+        """Commits that the vault's branch was at, newest first, as far as the reflog tells."""
+        return git_repair.past(self.git_dir, self.branch)
+
+    def _try(self, arguments: Sequence[str], stdin: bytes | None = None) -> tuple[int, bytes]:
+        code, output, _ = self._communicate(arguments, stdin=stdin)
+        return code, output
 
     # --- running -----------------------------------------------------------------------------------------------------
 
@@ -487,7 +561,8 @@ class GitVault:
         code, output, errors = self._communicate(arguments, stdin=stdin, extra=extra)
         if code not in ok:
             words = [word for word in arguments if not word.startswith("-") and "=" not in word]
-            raise AdapterError(f"git {words[0]}: {self._decode(errors).strip() or f'exit {code}'}", retry=False)
+            said = self._decode(errors).strip() or f"exit {code}"
+            raise local_error(words[0], said, self.git_dir, self._scratch)
         return output
 
     def _text(self, arguments: Sequence[str], **options: Any) -> str:
@@ -528,9 +603,10 @@ class GitVault:
         assert process is not None  # GitPython: as_process always has one
         self._running.add(process.pid)
         try:
-            output, errors = process.communicate(stdin, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            raise AdapterError(f"the remote did not answer within {timeout:g} s", retry=True) from None
+            if timeout is None:
+                output, errors = process.communicate(stdin)
+            else:
+                output, errors = listen(process, silence=timeout, longest=max(_LONGEST, timeout))
         finally:
             self._running.discard(process.pid)
             if process.poll() is None:
@@ -579,4 +655,4 @@ def _quoted(path: str) -> str:
 
 def _checked(done: subprocess.CompletedProcess[bytes]) -> None:
     if done.returncode:
-        raise AdapterError(f"git: {done.stderr.decode('utf-8', 'replace').strip()}", retry=False)
+        raise local_error("init", done.stderr.decode("utf-8", "replace"))

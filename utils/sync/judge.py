@@ -58,9 +58,11 @@ def _judge_fresh(
     """Judge what Local's word has not settled; the changes are relative to `start`. `halves` are refused already."""
     commits = [commit for commit in found.commits if commit.oid not in found.forged]
     by_cloud = {path for commit in commits if commit.oid in found.cloud for path in commit.paths}
+    decided = _decided_here(session, commits, fresh)
+    by_cloud -= decided
     nobodys: set[str] = set()
     if start and outside:  # a merge that takes an older version back names no path: nobody answers for it
-        nobodys = {path for path in fresh if path not in judged.zones}
+        nobodys = {path for path in fresh if path not in judged.zones} - decided
         judged.zones |= dict.fromkeys(nobodys, CLOUD)
     suspects = {path: pair for path, pair in fresh.items() if path in by_cloud | nobodys}
     reasons = _warnings(cloud_reasons(session, start, suspects)) | _wrong_content(session, suspects)
@@ -84,6 +86,16 @@ def _judge_fresh(
         elif plain(after) != plain(before):
             judged.changes[path] = plain(after)
     _append_only(session, suspects, judged)
+
+
+def _decided_here(session: Session, commits: list[Commit], difference: Difference) -> set[str]:
+    """Paths that lie as this node itself decided, in the merge that it pushed before it was killed: judged already."""
+    offered = set(session.memory.load().get("offered", []))
+    own = next((commit.oid for commit in commits if commit.oid in offered), None)
+    if own is None:
+        return set()
+    entries = session.git.entries(own, difference)
+    return {path for path, (_, after) in difference.items() if entries.get(path) == after}
 
 
 def _halves_of_forged(found: Authors, fresh: Difference) -> dict[str, Refusal]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils.core import merge
 from utils.core.merge import Aside, Entry
-from utils.ports import VaultGlance
+from utils.ports import Damaged, VaultGlance
 from utils.sync import apply, gather, judge
 from utils.sync.combine import merged
 from utils.sync.gather import Picture, has_markers
@@ -20,10 +20,36 @@ _PATIENCE = 10.0
 
 
 def recover(session: Session, glance: VaultGlance) -> None:
-    """Bring the vault into a state that a sync can start from. Raises `SyncStopped` where only a person can."""
+    """Bring the vault into a state that a sync can start from. Raises `SyncStopped` where only a person can, `Damaged`
+    where the repository must be mended first."""
+    _tell_mended(session)
     _clear_locks(session, glance)
+    _find_the_branch(session)
     _finish_applying(session)
     _bring_home(session)
+
+
+def _tell_mended(session: Session) -> None:
+    mended = session.git.mended()
+    if mended:
+        session.tell(
+            f"mended {mended} {session.result.started_at}",
+            "WARNING",
+            "Damaged files of git were put right",
+            f"{', '.join(mended)} in {session.git.git_dir}: as after a power cut. No note was touched.",
+        )
+
+
+def _find_the_branch(session: Session) -> None:
+    """A branch that can't be read is no branch that is not there: the vault must not be taken for a new one."""
+    git = session.git
+    if git.head()[0] is not None or git.resolve(git.branch) is not None:
+        return
+    at = session.memory.load().get("at")
+    if git.past():
+        raise Damaged(f"{git.branch} names a commit that can't be read")
+    if at and git.resolve(at):
+        git.move_ref(git.branch, at, None)
 
 
 def _clear_locks(session: Session, glance: VaultGlance) -> None:

@@ -14,10 +14,11 @@ from utils.core.routing import LOCAL, ZONES
 from utils.core.signing import ADDRESSES, Keyring
 from utils.core.sync_rules import Refusal
 from utils.ports import Clock, VaultGit
-from utils.vault import atomic
+from utils.vault import atomic, disk
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
+
 
 #: Who commits: the agents' addresses. Every other author counts as the Local zone's human.
 #:
@@ -56,10 +57,11 @@ class SyncResult:
     duration_ms: int = 0
     error: str | None = None
     waiting: int = 0  # notes that were written a moment ago and travel next time; told to people only
+    at: str | None = None  # the commit that the work tree holds since; for `Memory` only
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of the API."""
-        return {key: value for key, value in asdict(self).items() if key != "waiting"}
+        return {key: value for key, value in asdict(self).items() if key not in ("waiting", "at")}
 
     def summary(self) -> str:
         """One line for a person; `details` has the paths."""
@@ -124,11 +126,23 @@ class Memory:
 
     def load(self) -> dict[str, Any]:
         """Everything remembered."""
+        return self._read() or {}
+
+    def problem(self) -> str | None:
+        """Why the file can't be believed or written right now, with the remedy, or None. Writes nothing."""
+        if self._read() is None:
+            return f"{self._path} is damaged: the next sync makes it anew"
+        return disk.trouble(self._path.parent)
+
+    def _read(self) -> dict[str, Any] | None:
+        """Everything remembered, or None where the file is damaged."""
         try:
             value = json.loads(self._path.read_bytes())
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
             return {}
-        return value if isinstance(value, dict) else {}
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
 
     def update(self, **values: Any) -> None:
         """Remember `values`; None forgets."""
@@ -149,6 +163,7 @@ class Session:
     memory: Memory
     result: SyncResult
     claims_lock: Path
+    state_dir: Path
     alert: Callable[..., Any]
     observe_moves: Callable[[], Any]
     remote: bool = True  # whether there is a remote: a vault alone has nobody to keep anything from

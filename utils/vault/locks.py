@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -29,20 +30,35 @@ def hold(path: Path, *, timeout: float | None = None, note: str = "") -> Iterato
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _acquire(descriptor, path, timeout)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, (note or f"pid {os.getpid()}").encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, (note or f"pid {os.getpid()}").encode(), 0)
+        except OSError as error:  # the note is for people; a full disk keeps nobody from holding the lock
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
         yield
     finally:
         os.close(descriptor)
 
 
 def is_held(path: Path) -> bool:
-    """Whether any process holds the lock right now."""
+    """Whether any process holds the lock right now. Makes and changes nothing, so it works on a read-only disk."""
+    return holder(path) is not None
+
+
+def holder(path: Path) -> str | None:
+    """What the holder of the lock wrote into it (`pid 123`; may be empty), or None where nobody holds it."""
     try:
-        with hold(path, timeout=0):
-            return False
-    except Locked:
-        return True
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 200, 0).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _acquire(descriptor: int, path: Path, timeout: float | None) -> None:
