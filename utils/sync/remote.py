@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +14,7 @@ from utils.ports import VaultGit
 from utils.sync.values import Session, SyncStopped
 
 _T = TypeVar("_T")
+_AGAIN = 0.05  # seconds
 progress = logging.getLogger("utils.vault_sync.progress")
 
 
@@ -35,7 +36,8 @@ def beside(git: VaultGit, work: Callable[[], _T]) -> Iterator[Callable[[], _T]]:
         try:
             yield future.result
         except BaseException:
-            git.give_up()
+            while wait([future], timeout=_AGAIN).not_done:  # a command may be starting just now
+                git.give_up()
             raise
 
 
