@@ -14,6 +14,7 @@ import pytest
 from tests.servers import GitHttp, Sshd, git_http, sshd
 from tests.vaults import Two, git, until
 from utils.adapters import git as adapter
+from utils.adapters import git_command
 from utils.vault_sync import SyncResult
 
 
@@ -177,6 +178,26 @@ def test_a_wrong_password_is_refused_and_never_shown(two: Two, http: GitHttp, ca
     everything += [(two.a.state / "sync.json").read_text(), two.a.files()]
     assert secret not in str(everything) and secret.encode() not in b"".join(two.a.files().values())
     assert http.requests, "the server was asked"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "fatal: unable to access '{url}': The requested URL returned error: 500",
+        "fatal: Authentication failed for '{url}'",
+        "fatal: repository '{url}' not found",
+        "remote: see {url}\nfatal: the remote end hung up unexpectedly",
+        "error: cannot open '{url}': Permission denied",
+        "fatal: loose object 1234 of {url} is corrupt",
+    ],
+)
+def test_whatever_git_prints_of_an_address_its_login_is_left_out(said: str) -> None:
+    secret = "battery" + "staple"
+    text = said.format(url=f"https://anna:{secret}@git.example.org/v.git")
+    for error in (git_command.network_error(text), git_command.local_error("fetch", text)):
+        assert secret not in str(error) and "anna" not in str(error)
+        assert "example.org" in str(error)
+    assert secret not in git_command.push_refusal(text)
 
 
 def test_a_connection_cut_in_mid_pack(two: Two, http: GitHttp) -> None:
