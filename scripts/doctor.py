@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 
 from scripts import doctor_sync, keys
 from scripts.node import is_our_api, port_problem, status
+from utils.adapters.git_command import QUIET_SSH, masked, network_error
 from utils.adapters.processes import run_to_end
 from utils.adapters.ssh_keys import KeyStore
 from utils.bootstrap import Services
@@ -116,20 +116,17 @@ def _other_remote(services: Services) -> Iterator[Finding]:
         yield Finding(
             BROKEN,
             "remote",
-            f"VAULT_REMOTE_URL ({_masked(s.vault_remote_url)}) differs from the vault's remote {name} "
-            f"({_masked(output.strip())}), which is the one in use: `git -C {shlex.quote(str(root))} remote set-url "
+            f"VAULT_REMOTE_URL ({masked(s.vault_remote_url)}) differs from the vault's remote {name} "
+            f"({masked(output.strip())}), which is the one in use: `git -C {shlex.quote(str(root))} remote set-url "
             f"{name} …` or correct the setting",
         )
 
 
-def _masked(text: str) -> str:
-    """Text without the user and password that an address may carry."""
-    return re.sub(r"//[^/\s]+@", "//***@", text)
-
-
 def _remote_answer(services: Services, tell: Tell) -> Finding:
     s = services.settings
-    quiet = ["env", "GIT_TERMINAL_PROMPT=0", "GIT_SSH_COMMAND=ssh -oBatchMode=yes -oConnectTimeout=10"]
+    quiet = ["env", "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "SSH_ASKPASS_REQUIRE=never"]
+    if not _has_own_ssh(services):
+        quiet.append(f"GIT_SSH_COMMAND={QUIET_SSH}")
     asked = ["git", "-C", str(services.layout.root), "ls-remote", "--heads", s.vault_sync_remote, s.vault_sync_branch]
     timeout = min(s.git_timeout_seconds, _REMOTE_SECONDS)
     tell(f"checking the vault's remote (up to {timeout} s)")
@@ -140,8 +137,16 @@ def _remote_answer(services: Services, tell: Tell) -> Finding:
         return Finding(
             NOTE, "remote", f"{s.vault_sync_remote} has no {s.vault_sync_branch} yet: Local's first sync makes it"
         )
-    said = next((line for line in output.splitlines() if line.strip()), f"no answer within {timeout} s").strip()
-    return Finding(BROKEN, "remote", f"{s.vault_sync_remote}: {_masked(said)} (network, address, or access key)")
+    said = f"no answer within {timeout} s" if code is None else str(network_error(output))
+    return Finding(BROKEN, "remote", f"{s.vault_sync_remote}: {masked(said)} (network, address, or access key)")
+
+
+def _has_own_ssh(services: Services) -> bool:
+    """Whether the user said how to reach the remote (a deploy key, a jump host): then that is what counts."""
+    root = services.layout.root
+    asked = ["git", "-C", str(root), "config", "--get", "core.sshCommand"]
+    code, _ = run_to_end(asked, cwd=root, timeout=_REMOTE_SECONDS, stopped=lambda: False)
+    return code == 0 or "GIT_SSH_COMMAND" in os.environ
 
 
 def _signing(services: Services) -> Iterator[Finding]:

@@ -6,15 +6,17 @@ import logging
 import random
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from scripts import doctor
 from tests.servers import GitHttp, Sshd, git_http, sshd
 from tests.vaults import Two, git, until
 from utils.adapters import git as adapter
 from utils.adapters import git_command
+from utils.bootstrap import Services
 from utils.vault_sync import SyncResult
 
 
@@ -132,6 +134,22 @@ def test_the_ssh_server_is_away_for_a_while(two: Two, ssh: Sshd) -> None:
     assert (result.result, result.committed) == ("offline", 1) and "can't be reached" in str(result.error)
     ssh.start()
     check_works(two)
+
+
+def test_the_doctor_asks_the_remote_the_way_a_sync_does(
+    ssh: Sshd, two: Two, make_node: Callable[..., Services], tmp_path: Path
+) -> None:
+    node = make_node()
+    git(node.layout.root, "remote", "add", "origin", ssh.url(two.remote))
+    git(node.layout.root, "config", "core.sshCommand", ssh.command())
+
+    def answer() -> str:
+        [finding] = doctor._remote(node, lambda what: None)
+        return f"{finding.verdict}: {finding.detail}"
+
+    assert answer() == "ok: origin answers and has main"
+    git(node.layout.root, "config", "core.sshCommand", ssh.command(known_hosts=tmp_path / "nobody"))
+    assert answer().startswith("BROKEN: origin: the remote's SSH host key is not known here")
 
 
 # ---------------------------------------------------------------------------------------------------------------- HTTP
