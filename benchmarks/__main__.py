@@ -6,9 +6,14 @@ import argparse
 import platform
 import sys
 
-from benchmarks import end_to_end, memory, sync
+from benchmarks import end_to_end, memory, secrets, sync
 
-BENCHMARKS = {"memory": memory.run, "end_to_end": end_to_end.run, "sync": sync.run}
+BENCHMARKS = {
+    "memory": memory.run,
+    "end_to_end": end_to_end.run,
+    "sync": sync.run,
+    "secrets": secrets.run,
+}
 
 
 def main() -> int:

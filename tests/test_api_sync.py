@@ -13,6 +13,7 @@ from utils.bootstrap import Services
 
 SYNC = "/api/vault/sync/trigger"
 STATUS = "/api/vault/sync/status"
+CONFLICTS = "/api/vault/conflicts"
 
 
 @pytest.fixture
@@ -115,3 +116,41 @@ def test_a_request_from_the_cloud_is_approved_on_local(local, cloud, clock):
         [(request, "approved", True)],
     )
     assert cloud.get(f"/api/tasks/{request}")["stage"] == "approved"
+
+
+def test_versions_that_yielded_are_listed_until_a_person_settles_them(local, cloud):
+    local.node.layout.root.joinpath("Plans/email/trip.md").write_text("A\n")
+    cloud.node.layout.root.joinpath("Plans/email/trip.md").write_text("B\n")
+    local.node.layout.root.joinpath("Plans/email/map.png").write_bytes(b"\x89PNG\0A")
+    cloud.node.layout.root.joinpath("Plans/email/map.png").write_bytes(b"\x89PNG\0B")
+    for api in (local, cloud, local):
+        api.post(SYNC)
+    for api in (local, cloud):
+        note, picture = sorted(api.get(CONFLICTS)["items"], key=lambda item: item["original"], reverse=True)
+        assert (note["original"], note["lost"], note["stands"]) == ("Plans/email/trip.md", "cloud", "local")
+        assert note["why"] == "both sides changed it" and note["since"] and note["size"] > 2
+        assert (picture["original"], picture["lost"], picture["stands"]) == ("Plans/email/map.png", "cloud", None)
+        assert api.get("/api/platinum/status")["conflicts"] == 2
+    local.node.layout.root.joinpath(note["path"]).unlink()
+    local.node.layout.root.joinpath(picture["path"]).rename(local.node.layout.root / "map of B.png")
+    for api in (local, cloud, local, cloud):
+        api.post(SYNC)
+    for api in (local, cloud):
+        assert api.get(CONFLICTS) == {"items": [], "next_cursor": None}, "settled, and not made again"
+        assert (api.node.layout.root / "map of B.png").read_bytes() == b"\x89PNG\0B"
+
+
+def test_thousands_of_kept_versions_come_page_by_page(make_node):
+    api = Api(make_node())
+    for number in range(3000):
+        place = api.node.layout.conflicts / f"Plans/{number:04}.md.cloud.0a1b2c3d.md"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("x\n")
+    assert api.get("/api/platinum/status")["conflicts"] == 3000
+    seen, cursor = [], None
+    while cursor is not None or not seen:
+        page = api.get(CONFLICTS, limit=500, **({"cursor": cursor} if cursor else {}))
+        seen += [item["original"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    assert len(seen) == len(set(seen)) == 3000 and "Plans/0000.md" in seen
+    api.refused(400, "GET", CONFLICTS + "?cursor=nonsense")

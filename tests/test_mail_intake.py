@@ -13,7 +13,9 @@ import pytest
 
 from tests.conftest import FakeClock
 from tests.mail_kit import SAMPLES, drop, files, make_mail, plans, run
+from tests.secret_samples import secrets
 from tests.servers import eventually
+from utils.adapters import secret_scan
 from utils.bootstrap import Services
 from utils.core.mail import IncomingMail, Proposal, RawMail, ReplyRules
 from utils.core.stages import Stage
@@ -540,3 +542,15 @@ def test_only_a_sender_that_this_node_itself_found_authenticated_is_vouched_for(
         meta, _ = frontmatter.read(path.read_bytes())
         senders[meta["source"]["message_id"]] = node.store.verified_sender(path.stem)
     assert senders == {"<1@x>": "ann@example.org", "<2@x>": None}
+
+
+def test_mail_waits_while_the_secret_scanner_is_missing(node: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = drop(node, make_mail(f"my key: {secrets()['twilio']} pragma: allowlist secret\n"))
+    with monkeypatch.context() as broken:
+        broken.setattr(secret_scan.importlib.util, "find_spec", lambda name: None)
+        for _ in range(4):
+            assert "detect-secrets is not installed" in run(node)
+    assert mail.exists() and files(node, Stage.NEEDS_ACTION) == files(node, Stage.QUARANTINE) == []
+    run(node)
+    everything = b"".join(path.read_bytes() for path in node.layout.root.rglob("*.md"))
+    assert b"a Twilio API key" in everything and secrets()["twilio"].encode() not in everything

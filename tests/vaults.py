@@ -17,7 +17,9 @@ from pathlib import Path
 from tests.conftest import FakeClock
 from utils.adapters.git import GitVault
 from utils.adapters.git_glance import GitGlance
+from utils.adapters.secret_scan import SecretScan
 from utils.adapters.ssh_keys import KeyStore
+from utils.ports import SecretScanner
 from utils.vault.layout import Layout
 from utils.vault_sync import IDENTITIES, SyncConfig, SyncResult, VaultSync
 
@@ -54,6 +56,7 @@ class Node:
     alerts: list[tuple[str, str, str]] = field(default_factory=list)
     checkpoint: Callable[[str], None] = lambda name: None
     observe_moves: Callable[[], None] = lambda: None
+    secrets: SecretScanner | None = None
     settle_seconds: float = 0.0
     max_file_bytes: int = 1024 * 1024
     accept_unsigned: bool = False
@@ -83,6 +86,7 @@ class Node:
             clock=self.clock,
             alert=lambda level, title, message, *, source=None: self.alerts.append((level, title, message)),
             observe_moves=lambda: self.observe_moves(),
+            secrets=self.secrets or SecretScan(self.state),
             checkpoint=lambda name: self.checkpoint(name),
             keyring=self.keys.keyring,
         )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from utils.execution.store import ExecutionStore
     from utils.health.monitor import HealthMonitor
     from utils.mail.intake import MailIntake
-    from utils.ports import AlertChannel, DraftEngine, Mailbox, MailSender, Probe, ToolCaller
+    from utils.ports import AlertChannel, DraftEngine, Mailbox, MailSender, Probe, SecretScanner, ToolCaller
     from utils.tasks.board import Board
     from utils.vault_sync import VaultSync
 
@@ -123,7 +123,15 @@ class Services:
             alert=lambda *words, **more: self.alerts.send(*words, **more),
             observe_moves=lambda: self.approvals.observe(),
             keyring=KeyStore(s.keys_dir).keyring,
+            secrets=self.secrets,
         )
+
+    @cached_property
+    def secrets(self) -> SecretScanner:
+        """Looks for secrets in what is about to travel."""
+        from utils.adapters.secret_scan import SecretScan
+
+        return SecretScan(self.settings.state_dir)
 
     @cached_property
     def store(self) -> ExecutionStore:
@@ -223,6 +231,7 @@ class Services:
             clock=self.clock,
             alert=self.alerts.send,
             vouch=lambda task_id, address: self.store.vouch(task_id, address),
+            secrets=self.secrets,
         )
 
     @cached_property

@@ -17,6 +17,7 @@ from utils.core.alert import Alert
 from utils.core.health import ProbeResult
 from utils.core.mail import IncomingMail, OutgoingMail, Proposal, RawMail, Receipt, ReplyRules
 from utils.core.merge import Entry
+from utils.core.sync_rules import Refusal
 
 
 class AdapterError(Exception):
@@ -36,6 +37,14 @@ class Damaged(AdapterError):
 
 class OutcomeUnknown(Exception):
     """An acting call ended in such a way that nobody can know whether it took effect. Never retried."""
+
+
+class SecretScanner(Protocol):
+    """Looks for secrets in what is about to travel (S11)."""
+
+    def find(self, data: bytes, *, allow: bool = False) -> Refusal | None:
+        """A secret in `data`, named by its kind and never by its value; or None. `allow`: a person's mark on the line
+        lets it pass. Raises `AdapterError` where it can't look: then nothing may travel."""
 
 
 class Clock(Protocol):
@@ -184,6 +193,7 @@ class VaultGit(Protocol):
     def like(self) -> str: ...
     def changed(self) -> dict[str, Seen]: ...
     def entries(self, commit: str, paths: Iterable[str]) -> dict[str, Entry]: ...
+    def children(self, commit: str, folders: Iterable[str]) -> dict[str, set[str]]: ...
     def count_files(self, commit: str) -> int: ...
     def diff(self, old: str | None, new: str) -> dict[str, tuple[Entry | None, Entry | None]]: ...
     def read_blobs(self, oids: Iterable[str]) -> dict[str, bytes]: ...

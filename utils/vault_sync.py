@@ -21,7 +21,7 @@ from utils.core.disk import remedy
 from utils.core.routing import LOCAL
 from utils.core.signing import Keyring
 from utils.core.task import format_time
-from utils.ports import AdapterError, Clock, Damaged, VaultGit, VaultGlance
+from utils.ports import AdapterError, Clock, Damaged, SecretScanner, VaultGit, VaultGlance
 from utils.sync import apply, authors, gather, mend, recover
 from utils.sync import remote as remotely
 from utils.sync.combine import Merged, merged
@@ -77,6 +77,7 @@ class VaultSync:
         clock: Clock,
         alert: Callable[..., Any],
         observe_moves: Callable[[], Any],
+        secrets: SecretScanner,
         checkpoint: Callable[[str], None] = lambda name: None,
         keyring: Callable[[], Keyring] = Keyring,
     ) -> None:
@@ -87,6 +88,7 @@ class VaultSync:
         self._clock = clock
         self._alert = alert
         self._observe_moves = observe_moves
+        self._secrets = secrets
         self._checkpoint = checkpoint
         self._keyring = keyring
         self._memory = Memory(state_dir / "sync.json")
@@ -411,6 +413,7 @@ class VaultSync:
             state_dir=self._state_dir,
             alert=self._alert,
             observe_moves=self._observe_moves,
+            secrets=self._secrets,
             checkpoint=self._checkpoint,
             remote=self.has_remote(),
             keyring=self._keyring(),

@@ -81,6 +81,15 @@ SYNC_STATUS = obj(
     last_success_at=maybe_time,
     next_run_at=maybe_time,
 )
+CONFLICT = obj(
+    path=text,
+    original=text,
+    lost=maybe_text,
+    stands=maybe_text,
+    why=maybe_text,
+    since=time,
+    size=whole,
+)
 
 ZONES_STATUS = obj(
     this_zone=zone,
@@ -232,6 +241,7 @@ PLATINUM = obj(
         vault_structure=_MODULE,
     ),
     tasks=by_name(by_name(whole)),
+    conflicts=whole,
     version=text,
     uptime_seconds=number,
 )

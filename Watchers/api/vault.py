@@ -10,9 +10,12 @@ from typing import Any
 from flask import Blueprint
 
 from utils.core.task import format_time, parse_time
+from utils.sync import kept
 from Watchers.api import shapes
 from Watchers.api.errors import Problem
+from Watchers.api.inputs import PAGING
 from Watchers.api.operation import operation, services
+from Watchers.api.paging import Key, page_of_sorted
 
 bp = Blueprint("vault", __name__)
 
@@ -36,6 +39,22 @@ def trigger() -> dict[str, Any]:
             503, f"The remote could not be reached ({why}); what changed here waits.", kind="offline", **result
         )
     return result
+
+
+@bp.get("/api/vault/conflicts")
+@operation(shapes.page(shapes.CONFLICT), query=PAGING)
+def conflicts(limit: int, cursor: str | None) -> dict[str, Any]:
+    """Versions that yielded in a merge or were refused and lie under Updates/conflicts/ now, newest first.
+
+    Delete or move a file there and it is settled: it does not come back.
+    """
+    layout = services().layout
+    found, next_cursor = page_of_sorted(kept.copies(layout), _newest, limit, cursor)
+    return {"items": [kept.told(layout, copy) for copy in found], "next_cursor": next_cursor}
+
+
+def _newest(copy: kept.Copy) -> Key:
+    return (f"{copy.since:020.6f}", copy.path)
 
 
 def next_run(state_dir: Path, job: str, now: datetime) -> str | None:

@@ -232,6 +232,25 @@ class GitVault:
                     found[path] = Entry(mode, oid)
         return found
 
+    def children(self, commit: str, folders: Iterable[str]) -> dict[str, set[str]]:
+        """Folder → the names in it, of a commit; an empty text is the root. A folder that is absent is left out."""
+        found: dict[str, set[str]] = {}
+        wanted = sorted(set(folders))
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = [f"{folder}/" for folder in wanted[start : start + _CHUNK] if folder]
+            if chunk:
+                arguments = ["ls-tree", "-z", "--name-only", "--full-tree", commit, "--", *chunk]
+                for path in _records(self._run(arguments)):
+                    folder, _, name = path.rpartition("/")
+                    found.setdefault(folder, set()).add(name)
+        for path in list(found):  # git shows what is in a folder that was asked for, and not the folder itself
+            while path:
+                path, _, name = path.rpartition("/")
+                found.setdefault(path, set()).add(name)
+        if "" in wanted:
+            found[""] = set(_records(self._run(["ls-tree", "-z", "--name-only", "--full-tree", commit])))
+        return {folder: names for folder, names in found.items() if folder in wanted}
+
     def count_files(self, commit: str) -> int:
         """How many files a commit has."""
         return self._run(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]).count(b"\0")

@@ -26,7 +26,7 @@ _EMPTY = (
     "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
     "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
 )
-_COPY = re.compile(r"(.+)\.(?:local|cloud|merge)\.[0-9a-f]{8}(\.[A-Za-z0-9]{1,8})", re.DOTALL)
+_COPY = re.compile(r"(.+)\.(local|cloud|merge)\.[0-9a-f]{8}(\.[A-Za-z0-9]{1,8})", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,13 @@ def conflict_path(path: str, zone: str, oid: str) -> str:
     room = _LONGEST_NAME - len(suffix.encode())
     name = name.encode("utf-8", "surrogateescape")[:room].decode("utf-8", "ignore")
     return CONFLICTS + (f"{folder}/" if folder else "") + name + suffix
+
+
+def original_of(kept_at: str) -> tuple[str, str | None]:
+    """The path and the losing zone that the name of a kept version tells; None where it tells no zone."""
+    path = kept_at.removeprefix(CONFLICTS)
+    copy = _COPY.fullmatch(path)
+    return (copy[1], copy[2]) if copy else (path, None)
 
 
 # --- a task lies in one stage ----------------------------------------------------------------------------------------

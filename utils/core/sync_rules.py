@@ -1,16 +1,14 @@
 """What may travel between the nodes: names, kinds of file, secrets (S11). Pure.
 
-A note on the secret scanner: `detect-secrets` was weighed and left out. Importing one of its plug-ins brings `requests`
-and a YAML library (23 MB) into every process that syncs, and its line rules flag prose that merely speaks of keys. The
-formats below are those whose owners made them recognisable; a hit is practically never a false one.
-
 Whose paths are whose (S10) is told by `utils.core.policy`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -36,27 +34,30 @@ _SECRET_NAMES = re.compile(
     r"|.*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|gpg|asc)"
     r"|id_(rsa|dsa|ecdsa|ed25519)(\..*)?|cookies?(\.(txt|json|db|sqlite))?|login data)$"
 )
+#: Formats that the maintained scanner (`utils.adapters.secret_scan`) lacks, and private keys also in binary files.
 _SECRET_TEXT = tuple(
     (name, re.compile(pattern))
     for name, pattern in (
         ("a private key", rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-[23]:"),
-        ("an AWS access key", rb"(?<![A-Za-z0-9/+=])(?:AKIA|ASIA)[0-9A-Z]{16}(?![A-Za-z0-9/+=])"),
-        ("a GitHub token", rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,})"),
-        ("a GitLab token", rb"\bglpat-[A-Za-z0-9_-]{20,}"),
-        ("a Slack token", rb"\bxox[abeoprs]-[A-Za-z0-9-]{20,}"),
+        ("a private key", rb"\bAGE-SECRET-KEY-1[0-9A-Z]{58}"),
+        ("a GitHub token", rb"\bgithub_pat_[A-Za-z0-9_]{60,}"),
+        ("a Slack token", rb"\bx(?:oxe|oxe\.xox[bp]|app)-[A-Za-z0-9-]{20,}"),
         ("a Google API key", rb"\bAIza[0-9A-Za-z_-]{35}(?![0-9A-Za-z_-])"),
         ("a Google OAuth secret", rb"\b(?:GOCSPX-[A-Za-z0-9_-]{28}|1//0[A-Za-z0-9_-]{40,})"),
         ("an Anthropic key", rb"\bsk-ant-[A-Za-z0-9_-]{32,}"),
-        ("an OpenAI key", rb"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]{20,}"),
-        ("a Stripe key", rb"\b[sr]k_live_[A-Za-z0-9]{20,}"),
-        ("a SendGrid key", rb"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
+        ("an OpenAI key", rb"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{20,300}T3BlbkFJ[A-Za-z0-9_-]{20,}"),
         ("an npm token", rb"\bnpm_[A-Za-z0-9]{36}\b"),
-        ("a PyPI token", rb"\bpypi-AgE[A-Za-z0-9_-]{50,}"),
+        ("a Hugging Face token", rb"\bhf_[A-Za-z]{34}\b"),
+        ("a DigitalOcean token", rb"\bdo[opr]_v1_[0-9a-f]{64}\b"),
+        ("a Shopify token", rb"\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}\b"),
+        ("a Twilio API key", rb"\bSK[0-9a-f]{32}\b"),
     )
 )
 _WINDOWS_NAMES = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?$")
 _IMPOSSIBLE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+_LARGEST_LOG = 95 * 1048576  # bytes; git hosts refuse 100 MiB
 _LONGEST_NAME = 250  # bytes of one part; ext4 takes 255, and conflict copies need a few
+_LONGEST_PATH = 1000  # bytes; macOS takes 1024 and Linux 4096 for the whole, vault and copies' folder included
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def is_log(path: str) -> bool:
 
 def name_refusal(path: str) -> Refusal | None:
     """Why no file of this name travels in either direction, or None: what git or another file system would misread."""
+    if len(path.encode("utf-8", "surrogateescape")) > _LONGEST_PATH:
+        return Refusal("the path is too long: please shorten it")
     for part in PurePosixPath(path).parts:
         if part in ("..", ".") or re.sub(r"[ .]+$", "", part).lower() in (".git", "git~1"):
             return Refusal("the name is reserved for git or the system")
@@ -98,6 +101,9 @@ def name_refusal(path: str) -> Refusal | None:
 
 def harmless(path: str) -> str:
     """A path as `path`, with every part changed that `name_refusal` would refuse. Most paths stay as they are."""
+    if len(path.encode("utf-8", "surrogateescape")) > _LONGEST_PATH:
+        digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+        path = f"long-{digest}/{path.rpartition('/')[2]}"
     return "/".join(_harmless(part) for part in path.split("/"))
 
 
@@ -115,15 +121,18 @@ def kind_refusal(path: str, size: int, largest: int) -> Refusal | None:
     known = path in ROOT_FILES or name == KEEP or PurePosixPath(name).suffix.lower() in TYPES
     if not known:
         return Refusal("files of this type are not synced", None)
-    if size > largest and not is_log(path):
+    if is_log(path):
+        if size > _LARGEST_LOG:
+            return Refusal(f"a log of {size / 1048576:.0f} MB is too large for git hosts: please move old lines away")
+    elif size > largest:
         return Refusal(f"{size / 1048576:.1f} MB is more than SYNC_MAX_FILE_MB allows ({largest // 1048576} MB)")
     return None
 
 
-def secret_in(data: bytes) -> Refusal | None:
-    """A secret in a file's bytes, named by its kind and never by its value; or None."""
-    found = next((name for name, pattern in _SECRET_TEXT if pattern.search(data)), None)
-    return Refusal(f"it seems to hold {found}", "CRITICAL") if found else None
+def secrets_in(data: bytes) -> Iterator[tuple[str, int]]:
+    """What of our own list is in a file's bytes: its kind and where it begins."""
+    for kind, pattern in _SECRET_TEXT:
+        yield from ((kind, match.start()) for match in pattern.finditer(data))
 
 
 def fold(path: str) -> str:

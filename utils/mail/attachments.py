@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from utils.core.mail import Attachment
-from utils.core.sync_rules import kind_refusal, name_refusal, secret_in
+from utils.core.sync_rules import kind_refusal, name_refusal
 from utils.mail.task_file import StoredAttachment
+from utils.ports import SecretScanner
 from utils.vault import atomic
 from utils.vault.layout import Layout
 
@@ -40,7 +41,13 @@ def safe_name(name: str) -> str:
 
 
 def store(
-    layout: Layout, domain: str, task_id: str, attachments: Iterable[Attachment], *, largest: int | None
+    layout: Layout,
+    domain: str,
+    task_id: str,
+    attachments: Iterable[Attachment],
+    secrets: SecretScanner,
+    *,
+    largest: int | None,
 ) -> list[StoredAttachment]:
     """Write attachments into the task's folder and tell where. Doing it again for the same mail changes nothing.
 
@@ -60,7 +67,7 @@ def store(
             content is None
             or len(taken) >= MAX_STORED
             or written + len(content) > MAX_TOTAL
-            or (_stays_behind(layout.relative(folder / name), content, largest))
+            or (_stays_behind(layout.relative(folder / name), content, largest, secrets))
         ):
             stored.append(StoredAttachment(attachment, None, digest))
             continue
@@ -70,10 +77,10 @@ def store(
     return stored
 
 
-def _stays_behind(path: str, content: bytes, largest: int | None) -> bool:
+def _stays_behind(path: str, content: bytes, largest: int | None, secrets: SecretScanner) -> bool:
     if largest is None:
         return False
-    refusal = name_refusal(path) or kind_refusal(path, len(content), largest) or secret_in(content)
+    refusal = name_refusal(path) or kind_refusal(path, len(content), largest) or secrets.find(content)
     return refusal is not None
 
 

@@ -28,7 +28,7 @@ from utils.mail.handbook import reply_rules
 from utils.mail.parse import parse
 from utils.mail.secrets import without_secrets
 from utils.mail.task_file import DOMAIN, TASK_TYPE, Plan
-from utils.ports import AdapterError, Clock, DraftEngine, Mailbox
+from utils.ports import AdapterError, Clock, DraftEngine, Mailbox, SecretScanner
 from utils.settings import Settings
 from utils.vault import atomic, frontmatter
 from utils.vault.frontmatter import InvalidFrontMatter
@@ -67,9 +67,11 @@ class MailIntake:
         clock: Clock,
         alert: Callable[..., Any],
         vouch: Callable[[str, str], None],
+        secrets: SecretScanner,
     ) -> None:
         """`vouch(task id, address)` is told whose mail this node read and found authenticated."""
         self._vouch = vouch
+        self._secrets = secrets
         self._mailbox = mailbox
         self._engine = engine
         self._claims = claims
@@ -139,6 +141,8 @@ class MailIntake:
                 path = self._create(mail, task_id, now)
                 known.setdefault(_suffix(task_id), []).append(path)
                 counts["fetched"] += 1
+        except AdapterError:
+            raise  # the scanner is missing: the next mail would fare no better
         except Exception as error:
             if _is_the_nodes_fault(error):
                 raise
@@ -155,7 +159,8 @@ class MailIntake:
         s = self._settings
         account = s.imap_user.lower() if raw.provider == "imap" else raw.provider
         limit = s.attachment_max_mb * 1024 * 1024
-        return without_secrets(parse(raw, account=account, authserv_id=s.mail_authserv_id, max_attachment=limit))
+        mail = parse(raw, account=account, authserv_id=s.mail_authserv_id, max_attachment=limit)
+        return without_secrets(mail, self._secrets)
 
     def _known(self) -> dict[str, list[Path]]:
         """Files of e-mail tasks by the key in their name, over all stages."""
@@ -190,7 +195,7 @@ class MailIntake:
 
     def _create(self, mail: IncomingMail, task_id: str, now: datetime) -> Path:
         largest = self._settings.sync_max_file_mb * 1024 * 1024
-        stored = attachments.store(self._layout, DOMAIN, task_id, mail.attachments, largest=largest)
+        stored = attachments.store(self._layout, DOMAIN, task_id, mail.attachments, self._secrets, largest=largest)
         meta, body = task_file.task(mail, task_id, stored, agent=self._agent, now=now)
         return self._claims.create(Stage.NEEDS_ACTION, meta, body)
 
@@ -199,7 +204,7 @@ class MailIntake:
         received = (raw.received or now).replace(microsecond=0)
         task_id = make_id(DOMAIN, received, f"unreadable\0{raw.key}\0{len(raw.data)}")
         whole = Attachment("mail.eml", "message/rfc822", len(raw.data), raw.data)
-        stored = attachments.store(self._layout, DOMAIN, task_id, [whole], largest=None)
+        stored = attachments.store(self._layout, DOMAIN, task_id, [whole], self._secrets, largest=None)
         mail = IncomingMail(
             message_id="", account="", from_name="", from_address="", reply_to="", to=(), cc=(),
             subject="A mail that could not be read", date=None, received=received, in_reply_to="", references=(),

@@ -95,4 +95,4 @@ def _is_secret(session: Session, path: str, oids: Iterable[str]) -> bool:
     refusal = sync_rules.name_refusal(path)
     if refusal is not None and refusal.level == "CRITICAL":
         return True
-    return any(sync_rules.secret_in(data) for data in session.git.read_blobs(oids).values())
+    return any(session.secrets.find(data) for data in session.git.read_blobs(oids).values())

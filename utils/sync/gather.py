@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from utils.core import merge, sync_rules
 from utils.core.merge import Entry
-from utils.core.routing import CLOUD
+from utils.core.routing import CLOUD, LOCAL
 from utils.core.sync_rules import Refusal
 from utils.ports import Seen
-from utils.sync import judge
+from utils.sync import copies, judge, strangers
 from utils.sync.apply import replace
 from utils.sync.values import Session, SyncStopped
 from utils.vault import worktree
@@ -19,6 +19,7 @@ from utils.vault.layout import stage_at
 from utils.vault.worktree import Kind
 
 _MANY = 20
+_REPOSITORY = Refusal("a git repository inside the vault is not synced")
 _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 
 
@@ -84,9 +85,15 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
 def look(session: Session, head: str | None) -> Picture:
     """What changed in the work tree and may travel. What may not is noted in the result and told once."""
     picture = Picture()
-    for path, seen in sorted(session.git.changed().items()):
-        _look_at(session, path, seen, picture)
-    _refuse_name_clashes(session, picture)
+    changed = session.git.changed()
+    bare = strangers.bare_repositories(session.layout.root, changed)
+    for folder in bare:
+        refuse(session, picture, folder, _REPOSITORY)
+    for path, seen in sorted(changed.items()):
+        if seen.head is not None or not path.startswith(tuple(f"{folder}/" for folder in bare)):
+            _look_at_readable(session, path, seen, picture)
+    _refuse_name_clashes(session, head, picture)
+    _settle_copies(session, head, picture)
     if session.zone == CLOUD and session.remote:
         _keep_cloud_in_its_paths(session, head, picture)
     moving = {path.rpartition("/")[2] for path in picture.waiting}
@@ -96,13 +103,20 @@ def look(session: Session, head: str | None) -> Picture:
     return picture
 
 
+def _look_at_readable(session: Session, path: str, seen: Seen, picture: Picture) -> None:
+    try:
+        _look_at(session, path, seen, picture)
+    except PermissionError:
+        refuse(session, picture, path, Refusal("this user may not read it: please correct its owner or permissions"))
+
+
 def _look_at(session: Session, path: str, seen: Seen, picture: Picture) -> None:
     before = seen.head
     picture.before[path] = before
     if path.endswith("/"):
-        refuse(session, picture, path.rstrip("/"), Refusal("a git repository inside the vault is not synced"))
+        refuse(session, picture, path.rstrip("/"), _REPOSITORY)
         return
-    if sync_rules.is_ignored(path) and before is None:
+    if sync_rules.is_ignored(path):
         return
     lying = worktree.look(session.layout.root, path)
     if lying.kind in (Kind.NOTHING, Kind.FOLDER):
@@ -127,7 +141,7 @@ def _look_at(session: Session, path: str, seen: Seen, picture: Picture) -> None:
     is_empty_keep = not data and path.rpartition("/")[2] == sync_rules.KEEP
     if session.zone == CLOUD and session.remote and before is None and is_empty_keep:
         return  # Local makes the folders; what the app's own checkout has of them may lie here
-    refusal = sync_rules.secret_in(data)
+    refusal = session.secrets.find(data, allow=session.zone == LOCAL)
     if refusal is not None:
         refuse(session, picture, path, refusal, worktree.blob_id(data, session.git.like()))
         return
@@ -144,27 +158,34 @@ def refuse(session: Session, picture: Picture, path: str, refusal: Refusal, toke
     picture.told |= session.refuse(path, refusal, token)
 
 
-def _refuse_name_clashes(session: Session, picture: Picture) -> None:
+def _refuse_name_clashes(session: Session, head: str | None, picture: Picture) -> None:
     """A new file whose name differs from its neighbour's in case or composition only would overwrite it elsewhere."""
-    for path, entry in sorted(picture.changes.items()):
-        if entry is None or picture.before.get(path) is not None:
-            continue
-        folder, _, name = path.rpartition("/")
-        for neighbour in sorted(_names(session, folder)):
-            other = f"{folder}/{neighbour}" if folder else neighbour
-            new = other in picture.changes and picture.before.get(other) is None
-            if neighbour == name or sync_rules.fold(neighbour) != sync_rules.fold(name) or (new and path < other):
+    new = {path for path, entry in picture.changes.items() if entry is not None and picture.before.get(path) is None}
+    for path, other in strangers.clashes_here(session, head, new).items():
+        del picture.changes[path]
+        refuse(session, picture, path, Refusal(f"on Windows and macOS its name is the same as {other}: rename one"))
+
+
+def _settle_copies(session: Session, head: str | None, picture: Picture) -> None:
+    """A task that was copied into another stage lies in that one only (S4); other bytes are kept aside."""
+    asides = []
+    for copied in copies.find(session, head, picture.changes):
+        if picture.waiting & {copied.stands, *copied.yields}:
+            continue  # half of it is still being written: next time
+        lying = session.git.entries(head, copied.yields) if head else {}
+        for path in copied.yields:
+            entry = picture.changes.get(path) or lying.get(path)
+            if entry is None:
                 continue
-            del picture.changes[path]
-            refuse(session, picture, path, Refusal(f"on Windows and macOS its name is the same as {other}: rename one"))
-            break
-
-
-def _names(session: Session, folder: str) -> list[str]:
-    try:
-        return [item.name for item in (session.layout.root / folder).iterdir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+            picture.before.setdefault(path, entry)
+            picture.put(path, None, lying=entry.oid)
+            if entry.oid != picture.changes[copied.stands].oid and not entry.is_empty:  # type: ignore[union-attr]
+                kept_at = merge.conflict_path(path, session.zone, entry.oid)
+                why = f"the task lies at {copied.stands}"
+                asides.append(merge.Aside(path, entry, session.zone, session.zone, kept_at, why))
+        picture.told |= copies.explain(session, copied)
+    for path, kept in judge.kept(session, asides).items():
+        picture.put(path, kept, lying=None)
 
 
 def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) -> None:

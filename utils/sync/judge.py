@@ -12,6 +12,7 @@ from utils.core.stages import Stage
 from utils.core.sync_rules import Refusal
 from utils.core.task import ID_PATTERN
 from utils.ports import Commit
+from utils.sync import copies, laundering, scan, strangers
 from utils.sync.authors import Authors, attribute, how_to_enrol, tell_forged
 from utils.sync.forged import without_forged
 from utils.sync.values import IDENTITIES, Difference, Judged, Session
@@ -40,7 +41,9 @@ def judge(session: Session, base: str | None, tip: str, difference: Difference, 
     judged.told |= tell_forged(session, found)
     halves = _halves_of_forged(found, fresh)
     fresh = without_forged(session, judged, found, start, tip, fresh)
-    _judge_fresh(session, judged, found, start, fresh, halves, outside=outside)
+    if start and outside and session.zone == LOCAL:
+        fresh = _unhidden(session, judged, found, start, fresh)
+    _judge_fresh(session, judged, found, start, tip, fresh, halves, outside=outside)
     _add_word(session, judged, word)
     return judged
 
@@ -50,6 +53,7 @@ def _judge_fresh(
     judged: Judged,
     found: Authors,
     start: str | None,
+    tip: str,
     fresh: Difference,
     halves: Mapping[str, Refusal],
     *,
@@ -65,13 +69,17 @@ def _judge_fresh(
         nobodys = {path for path in fresh if path not in judged.zones} - decided
         judged.zones |= dict.fromkeys(nobodys, CLOUD)
     suspects = {path: pair for path, pair in fresh.items() if path in by_cloud | nobodys}
-    reasons = _warnings(cloud_reasons(session, start, suspects)) | _wrong_content(session, suspects)
+    reasons = _warnings(_second_places(session, start, suspects) | cloud_reasons(session, start, suspects))
+    reasons |= scan.wrong_content(session, suspects, by_person=False)
     reasons |= _taken_back(session, fresh, nobodys)
     unvouched = {path: c for path, c in found.newest().items() if c.oid in found.unvouched}
     for path in reasons.keys() & unvouched.keys():
         reasons[path] = Refusal(f"{reasons[path].reason}; {how_to_enrol(unvouched[path])}", reasons[path].level)
-    from_anybody = _wrong_names(fresh) | _warnings(_wrong_kinds(fresh))
+    from_anybody = _warnings(strangers.name_clashes(session, start, tip, fresh))
+    from_anybody |= _wrong_names(fresh) | _warnings(_wrong_kinds(fresh))
     if start and outside and session.zone == LOCAL:
+        persons = {path: pair for path, pair in fresh.items() if path not in suspects}
+        from_anybody |= scan.wrong_content(session, persons, by_person=True)
         from_anybody = _warnings(_beyond_reach(session, start, fresh)) | from_anybody
     reasons |= from_anybody | {path: refusal for path, refusal in halves.items() if path in fresh}
     hold_moves_together(reasons, suspects)
@@ -85,7 +93,47 @@ def _judge_fresh(
                 _refuse(session, judged, path, fresh[path], reasons[path], some, staying)
         elif plain(after) != plain(before):
             judged.changes[path] = plain(after)
+            if path in judged.restored:
+                judged.told |= session.refuse(path, laundering.LEFT_OUT, judged.restored[path])
     _append_only(session, suspects, judged)
+    if start and outside:
+        _settle_copies(session, start, judged)
+
+
+def _unhidden(session: Session, judged: Judged, found: Authors, start: str, fresh: Difference) -> Difference:
+    """`fresh` with what the cloud's merges left out of it; what the cloud took back is told."""
+    commits = [commit for commit in found.commits if commit.oid not in found.forged]
+    if not session.keyring.enrolled(CLOUD):  # where it signs, `without_forged` has done this
+        fresh, judged.restored = laundering.with_left_out(session, start, fresh, commits, found.cloud)
+    for path, oid in laundering.taken_back(fresh, commits, found.cloud).items():
+        judged.told |= session.refuse(path, laundering.TAKEN_BACK, oid)
+    return fresh
+
+
+def _second_places(session: Session, base: str | None, suspects: Difference) -> dict[str, str]:
+    """A task that the cloud would put into a second stage while it stays in the first: only a move is one (S4)."""
+    found = copies.find(session, base, {path: after for path, (_, after) in suspects.items()})
+    return {
+        copied.stands: f"the task lies at {(copied.fixed or copied.yields)[0]} already"
+        for copied in found
+        if copied.fixed or copied.yields
+    }
+
+
+def _settle_copies(session: Session, base: str, judged: Judged) -> None:
+    """A task that a person elsewhere copied into another stage lies in that one only (S4)."""
+    for copied in copies.find(session, base, judged.changes):
+        stands = judged.changes[copied.stands]
+        lying = session.git.entries(base, copied.yields)
+        for path in copied.yields:
+            entry = judged.changes.get(path) or lying.get(path)
+            zone = judged.zone_of(copied.stands)
+            judged.zones.setdefault(path, zone)
+            judged.changes[path] = None
+            if entry and stands and entry.oid != stands.oid and not entry.is_empty:
+                kept_at = merge.conflict_path(path, zone, entry.oid)
+                judged.asides.append(Aside(path, entry, zone, zone, kept_at, f"the task lies at {copied.stands}"))
+        judged.told |= copies.explain(session, copied)
 
 
 def _decided_here(session: Session, commits: list[Commit], difference: Difference) -> set[str]:
@@ -257,22 +305,6 @@ def _wrong_kinds(difference: Difference) -> dict[str, str]:
             reasons[path] = "a git repository inside the vault is not synced"
         elif ".git" in parts or ".gitmodules" in parts:
             reasons[path] = "files that steer git are not synced"
-    return reasons
-
-
-def _wrong_content(session: Session, suspects: Difference) -> dict[str, Refusal]:
-    """Kinds and secrets that an honest cloud would not have committed."""
-    reasons = {}
-    contents = _contents(
-        session, [after for _, after in suspects.values() if after and after.mode in (FILE, _EXECUTABLE)]
-    )
-    for path, (_, after) in suspects.items():
-        if after is None or after.oid not in contents:
-            continue
-        data = contents[after.oid]
-        refusal = sync_rules.kind_refusal(path, len(data), session.config.max_file_bytes) or sync_rules.secret_in(data)
-        if refusal:
-            reasons[path] = Refusal(refusal.reason, refusal.level or "WARNING")
     return reasons
 
 

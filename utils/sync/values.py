@@ -13,7 +13,7 @@ from utils.core.merge import FILE, Aside, Entry
 from utils.core.routing import LOCAL, ZONES
 from utils.core.signing import ADDRESSES, Keyring
 from utils.core.sync_rules import Refusal
-from utils.ports import Clock, VaultGit
+from utils.ports import Clock, SecretScanner, VaultGit
 from utils.vault import atomic, disk
 from utils.vault.layout import Layout
 
@@ -102,10 +102,14 @@ Difference = Mapping[str, tuple[Entry | None, Entry | None]]
 
 @dataclass
 class Judged:
-    """Their changes without what is refused, who made them, and what was refused (with the version that goes aside)."""
+    """Their changes without what is refused, who made them, and what was refused (with the version that goes aside).
+
+    `restored`: path → the merge that left out a person's version.
+    """
 
     changes: dict[str, Entry | None] = field(default_factory=dict)
     zones: dict[str, str] = field(default_factory=dict)
+    restored: dict[str, str] = field(default_factory=dict)
     asides: list[Aside] = field(default_factory=list)
     told: bool = False
 
@@ -166,6 +170,7 @@ class Session:
     state_dir: Path
     alert: Callable[..., Any]
     observe_moves: Callable[[], Any]
+    secrets: SecretScanner
     remote: bool = True  # whether there is a remote: a vault alone has nobody to keep anything from
     allow_deletions: bool = False
     accept_remote: bool = False

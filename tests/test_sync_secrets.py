@@ -1,0 +1,167 @@
+"""Secrets stay out (S11): what the scanner finds, what it takes for none, and what a person does about either."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.secret_samples import ordinary, secrets
+from tests.test_sync_trust import CLOUD, KEY, pushed_by_cloud
+from tests.vaults import Two, git
+from utils.adapters import secret_scan
+from utils.adapters.secret_scan import SecretScan
+from utils.ports import AdapterError
+
+MARK = "<!-- pragma: allowlist secret -->"
+TOKEN = secrets()["stripe"]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Two:
+    return Two(tmp_path)
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> SecretScan:
+    return SecretScan(tmp_path)
+
+
+@pytest.mark.parametrize("provider", list(secrets()))
+def test_36_a_secret_of_each_provider_is_found_and_not_told(scan: SecretScan, provider: str) -> None:
+    secret = secrets()[provider]
+    border = "z" * 4080 + f" {secret} " + "z" * 4080
+    for text in (secret, border, f"Hello,\nhere it is: {secret}\nBye\n", "é" * 5000 + f" {secret} " + "x" * 5000):
+        found = scan.find(text.encode())
+        assert found is not None and found.level == "CRITICAL", text[:60]
+        assert secret.splitlines()[0] not in found.reason
+
+
+def test_36_ordinary_notes_and_mails_hold_no_secret(scan: SecretScan) -> None:
+    notes = dict(ordinary())
+    assert len(notes) > 400
+    assert {name: found.reason for name, data in notes.items() if (found := scan.find(data))} == {}
+
+
+def test_36_a_secret_is_found_in_any_encoding_and_in_a_file_that_calls_itself_a_picture(scan: SecretScan) -> None:
+    assert scan.find(TOKEN.encode("utf-16"))
+    assert scan.find(b"\xff\xe9 no UTF-8\n" + TOKEN.encode() + b"\xfe")
+    assert scan.find(b"\x89PNG\0\0" + KEY.encode())
+
+
+def test_36_a_person_on_local_lets_a_false_alarm_pass(two: Two) -> None:
+    two.a.write("one.md", f"a sample: {TOKEN} {MARK}\n")
+    two.a.write("above.md", f"<!-- pragma: allowlist nextline secret -->\n{TOKEN}\n")
+    two.a.write("other.md", f"{MARK}\nfine\n{TOKEN}\n")
+    assert [item["path"] for item in two.a.sync().refused] == ["other.md"]
+    two.b.sync()
+    assert two.b.has("one.md") and two.b.has("above.md") and not two.b.has("other.md")
+
+
+def test_36_no_mark_of_the_clouds_lets_a_secret_pass(two: Two) -> None:
+    two.b.write("Plans/note.md", f"{TOKEN} {MARK}\n")
+    assert [item["path"] for item in two.b.sync().refused] == ["Plans/note.md"]
+    pushed_by_cloud(two, {"Plans/sent.md": f"{TOKEN} {MARK}\n"})
+    result = two.a.sync()
+    assert [item["path"] for item in result.refused] == ["Plans/sent.md"]
+    assert not two.a.has("Plans/sent.md") and two.a.conflicts() == {}, "not copied around"
+
+
+def test_36_the_cloud_may_move_a_task_that_local_let_pass(two: Two) -> None:
+    task = "email-20260601T100000Z-0a1b2c3d.md"
+    two.seed_files({f"Needs_Action/email/{task}": f"{TOKEN} {MARK}\n"})
+    two.b.move(f"Needs_Action/email/{task}", f"In_Progress/cloud/{task}")
+    pushed_by_cloud(two, {"Updates/n.md": "x\n"})
+    phone = two.clone("mover")
+    (phone / f"Needs_Action/email/{task}").rename(phone / f"In_Progress/cloud/{task}")
+    two.commit_all(phone, author=CLOUD)
+    git(phone, "push", "-q")
+    assert two.a.sync().refused == []
+    assert two.a.has(f"In_Progress/cloud/{task}")
+
+
+def test_36_a_secret_from_a_persons_phone_is_not_taken_over_and_the_remedy_is_told(two: Two) -> None:
+    two.seed_files({"note.md": "fine\n"})
+    phone = two.clone("phone")
+    (phone / "note.md").write_text(f"my key: {TOKEN}\n")
+    (phone / "marked.md").write_text(f"a sample: {TOKEN} {MARK}\n")
+    (phone / "other.md").write_text("taken over\n")
+    two.commit_all(phone)
+    git(phone, "push", "-q")
+    result = two.a.sync()
+    assert [item["path"] for item in result.refused] == ["note.md"]
+    assert "revoke the key" in result.refused[0]["reason"] and "history" in result.refused[0]["reason"]
+    assert two.a.read("note.md") == b"fine\n" and two.a.conflicts() == {}
+    assert two.a.has("marked.md") and two.a.has("other.md")
+    assert [level for level, _, _ in two.a.alerts] == ["CRITICAL"]
+    assert not any(TOKEN in text for alert in two.a.alerts for text in alert)
+    two.settle()
+    assert two.b.read("note.md") == b"fine\n"
+    two.assert_agree()
+    assert len(two.a.alerts) == 1, "told once"
+
+
+def test_a_missing_scanner_stops_everything_and_says_so(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = two.head()
+    monkeypatch.setattr(secret_scan.importlib.util, "find_spec", lambda name: None)
+    two.a.write("note.md", "x\n")
+    result = two.a.sync()
+    assert result.result == "error" and "detect-secrets is not installed" in str(result.error)
+    assert "pip install -r requirements.txt" in str(result.error)
+    assert two.head() == before and two.a.git("rev-parse", "HEAD").strip() == before
+    monkeypatch.undo()
+    assert two.a.sync().result == "ok"
+
+
+def test_a_broken_scanner_stops_everything_and_says_so(
+    scan: SecretScan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secret_scan, "_loaded", {})
+    monkeypatch.setattr(secret_scan, "_PROJECT", tmp_path)  # the process that asks for the rules finds nothing there
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    with pytest.raises(AdapterError, match="does not work") as caught:
+        scan.find(b"x")
+    assert not caught.value.retry
+    (tmp_path / "secret_rules.json").write_text("{broken")
+    with pytest.raises(AdapterError, match="does not work"):
+        scan.find(b"x")
+
+
+def test_rules_are_read_anew_for_another_version_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secret_scan, "_loaded", {})
+    scan, file = SecretScan(tmp_path), tmp_path / "secret_rules.json"
+    scan.find(b"x")
+    written = json.loads(file.read_bytes())
+    assert len(written["rules"]) > 20
+    written["stamp"] = "another version"
+    written["rules"] = written["rules"][:1]
+    file.write_text(json.dumps(written))
+    monkeypatch.setattr(secret_scan, "_loaded", {})
+    assert scan.find(TOKEN.encode())
+    assert len(json.loads(file.read_bytes())["rules"]) > 20
+    monkeypatch.setattr(secret_scan, "_loaded", {})
+    monkeypatch.setattr(secret_scan.subprocess, "run", lambda *a, **k: pytest.fail("the rules are known"))
+    assert scan.find(TOKEN.encode())
+
+
+def test_content_made_to_be_slow_is_refused_and_nothing_else(two: Two) -> None:
+    two.a.secrets = SecretScan(two.a.state, seconds=-1.0, seconds_per_mib=0.0)  # a minute is long for a test
+    two.a.write("note.md", "x\n")
+    result = two.a.sync()
+    assert [item["path"] for item in result.refused] == ["note.md"]
+    assert "could not be searched" in result.refused[0]["reason"]
+    two.a.secrets = None
+    assert two.a.sync().committed
+
+
+def test_the_scanners_package_is_not_loaded_by_whoever_scans(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from utils.adapters.secret_scan import SecretScan;"
+        f"SecretScan(Path({str(tmp_path)!r})).find(b'x');"
+        "sys.exit(bool({'detect_secrets', 'requests', 'yaml'} & set(sys.modules)))"
+    )
+    root = Path(__file__).resolve().parent.parent
+    assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
