@@ -14,9 +14,8 @@ BENCHMARKS = {"memory": memory.run, "end_to_end": end_to_end.run, "sync": sync.r
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"which ones (default: all but year): {', '.join(BENCHMARKS)}, year"
-    )
+    known = ", ".join([*BENCHMARKS, "year"])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones (default: all but year): {known}")
     of_year = parser.add_argument_group("year", "takes a quarter of an hour, so it runs only where it is named")
     of_year.add_argument("--days", type=int, default=365, help="how many days (default: 365)")
     of_year.add_argument("--mails", type=int, default=200, help="mails a day (default: 200)")
@@ -25,7 +24,7 @@ def main() -> int:
     options = parser.parse_args()
     unknown = set(options.names) - set(BENCHMARKS) - {"year"}
     if unknown:
-        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}, year")
+        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}; there are {known}")
     print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}\n", flush=True)
     for name in options.names or BENCHMARKS:
         table = year.run(options.days, options.mails, options.done_days, options.keep) if name == "year" else None

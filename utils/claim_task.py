@@ -181,8 +181,8 @@ class Claims:
     def file_away(self, before: datetime, *, limit: int = 5_000) -> int:
         """Carry what was finished or rejected, and its plan, to its place by month (`Done/2026/10/`); how many files.
 
-        Taken is what lies right in the stage's folder, whose id is older than `before` and which has lain there since; at
-        most `limit` files. A file stays in its stage, so the log has no line of this.
+        Taken is what lies right in the stage's folder, has an id older than `before` and has lain there since; at most
+        `limit` files. A file stays in its stage, so the log has no line of this.
         """
         filed = 0
         for stage in (Stage.DONE, Stage.REJECTED):

@@ -332,8 +332,11 @@ def _append_only(session: Session, suspects: Difference, judged: Judged) -> None
 def outcome(session: Session, plan: Plan) -> dict[str, Entry | None]:
     """The files that a plan leads to: its changes, logs united, and the versions that are kept aside."""
     wanted = (oid for union in plan.unions for oid in (union.local, union.other, union.base) if oid)
-    contents: dict[str | None, bytes] = {None: b"", **session.git.read_blobs(wanted)}
-    united = {u.path: merge.unite(contents[u.local], contents[u.other], base=contents[u.base]) for u in plan.unions}
+    contents = {"": b""} | session.git.read_blobs(wanted)
+    united = {
+        union.path: merge.unite(contents[union.local], contents[union.other], base=contents[union.base or ""])
+        for union in plan.unions
+    }
     return plan.changes | session.store(united) | kept(session, plan.asides)
 
 
