@@ -69,7 +69,7 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
         yield from _remote(services, tell)
         yield from _sync(services)
         yield from _signing(services)
-        yield from _housekeeping(services)
+        yield from upkeep(services)
         yield from _mail_in(services, tell)
         yield _mail_out(settings, tell)
         yield _alerts(services, tell)
@@ -107,7 +107,8 @@ def _remote(services: Services, tell: Tell) -> Iterator[Finding]:
     yield _remote_answer(services, tell)
 
 
-def _housekeeping(services: Services) -> Iterator[Finding]:
+def upkeep(services: Services) -> Iterator[Finding]:
+    """When housekeeping last did something, or why it could not."""
     last = services.housekeeping.memory.load()
     if last.get("problem"):
         yield Finding(NOTE, "upkeep", f"{last['at']}: {last['problem']}; tried again each day, after a sync")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import doctor
 from scripts import sync as sync_script
 from tests.vaults import Node, Two, git, until
 from utils.adapters.git_glance import GitGlance
@@ -398,3 +399,17 @@ def test_the_command_answers_first_and_says_what_housekeeping_does(two: Two, mak
     assert "housekeeping: packed the repository in" in err
     assert sync_script.main([]) == 0
     assert "housekeeping" not in capfd.readouterr().err
+
+
+def test_the_doctor_tells_when_housekeeping_was_done_or_why_not(two: Two, make_node) -> None:  # type: ignore[no-untyped-def]
+    node = make_node("local", VAULT_REMOTE_URL="")
+    assert list(doctor.upkeep(node)) == []
+    node.housekeeping.run()
+    (finding,) = doctor.upkeep(node)
+    assert finding.verdict == doctor.OK and "packed the repository" in finding.detail
+    pack = next((node.layout.root / ".git" / "objects" / "pack").glob("*.idx"))
+    pack.write_bytes(b"damaged")
+    node.housekeeping.memory.update(day="yesterday")
+    assert "not done: git" in node.housekeeping.run()
+    (finding,) = doctor.upkeep(node)
+    assert finding.verdict == doctor.NOTE and "tried again" in finding.detail
