@@ -13,10 +13,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from utils.adapters import git_repair
 from utils.adapters.git_command import command, environment, is_damage, local_error, scrub
 from utils.ports import AdapterError
 
 _GENTLE = ("pack.threads=1", "pack.windowMemory=64m")
+_DAY = 24 * 60 * 60
 _HEX = "0123456789abcdef"
 
 
@@ -61,7 +63,7 @@ class GitKeeper:
         folders = [objects / "pack", *(objects / (a + b) for a in _HEX for b in _HEX)]
         found = [path for folder in folders for pattern in ("tmp_*", ".tmp-*") for path in folder.glob(pattern)]
         found += [*(objects / "info").rglob("*.lock"), *(self._git_dir / "logs").rglob("*.lock")]
-        removed = 0
+        removed = git_repair.sweep(self._git_dir, older_than=older_than - _DAY)  # other litter: a day more, it is rarer
         for path in found:
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < older_than:
