@@ -75,7 +75,8 @@ class VaultSyncJob:
 def sync_vault(services: Services, stopped: Callable[[], bool]) -> str:
     """One sync in a process of its own. A first clone over a slow line may take the hour that git has for a command."""
     code, output = services.run_module("scripts.sync", timeout=70 * 60, stopped=stopped)
-    line = next((line for line in reversed(output.splitlines()) if line.strip()), "no answer").strip()
+    lines = [line for line in output.splitlines() if line.strip() and not line.startswith("housekeeping:")]
+    line = lines[-1].strip() if lines else "no answer"
     if code in (0, 3):  # 3: offline, which is a state and no error
         return line
     if code is None and stopped():

@@ -69,6 +69,7 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
         yield from _remote(services, tell)
         yield from _sync(services)
         yield from _signing(services)
+        yield from upkeep(services)
         yield from _mail_in(services, tell)
         yield _mail_out(settings, tell)
         yield _alerts(services, tell)
@@ -104,6 +105,15 @@ def _remote(services: Services, tell: Tell) -> Iterator[Finding]:
         return
     yield from _other_remote(services)
     yield _remote_answer(services, tell)
+
+
+def upkeep(services: Services) -> Iterator[Finding]:
+    """When housekeeping last did something, or why it could not."""
+    last = services.housekeeping.memory.load()
+    if last.get("problem"):
+        yield Finding(NOTE, "upkeep", f"{last['at']}: {last['problem']}; tried again each day, after a sync")
+    elif last.get("at"):
+        yield Finding(OK, "upkeep", f"last at {last['at']}: {last['did']}")
 
 
 def _other_remote(services: Services) -> Iterator[Finding]:

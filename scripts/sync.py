@@ -16,8 +16,10 @@ from collections.abc import Sequence
 from utils.bootstrap import Services
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings
+from utils.sync.housekeeping import TIME_LIMIT
 from utils.vault.skeleton import VaultProblem
 
+HOUSEKEEPING = "housekeeping:"
 EXIT_CODES = {"noop": 0, "ok": 0, "conflicts": 0, "offline": 3, "error": 1}
 
 
@@ -60,6 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = services.sync.run(
                 wait=True, allow_deletions=options.allow_deletions, accept_remote=options.accept_remote
             )
+        if options.json:
+            print(json.dumps(result.to_dict(), ensure_ascii=False), flush=True)
+        else:
+            print(result.summary(), *result.details(), sep="\n  ", flush=True)
+        if result.result != "error":
+            keep_house(services)
     except (VaultProblem, AdapterError, OSError) as error:
         if options.json:
             print(json.dumps({"result": "error", "error": str(error)}, ensure_ascii=False))
@@ -68,11 +76,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     finally:
         services.close()
-    if options.json:
-        print(json.dumps(result.to_dict(), ensure_ascii=False))
-    else:
-        print(result.summary(), *result.details(), sep="\n  ")
     return EXIT_CODES[result.result]
+
+
+def keep_house(services: Services) -> None:
+    """Do what housekeeping is due and say so on stderr. The sync is over, and another may run meanwhile."""
+    due = services.housekeeping.due()
+    if due:
+        print(f"{HOUSEKEEPING} {due} (up to {TIME_LIMIT:g} s; it can be interrupted) …", file=sys.stderr, flush=True)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that git is ended with us
+    done = services.housekeeping.run()
+    if done:
+        print(f"{HOUSEKEEPING} {done}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,8 @@ class Answers:
 def test_offline_is_a_state_and_an_error_is_an_error() -> None:
     never = lambda: False  # noqa: E731
     assert sync_vault(Answers(0, "ok: pulled 1\n"), never) == "ok: pulled 1"  # type: ignore[arg-type]
+    kept = "ok: pulled 1\nhousekeeping: packed the repository in 1.0 s\n"
+    assert sync_vault(Answers(0, kept), never) == "ok: pulled 1"  # type: ignore[arg-type]
     assert sync_vault(Answers(3, "warning\noffline: no route\n"), never) == "offline: no route"  # type: ignore[arg-type]
     with pytest.raises(JobFailed, match="marker is missing"):
         sync_vault(Answers(1, "error: the marker is missing\n"), never)  # type: ignore[arg-type]

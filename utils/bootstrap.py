@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from utils.health.monitor import HealthMonitor
     from utils.mail.intake import MailIntake
     from utils.ports import AlertChannel, DraftEngine, Mailbox, MailSender, Probe, SecretScanner, ToolCaller
+    from utils.sync.housekeeping import Housekeeping
     from utils.tasks.board import Board
     from utils.vault_sync import VaultSync
 
@@ -132,6 +133,25 @@ class Services:
         from utils.adapters.secret_scan import SecretScan
 
         return SecretScan(self.settings.state_dir)
+
+    @cached_property
+    def housekeeping(self) -> Housekeeping:
+        """Keeps the vault and its repository small, after a sync."""
+        from utils.adapters.git_glance import GitGlance
+        from utils.adapters.git_keeper import GitKeeper
+        from utils.sync.housekeeping import Housekeeping
+
+        s = self.settings
+        return Housekeeping(
+            self.layout,
+            GitKeeper(s.vault_path),
+            GitGlance(s.vault_path, remote=s.vault_sync_remote, branch=s.vault_sync_branch),
+            self.claims,
+            self.clock,
+            s.state_dir,
+            zone=s.agent_name,
+            keep_days=s.done_keep_days,
+        )
 
     @cached_property
     def store(self) -> ExecutionStore:

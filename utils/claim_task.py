@@ -2,7 +2,7 @@
 
 Each step holds the claim lock of this node, checks the transition table (`utils.core.stages`), renames without ever
 replacing a file, makes the rename durable, and writes one line to `Logs/claims.jsonl`. Losing a claim is an ordinary
-answer, not an error.
+answer, not an error. What is long finished is filed by month within its stage.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
+from utils.core import archive
 from utils.core.stages import ENTRY_STAGES, IllegalMove, Stage, check_move
-from utils.core.task import format_time
+from utils.core.task import ID_PATTERN, format_time
 from utils.ports import Clock
 from utils.vault import atomic, frontmatter, jsonl, locks
 from utils.vault.layout import AGENTS, Layout
@@ -174,6 +177,51 @@ class Claims:
                 continue
             note.unlink(missing_ok=True)
             log.info("%s explained a file that is gone: removed", self._layout.relative(note))
+
+    def file_away(self, before: datetime, *, limit: int = 5_000) -> int:
+        """Carry what was finished or rejected, and its plan, to its place by month (`Done/2026/10/`); how many files.
+
+        Taken is what lies right in the stage's folder, has an id older than `before` and has lain there since; at most
+        `limit` files. A file stays in its stage, so the log has no line of this.
+        """
+        filed = 0
+        for stage in (Stage.DONE, Stage.REJECTED):
+            for path in sorted(self._layout.folder(stage).glob("*.md")):
+                match = ID_PATTERN.match(path.stem.removesuffix(".reason"))
+                if match is None or filed >= limit or match["time"] >= f"{before:%Y%m%dT%H%M%SZ}":
+                    continue
+                plan = self._layout.plan(match["domain"], path.stem)
+                filed += sum(self._file(place, before) for place in (path, plan))
+        return filed
+
+    def _file(self, path: Path, before: datetime) -> bool:
+        place = archive.filed(self._layout.relative(path))
+        since = before.timestamp()  # compared with the time of the last move or edit
+        with locks.hold(self._lock):
+            try:
+                status = path.lstat()
+                if place is None or not S_ISREG(status.st_mode) or status.st_ctime >= since:
+                    return False
+                atomic.move(path, self._layout.root / place)
+            except FileNotFoundError:
+                return False
+            except FileExistsError:
+                log.warning("%s stays where it is: %s exists already", path.name, place)
+                return False
+        return True
+
+    def roll_log(self) -> int:
+        """Carry the oldest lines of a full `Logs/claims.jsonl` to `Logs/claims/<day>.jsonl`; how many.
+
+        Every change of the log is a whole new version of it to git, so it must stay short. Only Local may do this: what
+        Local takes out of a log is out, what the Cloud takes out comes back (S10).
+        """
+        with locks.hold(self._lock):
+            return jsonl.roll(
+                self._layout.claims_log,
+                lambda day: self._layout.daily_log("claims", day),
+                today=f"{self._clock.now():%Y-%m-%d}",
+            )
 
     def note(self, event: str, task_id: str, **details: Any) -> None:
         """Write a line about a task that did not move (for example `claim_lost`)."""

@@ -115,6 +115,7 @@ class Settings:
     vault_remote_url: str = _setting("", _text, "address of the git remote, for the first start", secret=True)
     git_timeout_seconds: int = _setting("60", _number(1, 3600), "how long the git remote may be silent")
     sync_settle_seconds: float = _setting("2", _number(0, 600, float), "a note written just now waits this long")
+    done_keep_days: int = _setting("7", _number(0, 36500), "finished tasks of more days are filed by month; 0: never")
     sync_max_file_mb: int = _setting("20", _number(1, 1000), "larger files are not synced")
     unsigned_commits: str = _setting(
         "cloud",

@@ -25,8 +25,8 @@ from utils.ports import AdapterError, Clock, Damaged, SecretScanner, VaultGit, V
 from utils.sync import apply, authors, gather, mend, recover
 from utils.sync import remote as remotely
 from utils.sync.combine import Merged, merged
-from utils.sync.values import IDENTITIES, Memory, Session, SyncConfig, SyncResult, SyncStopped
-from utils.vault import atomic, locks, skeleton
+from utils.sync.values import IDENTITIES, RUNNING, Memory, Session, SyncConfig, SyncResult, SyncStopped
+from utils.vault import locks, skeleton
 from utils.vault.layout import Layout
 from utils.vault.skeleton import Condition, VaultProblem
 
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 progress = logging.getLogger(f"{__name__}.progress")
 
 _ATTEMPTS = 8
-_DAY = 24 * 60 * 60
 _OFFERED = 8
 _GOOD = ("noop", "ok", "conflicts")
 _TOLD = "an alert was raised: its log line comes along"
@@ -243,27 +242,7 @@ class VaultSync:
         if new != git.ref(git.branch):
             session.result.pulled = apply.apply(session, ours, new)
             session.note_moves()
-        self._tidy(session)
         return None
-
-    def _tidy(self, session: Session) -> None:
-        """Once a day, pack what the day's commits left loose, and sweep up after writers that were killed a day ago.
-
-        No object is ever thrown away, so nothing can be lost.
-        """
-        today = session.clock.now().strftime("%Y-%m-%d")
-        if self._memory.load().get("tidied") == today:
-            return
-        self._memory.update(tidied=today)
-        yesterday = session.clock.now().timestamp() - _DAY
-        atomic.sweep(self._layout.root, older_than=yesterday)
-        session.git.sweep(older_than=yesterday)
-        try:
-            session.git.pack()
-        except AdapterError as error:
-            if isinstance(error, Damaged):
-                raise
-            log.warning("the vault's repository could not be packed: %s", error)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -421,7 +400,7 @@ class VaultSync:
 
     @property
     def _lock(self) -> Path:
-        return self._layout.root / ".git" / "vault-sync.running"
+        return self._layout.root / ".git" / RUNNING
 
     @contextmanager
     def _alone(self, wait: bool) -> Iterator[None]:

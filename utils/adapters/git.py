@@ -440,13 +440,6 @@ class GitVault:
         lines = [f"{e.mode} {e.oid}\t{path}\0" if e else f"0 {zero}\t{path}\0" for path, e in changes.items()]
         self._run(["update-index", "-z", "--index-info"], stdin="".join(lines).encode("utf-8", "surrogateescape"))
 
-    def pack(self) -> None:
-        """Pack loose objects and roll small packs up into larger ones; unreachable objects are kept."""
-        code, _, errors = self._communicate(["repack", "--geometric=2", "-d", "-q"])
-        said = self._decode(errors)
-        if code or is_damage(said):  # it leaves out what it can't read, and calls that a success
-            raise local_error("repack", said, self.git_dir)
-
     # --- the remote --------------------------------------------------------------------------------------------------
 
     def remote_head(self) -> tuple[str | None, tuple[str, ...]]:

@@ -60,11 +60,13 @@ class Aside:
 
 @dataclass(frozen=True)
 class Union:
-    """A log that both sides appended to: the blobs of both, Local's first, to be united by `unite`."""
+    """A log that both sides appended to: the blobs of both, Local's first, and of what they began with (None:
+    nothing), to be united by `unite`."""
 
     path: str
     local: str
     other: str
+    base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ def _decide_path(path: str, sides: _Sides, plan: Plan) -> Entry | None:
     if is_log(path) and (winner or loser):
         if winner is None or loser is None:
             return winner or loser  # a log is never lost because the other side tidied it away
-        plan.unions.append(Union(path, winner.oid, loser.oid))
+        base = sides.base.get(path)
+        plan.unions.append(Union(path, winner.oid, loser.oid, base.oid if base else None))
         return winner  # stands in until the union is made
     if loser is not None and loser != sides.base.get(path):
         _keep_aside(plan, path, loser, sides, "both sides changed it")
@@ -275,18 +278,30 @@ def _prefixes(path: str) -> Iterator[str]:
 # --- logs ------------------------------------------------------------------------------------------------------------
 
 
-def unite(local: bytes, other: bytes, extra: Sequence[bytes] = ()) -> bytes:
+def unite(local: bytes, other: bytes, extra: Sequence[bytes] = (), *, base: bytes = b"") -> bytes:
     """One log with every line of both, no line of one side doubled or moved before an earlier one of the same side.
 
     Lines that both have are written once. Where the two went different ways, lines are ordered by their `at`, Local's
-    first. `extra` lines come last.
+    first. `extra` lines come last. Lines at the beginning of `base` that Local has rolled away are not brought back.
     """
     first, second = _lines(local), _lines(other)
+    second = second[_rolled(_lines(base), first, second) :]
     start = 0
     while start < min(len(first), len(second)) and first[start] == second[start]:
         start += 1
     result = [*first[:start], *_interleave(first[start:], second[start:]), *extra]
     return b"".join(line + b"\n" for line in result)
+
+
+def _rolled(base: list[bytes], local: list[bytes], other: list[bytes]) -> int:
+    """How many lines `local` dropped from the beginning of `base`, where that is sure: it goes on with the rest of
+    `base` (or has no line of it), and the other side has the whole."""
+    if not base or not local or local[0] == base[0] or other[: len(base)] != base:
+        return 0
+    if local[0] in base:
+        count = base.index(local[0])
+        return count if local[: len(base) - count] == base[count:] else 0
+    return 0 if set(local) & set(base) else len(base)
 
 
 def _interleave(first: list[bytes], second: list[bytes]) -> Iterator[bytes]:

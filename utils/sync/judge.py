@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from utils.core import merge, sync_rules
+from utils.core.archive import filed
 from utils.core.merge import FILE, Aside, Entry, Plan
 from utils.core.policy import CloudChange, cloud_refusal
 from utils.core.routing import CLOUD, LOCAL
@@ -269,6 +270,7 @@ def _beyond_reach(session: Session, base: str, difference: Difference) -> dict[s
         if stage_at(path) is not None and ID_PATTERN.match(name.removesuffix(".md")):
             by_name.setdefault(name, []).append(path)
     places = {f"{session.layout.relative(session.layout.folder(stage))}/{name}" for name in by_name for stage in _FINAL}
+    places |= {place for path in places if (place := filed(path))}
     answered = session.git.entries(base, places) if places else {}
     for path in answered:
         for other in by_name[path.rpartition("/")[2]]:
@@ -361,8 +363,12 @@ def _append_only(session: Session, suspects: Difference, judged: Judged) -> None
 
 def outcome(session: Session, plan: Plan) -> dict[str, Entry | None]:
     """The files that a plan leads to: its changes, logs united, and the versions that are kept aside."""
-    contents = session.git.read_blobs(oid for union in plan.unions for oid in (union.local, union.other))
-    united = {union.path: merge.unite(contents[union.local], contents[union.other]) for union in plan.unions}
+    wanted = (oid for union in plan.unions for oid in (union.local, union.other, union.base) if oid)
+    contents = {"": b""} | session.git.read_blobs(wanted)
+    united = {
+        union.path: merge.unite(contents[union.local], contents[union.other], base=contents[union.base or ""])
+        for union in plan.unions
+    }
     return plan.changes | session.store(united) | kept(session, plan.asides)
 
 

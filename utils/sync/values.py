@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 IDENTITIES = {zone: (f"AI Employee ({zone})", address) for zone, address in ADDRESSES.items()}
 
 
+#: In `.git/`: locked while a sync runs.
+RUNNING = "vault-sync.running"
+
+
 @dataclass(frozen=True)
 class SyncConfig:
     """How this node syncs. Times in seconds, sizes in bytes."""

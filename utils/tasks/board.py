@@ -120,7 +120,7 @@ class Board:
         return next((data.decode("utf-8", "replace") for data in texts if data is not None), None)
 
     def history(self, task_id: str) -> list[dict[str, Any]]:
-        """What `Logs/claims.jsonl` says about a task, oldest first, as `HISTORY` names it."""
+        """What the claims log says about a task, oldest first, as `HISTORY` names it."""
         found = [entry for entry in self.claim_events() if entry.get("task") == task_id]
         found.reverse()
         # A sync may have put another node's lines anywhere; lines of one moment keep the order in which they lie.
@@ -128,8 +128,9 @@ class Board:
         return [{name: _text(entry.get(name)) for name in HISTORY} for entry in found]
 
     def claim_events(self) -> Iterator[dict[str, Any]]:
-        """The lines of `Logs/claims.jsonl`, newest first."""
-        return jsonl.newest(self._layout.claims_log)
+        """The lines of `Logs/claims.jsonl`, newest first, and then those that were rolled out of it."""
+        yield from jsonl.newest(self._layout.claims_log)
+        yield from jsonl.newest_of(self._layout.daily_log("claims", "any").parent)
 
     def active_claims(self) -> list[dict[str, Any]]:
         """What agents work on now, newest first: `task, agent, since, path`. `since` is None where no line tells."""
@@ -167,8 +168,8 @@ class Board:
         return Card(path.stem, stage, domain, agent, path)
 
     def _plan(self, card: Card) -> str | None:
-        data = _read_if_there(self._layout.plan(card.domain, card.id))
-        return None if data is None else data.decode("utf-8", "replace")
+        found = (_read_if_there(place) for place in self._layout.plans(card.domain, card.id))
+        return next((data.decode("utf-8", "replace") for data in found if data is not None), None)
 
     def _requests(self, task_id: str) -> list[dict[str, str]]:
         """The approval requests made for a task; their ids follow from its own."""

@@ -6,9 +6,12 @@ import fcntl
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from utils.core import archive
+from utils.vault import atomic
 
 _BLOCK = 64 * 1024
 
@@ -48,6 +51,34 @@ def _open_locked(path: Path) -> int:
         except FileNotFoundError:
             pass
         os.close(descriptor)
+
+
+def roll(path: Path, into: Callable[[str], Path], *, today: str) -> int:
+    """Carry the oldest lines of a log that is full into the files of their days (`into`); how many lines.
+
+    They are durable there before they leave the log. A line that lies there already, because a crash or a sync came
+    between, is not written again.
+    """
+    try:
+        if path.stat().st_size <= archive.LOG_FULL:
+            return 0
+    except FileNotFoundError:
+        return 0
+    descriptor = _open_locked(path)
+    try:
+        days, rest = archive.roll(path.read_bytes(), archive.LOG_KEPT, today)
+        for day, data in days.items():
+            target = into(day)
+            there = target.read_bytes() if target.exists() else b""
+            there += b"" if there.endswith(b"\n") or not there else b"\n"
+            known = set(there.splitlines())
+            new = [line for line in data.splitlines(keepends=True) if line.rstrip(b"\r\n") not in known]
+            if new:
+                atomic.write(target, there + b"".join(new))
+        atomic.write(path, rest)
+    finally:
+        os.close(descriptor)
+    return sum(data.count(b"\n") for data in days.values())
 
 
 def newest(path: Path) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from utils.core import archive
 from utils.core.stages import DOMAINS, Stage
 
 FOLDERS: dict[Stage, str] = {
@@ -117,6 +118,12 @@ class Layout:
         """The plan of a task: an artefact, not a stage."""
         return self.root / "Plans" / domain / f"{task_id}.plan.md"
 
+    def plans(self, domain: str, task_id: str) -> tuple[Path, ...]:
+        """Where the plan of a task may lie: at its place, or, of a finished task, at its place by month."""
+        plan = self.plan(domain, task_id)
+        by_month = archive.filed(self.relative(plan))
+        return (plan, self.root / by_month) if by_month else (plan,)
+
     def attachments(self, domain: str, task_id: str) -> Path:
         """The folder of what came with a task."""
         return self.root / "Plans" / domain / f"{task_id}.files"
@@ -127,11 +134,11 @@ class Layout:
 
     @property
     def claims_log(self) -> Path:
-        """`Logs/claims.jsonl`."""
+        """`Logs/claims.jsonl`: the newest lines. Older ones are in `daily_log("claims", …)`."""
         return self.root / "Logs" / "claims.jsonl"
 
     def daily_log(self, kind: str, day: str) -> Path:
-        """`Logs/<kind>/<YYYY-MM-DD>.jsonl` for `actions`, `alerts`, `health`, `sync`."""
+        """`Logs/<kind>/<YYYY-MM-DD>.jsonl` for `actions`, `alerts`, `claims`, `health`, `sync`."""
         return self.root / "Logs" / kind / f"{day}.jsonl"
 
     @property
