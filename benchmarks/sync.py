@@ -17,14 +17,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from utils.adapters.git import GitVault
-from utils.adapters.git_glance import GitGlance
-from utils.sync.values import IDENTITIES, SyncResult
-from utils.vault.layout import Layout
-from utils.vault_sync import SyncConfig, VaultSync
+from benchmarks.nodes import vault_sync
+from utils.sync.values import SyncResult
+from utils.vault_sync import VaultSync
 
 SIZES = (1_000, 10_000, 100_000)
 CHANGED = 100
@@ -33,14 +30,6 @@ _LEAST = (["status", "--porcelain"], ["ls-remote", "--heads", "origin", "main"])
 _MERGES = 5
 #: What a person would set for a vault of many files; the comparison is with git at its best.
 _AT_ITS_BEST = ("-c", "feature.manyFiles=true", "-c", "core.untrackedCache=true")
-
-
-class _Clock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 @dataclass
@@ -59,19 +48,7 @@ class Pair:
 
     def sync(self, zone: str) -> VaultSync:
         root = self.here if zone == "local" else self.there
-        state = self.folder / f"state-{zone}"
-        return VaultSync(
-            Layout(root),
-            SyncConfig(zone, settle_seconds=0),
-            GitVault(
-                root, remote="origin", branch="main", identity=IDENTITIES[zone], timeout=60, scratch=state / "tmp"
-            ),
-            GitGlance(root, remote="origin", branch="main"),
-            state_dir=state,
-            clock=_Clock(),
-            alert=lambda *_, **__: None,
-            observe_moves=lambda: None,
-        )
+        return vault_sync(zone, root, self.folder / f"state-{zone}")
 
 
 def run(sizes: Sequence[int] = SIZES) -> str:

@@ -18,13 +18,11 @@ from pathlib import Path
 
 from benchmarks.history import History, git, relive
 from benchmarks.life import Life, Turn
-from utils.adapters.clock import SystemClock
-from utils.adapters.git import GitVault
-from utils.adapters.git_glance import GitGlance
+from benchmarks.nodes import vault_sync
 from utils.adapters.git_keeper import GitKeeper
 from utils.sync.housekeeping import TIME_LIMIT
 from utils.vault.layout import Layout
-from utils.vault_sync import IDENTITIES, SyncConfig, SyncResult, VaultSync
+from utils.vault_sync import SyncResult
 
 START = datetime(2026, 1, 1)
 _LIVED_AT_START, _LIVED_LATER = 24, 12
@@ -165,19 +163,7 @@ class Node:
 
     def __init__(self, zone: str, root: Path, remote: Path) -> None:
         self.root = root
-        state = root.with_name(f"{root.name}-state")
-        self.sync = VaultSync(
-            Layout(root),
-            SyncConfig(zone, settle_seconds=0),
-            GitVault(
-                root, remote="origin", branch="main", identity=IDENTITIES[zone], timeout=600, scratch=state / "tmp"
-            ),
-            GitGlance(root, remote="origin", branch="main"),
-            state_dir=state,
-            clock=SystemClock(),
-            alert=lambda *words, **more: None,
-            observe_moves=lambda: None,
-        )
+        self.sync = vault_sync(zone, root, root.with_name(f"{root.name}-state"))
 
     @classmethod
     def joining(cls, zone: str, root: Path, remote: Path) -> Node:
