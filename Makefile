@@ -28,7 +28,7 @@ run:
 	./start_everything.sh
 
 test: setup
-	"$(BIN)/python" -m pytest $(T)
+	"$(BIN)/python" -m pytest $(if $(T),$(T),-n 3 --dist worksteal)
 
 lint: setup
 	"$(BIN)/ruff" check .

@@ -543,10 +543,6 @@ class GitVault:
         """Move damaged objects and indexes into `folder`, rescuing what can be read; what was moved."""
         return git_repair.set_aside(self.git_dir, folder, run=self._try)
 
-    def sweep(self, *, older_than: float) -> int:
-        """Remove what git commands that were killed before `older_than` (a POSIX time) left; how many files."""
-        return git_repair.sweep(self.git_dir, older_than=older_than)
-
     def is_whole(self, commit: str) -> bool:
         """Whether everything that `commit` needs is here. Reads the whole history."""
         code, _, _ = self._communicate(["rev-list", "--objects", "--quiet", commit, "--"])
