@@ -112,6 +112,86 @@ def test_27_killed_in_a_merge_with_many_conflicts(two: Two, step: str, who: str)
     assert len(two.a.conflicts()) == many
 
 
+@pytest.mark.parametrize("step", ["intent", "file", "applied", "moved"])
+def test_25_a_half_applied_pull_is_no_edit_of_local(two: Two, step: str) -> None:
+    """Were the branch ahead of the files, the old files would count as the human's, and revert the other node."""
+    two.seed_files({f"Plans/email/{n}.md": "old\n" for n in range(4)})
+    for n in range(3):
+        two.b.write(f"Plans/email/{n}.md", "new\n")
+    two.b.remove("Plans/email/3.md")
+    two.b.sync()
+    assert two.a.sync_and_die(step)
+    two.settle()
+    assert [two.b.read(f"Plans/email/{n}.md") for n in range(3)] == [b"new\n"] * 3
+    assert not two.b.has("Plans/email/3.md") and two.a.conflicts() == {}
+    two.assert_agree()
+
+
+def test_what_a_person_does_after_the_last_step_of_a_killed_sync_stays_done(two: Two) -> None:
+    """The branch moves last: once it has, the next run must not put a file back that was removed since."""
+    two.seed_files({"Plans/email/trip.md": "old\n"})
+    two.b.write("Plans/email/trip.md", "new\n")
+    two.b.write("Plans/email/more.md", "more\n")
+    two.b.sync()
+    assert two.a.sync_and_die("moved")
+    two.a.remove("Plans/email/more.md")
+    two.a.write("Plans/email/trip.md", "old\n")
+    two.settle()
+    assert not two.b.has("Plans/email/more.md"), "the person removed it"
+    assert two.b.read("Plans/email/trip.md") == b"old\n", "the person took it back"
+    two.assert_agree()
+
+
+@pytest.mark.parametrize("step", ["intent", "file", "applied", "moved"])
+@pytest.mark.parametrize("claimed_there", [False, True])
+def test_a_task_moved_after_a_killed_sync_lies_in_one_place(two: Two, step: str, claimed_there: bool) -> None:
+    """S4: what arrived before the crash, and was carried on by a person, does not arrive a second time."""
+    task = "email-20260601T100000Z-0a1b2c3d.md"
+    two.seed_files({"Plans/email/trip.md": "x\n"} | ({f"Needs_Action/email/{task}": "task\n"} if claimed_there else {}))
+    here = f"Needs_Action/email/{task}"
+    if claimed_there:
+        two.b.move(here, f"In_Progress/cloud/{task}")
+    else:
+        two.b.write(here, "task\n")
+    two.b.sync()
+    assert two.a.sync_and_die(step)
+    if two.a.has(here):
+        two.a.move(here, f"Rejected/{task}")
+    two.settle()
+    places = [path for path in two.b.files() if path.endswith(task)]
+    assert len(places) == 1, places
+    two.assert_agree()
+
+
+@pytest.mark.parametrize("step", ["pushed", "intent"])
+@pytest.mark.parametrize("more", [False, True])
+def test_our_own_merge_is_no_strangers_when_we_were_killed_after_its_push(two: Two, step: str, more: bool) -> None:
+    """S4: the claim that was on main first stands, and nobody is blamed for what the merge removed."""
+    task = "email-20260601T100000Z-0a1b2c3d.md"
+    two.seed_files({f"Needs_Action/email/{task}": "task\n"})
+    two.a.move(f"Needs_Action/email/{task}", f"In_Progress/local/{task}")
+    two.b.move(f"Needs_Action/email/{task}", f"In_Progress/cloud/{task}")
+    two.b.sync()
+    assert two.a.sync_and_die(step)
+    if more:  # both go on from there
+        two.b.sync()
+        two.b.write("Plans/email/more.md", "more\n")
+        two.b.write("Dashboard.md", "not the cloud's\n")
+        two.b.sync()
+        two.a.write("note.md", "mine\n")
+    results = two.settle()
+    assert [path for path in two.a.files() if path.endswith(task)] == [f"In_Progress/cloud/{task}"]
+    assert [result.refused for result in results] == [[]] * 4
+    two.assert_agree()
+
+
+def test_the_index_follows_a_removal_that_a_killed_sync_had_committed(two: Two) -> None:
+    two.a.remove("Dashboard.md")
+    assert two.a.sync_and_die("decided")
+    two.settle()
+    two.assert_agree()
+
+
 @pytest.mark.slow
 def test_a_git_command_killed_at_random_leaves_a_vault_that_syncs(two: Two) -> None:
     """Kill the whole process group at growing delays, git commands and all."""

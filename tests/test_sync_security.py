@@ -134,6 +134,20 @@ def test_an_incoming_commit_in_locals_own_name_is_not_ours(two: Two) -> None:
     two.assert_agree()
 
 
+@pytest.mark.parametrize("path", ["note.md", "Business_Goals.md"])
+def test_the_cloud_follows_where_local_took_a_forged_change_back(two: Two, path: str) -> None:
+    """Local's merge names no changed path; a cloud that holds that against it puts the change back, for ever."""
+    two.seed_files({"Business_Goals.md": "ours\n"})
+    push(two, LOCAL, {path: "pwned\n"})
+    two.b.sync()
+    assert two.b.read(path) == b"pwned\n", "the cloud can't know better"
+    two.settle()
+    assert not any(node.has("note.md") for node in (two.a, two.b))
+    assert two.b.read("Business_Goals.md") == b"ours\n"
+    assert [result.result for result in two.settle()] == ["noop"] * 4
+    two.assert_agree()
+
+
 def test_a_merge_that_takes_the_vault_back_is_the_clouds_doing(two: Two) -> None:
     """`git merge` with an old commit lists no changed path in the log: nobody answers for it, so nobody is trusted."""
     two.seed_files({"Business_Goals.md": "old\n"})

@@ -218,6 +218,26 @@ def test_34_a_note_edited_during_the_sync_is_neither_lost_nor_does_it_undo_the_o
     two.assert_agree()
 
 
+@pytest.mark.parametrize("node", ["a", "b"])
+@pytest.mark.parametrize("to", ["In_Progress/cloud", "Rejected"])
+def test_34_a_task_moved_during_the_sync_lies_in_one_place(two: Two, node: str, to: str) -> None:
+    """The other node's edit of it was about to be applied: both halves of the move are merged with it."""
+    task = "email-20260601T100000Z-0a1b2c3d.md"
+    two.seed_files({f"Needs_Action/email/{task}": "task\n"})
+    here, there = (two.a, two.b) if node == "a" else (two.b, two.a)
+    there.write(f"Needs_Action/email/{task}", "task, edited there\n")
+    there.sync()
+    at(two, node, "intent", lambda: here.move(f"Needs_Action/email/{task}", f"{to}/{task}"))
+    here.sync()
+    here.checkpoint = lambda name: None
+    two.settle()
+    two.settle()
+    places = [path for path in two.a.files() if path.endswith(task)]
+    assert places == [f"{to}/{task}" if node == "a" else f"Needs_Action/email/{task}"], "the Local zone's place"
+    assert any(data.endswith(b"task, edited there\n") for data in two.a.files().values())
+    two.assert_agree()
+
+
 def test_34_a_log_line_written_during_the_sync_stays(two: Two) -> None:
     path = "Logs/claims.jsonl"
     two.seed_files({path: '{"n":0}\n'})

@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -101,6 +103,28 @@ class Node:
             self.live |= set(data.splitlines()) if path.endswith(".jsonl") else {data}
         return self.vault_sync().run(**options)
 
+    def sync_and_die(self, step: str, count: int = 1) -> bool:
+        """Sync in a process that dies, like by kill -9, the `count`-th time it passes `step`; whether it got there."""
+        child = os.fork()
+        if child == 0:
+            code, passed = 3, 0
+
+            def checkpoint(name: str) -> None:
+                nonlocal passed
+                passed += name == step
+                if passed == count:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            try:
+                self.checkpoint = checkpoint
+                code = 0 if self.vault_sync().run().result in ("noop", "ok", "conflicts") else 3
+            except BaseException:
+                traceback.print_exc()
+            os._exit(code)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the sync in the child failed"
+        return os.WIFSIGNALED(status)
+
     def write(self, path: str, content: str | bytes) -> None:
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +142,9 @@ class Node:
     def move(self, old: str, new: str) -> None:
         (self.root / new).parent.mkdir(parents=True, exist_ok=True)
         (self.root / old).rename(self.root / new)
+
+    def vault_path(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
     def files(self) -> dict[str, bytes]:
         found = {}
@@ -151,15 +178,15 @@ class Node:
 
 
 class Two:
-    """Both nodes and the remote. `a` is Local, `b` the Cloud."""
+    """Both nodes and the remote. `a` is Local, `b` the Cloud. `like`: the folder of another `Two`, to be copied."""
 
-    def __init__(self, folder: Path, *, ready: bool = True) -> None:
+    def __init__(self, folder: Path, *, ready: bool = True, like: Path | None = None) -> None:
         self.folder = folder
         self.remote = folder / "remote.git"
         self.a = Node("local", folder / "a", folder / "state-a", self.remote)
         self.b = Node("cloud", folder / "b", folder / "state-b", self.remote)
         if ready:
-            shutil.copytree(_template(), folder, dirs_exist_ok=True, symlinks=True)
+            shutil.copytree(like or _template(), folder, dirs_exist_ok=True, symlinks=True)
             for node in (self.a, self.b):
                 node.git("remote", "set-url", "origin", str(self.remote))
         else:

@@ -464,6 +464,10 @@ class GitVault:
                 self._network(arguments)
             except Silence:  # a few large objects are unpacked without a word: received as a pack, git speaks
                 self._network([*as_pack, *arguments])
+            except AdapterError as error:
+                if "cannot lock ref" not in str(error):
+                    raise
+                self._network(arguments)  # the fetch of a sync that was killed a moment ago was still at work
         commit = self.resolve(incoming)
         if commit is None:
             raise AdapterError("the fetched branch is damaged; the next sync tries again", retry=True)

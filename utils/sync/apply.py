@@ -7,6 +7,8 @@ from contextlib import nullcontext
 
 from utils.core import sync_rules
 from utils.core.merge import Entry
+from utils.core.stages import Stage
+from utils.core.task import ID_PATTERN
 from utils.sync.values import Session
 from utils.vault import locks, worktree
 from utils.vault.layout import stage_at
@@ -27,13 +29,18 @@ def apply(session: Session, old: str | None, new: str, *, home: bool = False) ->
     return finish(session)
 
 
-def finish(session: Session) -> int:
-    """Do what `apply` remembered, from wherever it stopped; how many files differ."""
+def finish(session: Session, *, again: bool = False) -> int:
+    """Do what `apply` remembered, from wherever it stopped; how many files differ.
+
+    `again`: a sync was killed in it, and people and agents may have gone on since.
+    """
     intent = session.memory.load()["applying"]
     old, new = intent["old"], intent["new"]
     difference = session.git.diff(old, new)
     before = {path: pair[0] for path, pair in difference.items()}
     after = {path: pair[1] for path, pair in difference.items()}
+    if again:
+        _yield_to_moves(session, new, before, after)
     overtaken: list[str] = []
     with ThreadPoolExecutor(_WRITERS) as writers:
         for step in _steps(before, after):
@@ -62,8 +69,25 @@ def finish(session: Session) -> int:
         session.git.point_head()
     session.checkpoint("moved")
     session.index |= after
-    session.memory.update(applying=None)
+    session.memory.update(applying=None, offered=None)
     return len(difference)
+
+
+def _yield_to_moves(
+    session: Session, new: str, before: dict[str, Entry | None], after: dict[str, Entry | None]
+) -> None:
+    """A task that arrived before the crash and was moved since must not arrive again: its new place stands (S4)."""
+    came = {}
+    for path, entry in after.items():
+        name = path.rpartition("/")[2]
+        if entry and not before[path] and stage_at(path) and ID_PATTERN.match(name.removesuffix(".md")):
+            came[name] = path
+    files = (file for stage in Stage if came for file in session.layout.files(stage) if file.name in came)
+    places = {session.layout.relative(file) for file in files}
+    for place in places - set(session.git.entries(new, places)) - set(after):
+        path = came[place.rpartition("/")[2]]
+        if entry := after.pop(path, None):
+            replace(session, path, entry.oid, None, {})
 
 
 def replace(session: Session, path: str, lying: str | None, target: Entry | None, contents: dict[str, bytes]) -> bool:

@@ -55,7 +55,7 @@ def attribute(session: Session, base: str | None, tip: str, *, outside: bool) ->
         return found
     arrived = _arrived(session, tip, commits)
     offered = set(session.memory.load().get("offered", []))
-    found.settled = _settled(session, base, commits)
+    found.settled = _settled(session, base, commits, offered if session.zone == LOCAL else set())
     if found.settled:
         judged_before = _contained(found.settled, commits)
         found.commits = [commit for commit in commits if commit.oid not in judged_before]
@@ -126,8 +126,8 @@ def _contained(oid: str, commits: Sequence[Commit]) -> set[str]:
     return found
 
 
-def _settled(session: Session, base: str, commits: Sequence[Commit]) -> str | None:
-    """The newest word of Local's that contains `base`.
+def _settled(session: Session, base: str, commits: Sequence[Commit], offered: set[str]) -> str | None:
+    """The newest word of Local's that contains `base`; on Local also a merge that it `offered` when it was killed.
 
     Each word that Local pushed contains those before it, and so all of them contain what both nodes have. One beside
     them is old: its push lost a race, and a hostile remote kept it to play it back.
@@ -135,7 +135,7 @@ def _settled(session: Session, base: str, commits: Sequence[Commit]) -> str | No
     newest: list[Commit] = []
     seen: set[str] = set()
     for commit in commits:
-        if commit.oid not in seen and _is_locals_word(session, commit):
+        if commit.oid not in seen and (commit.oid in offered or _is_locals_word(session, commit)):
             contained = _contained(commit.oid, commits)
             seen |= contained
             newest += [commit] if base in contained else []

@@ -122,6 +122,8 @@ def _look_at(session: Session, path: str, seen: Seen, picture: Picture) -> None:
     if lying.kind in (Kind.NOTHING, Kind.FOLDER):
         if before is not None:
             picture.changes[path] = None
+        else:
+            picture.stale_index = True  # only the index has it: a crash came after its removal was committed
         return
     if lying.kind is not Kind.FILE:
         refuse(session, picture, path, Refusal(f"{lying.kind.value} is not synced"))
@@ -257,14 +259,18 @@ def _merge_edits(session: Session, base: str, head: str, paths: list[str], pictu
                 picture.restores.append(Restore(path, edit.oid if edit else None, theirs[path]))
             else:
                 ours[path] = edit
+    moved = {path.rpartition("/")[2] for path in ours if stage_at(path) and path.endswith(".md")}
+    for path in [path for path in picture.changes if path.rpartition("/")[2] in moved and stage_at(path)]:
+        befores.setdefault(path, picture.before.get(path))
+        ours[path] = picture.changes.pop(path)  # where the task lies now: both halves of a move are judged together
     peer = "local" if session.zone == CLOUD else CLOUD
     plan = merge.decide(befores, ours, theirs, zone=session.zone, their_zone=lambda _: peer, stage_at=stage_at)
     made = judge.outcome(session, plan)
     for path, edit in ours.items():
         picture.put(path, made.get(path, edit), lying=edit.oid if edit else None)
-    for path, entry in made.items():
-        if path not in ours and entry != theirs.get(path) and path not in picture.changes:
-            lying = theirs.get(path)
+    for path in [*made, *(path for path in theirs if path not in made)]:
+        entry, lying = made.get(path, befores.get(path)), theirs.get(path)
+        if path not in ours and entry != lying and path not in picture.changes:
             picture.put(path, entry, lying=lying.oid if lying else None)
 
 
