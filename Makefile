@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.dev-requirements
 SHELL_SCRIPTS := start_everything.sh .ci/run
 
-.PHONY: setup run test lint bench demo help
+.PHONY: setup run test lint bench demo soak mutants help
 
 help:
 	@echo "make setup   virtual environment with everything that tests and linters need"
@@ -14,6 +14,8 @@ help:
 	@echo "make lint    ruff, mypy, shellcheck"
 	@echo "make demo    the demo gate: one e-mail through two nodes on this machine"
 	@echo "make bench   the benchmarks"
+	@echo "make soak    10,000 random histories of sync; ARGS='--minutes 30' or '--seed N' limit them"
+	@echo "make mutants deliberate breaks of sync, each of which the tests must catch; ARGS=NAME limits them"
 
 setup: $(STAMP)
 
@@ -42,3 +44,9 @@ demo: setup
 
 bench: setup
 	"$(BIN)/python" -m benchmarks
+
+soak: setup
+	"$(BIN)/python" -m tests.soak $(ARGS)
+
+mutants: setup
+	"$(BIN)/python" -m tests.mutants $(ARGS)

@@ -1,0 +1,200 @@
+"""Deliberate breaks of sync, each of which the tests must catch: `python -m tests.mutants [NAME…] [--list]`.
+
+Each mutant is an exact replacement of text in a temporary copy of the tree, run against the few tests that guard what
+it breaks. Prints what caught it. Exits 1 where one survives, and where the text of one occurs no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
+TRUST, SECURITY, LOGS = (f"tests/test_sync_{name}.py" for name in ("trust", "security", "logs"))
+MERGE, APPLY, GATHER, JUDGE = (
+    "utils/core/merge.py",
+    "utils/sync/apply.py",
+    "utils/sync/gather.py",
+    "utils/sync/judge.py",
+)
+RECOVER, SYNC, GIT, TREE = (
+    "utils/sync/recover.py",
+    "utils/vault_sync.py",
+    "utils/adapters/git.py",
+    "utils/vault/worktree.py",
+)
+REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "values", "authors"))
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A break: `edits` are (file, text, replacement), each text occurring once; `file`, `only` select the tests."""
+
+    name: str
+    breaks: str
+    edits: tuple[tuple[str, str, str], ...]
+    file: str
+    only: str
+
+
+def _one(name: str, breaks: str, path: str, old: str, new: str, file: str, only: str) -> Mutant:
+    return Mutant(name, breaks, ((path, old, new),), file, only)
+
+
+_BRANCH_FIRST = (
+    APPLY,
+    "    overtaken: list[str] = []\n",
+    "    session.git.move_ref(session.git.branch, new, session.git.ref(session.git.branch))\n"
+    "    overtaken: list[str] = []\n",
+)
+_NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _bring_home")
+
+# fmt: off
+MUTANTS = (
+    _one("node-wins", "the node that merges wins, not the Local zone (S3)", MERGE,
+         "return self.zone == LOCAL", "return True", SCENARIOS, "02_03"),
+    _one("renames-on", "git guesses renames in the diff", GIT,
+         '["diff-tree", "-r", "-z", "--raw", "--no-renames",', '["diff-tree", "-r", "-z", "--raw", "-M",',
+         SCENARIOS, "09 or 16_20"),
+    _one("no-union", "a log is replaced, not united (S1)", MERGE,
+         "if is_log(path) and (winner or loser):", "if False:", SCENARIOS, "21"),
+    _one("loser-dropped", "the version that yields is not kept (S1)", MERGE,
+         "    if entry.is_empty:\n        return  # there is nothing to keep", "    return", SCENARIOS, "02_03"),
+    _one("deletion-wins", "the cloud's deletion beats Local's edit", MERGE,
+         "winner, loser = (ours, theirs) if sides.we_win else (theirs, ours)",
+         "winner, loser = (None, ours or theirs) if not (ours and theirs) else (ours, theirs)", SCENARIOS, "07"),
+    _one("half-a-move-overtaken", "a move during the apply is merged without its other half (S4)", GATHER,
+         "ours[path] = picture.changes.pop(path)", "continue", TROUBLE, "34_a_task"),
+    _one("wrong-claim", "of two claims the later one stands (S4)", MERGE,
+         "stands = theirs if claim_only else local", "stands = ours if claim_only else local", SCENARIOS, "17_of_two"),
+    _one("claim-beats-human", "a claim on main beats the human's move (S4)", MERGE,
+         "claim_only = stage_at(local) is Stage.IN_PROGRESS", "claim_only = True", SCENARIOS, "17_a_humans"),
+    _one("two-places", "a task may lie in two stages (S4)", MERGE,
+         "    _one_place_for_each_task(final, sides, plan, stage_at)\n", "", SCENARIOS, "17_of_two or 18"),
+    _one("names-clash", "names that are one elsewhere stand side by side", MERGE,
+         "    _no_clashing_names(final, sides, plan)\n", "", SCENARIOS, "12_names or 11_a_file_here"),
+    _one("push-blindly", "a push that lost is tried again without looking", SYNC,
+         "                return pushed.reason\n", "                pushed = git.push(new)\n", TROUBLE, "43"),
+    _one("force-push", "the push is forced", GIT,
+         'refspec = f"{commit}:{self.branch}"', 'refspec = f"+{commit}:{self.branch}"', TROUBLE, "43 or 31"),
+    _one("no-lock", "two syncs of one vault run at once", SYNC,
+         "holding = locks.hold(self._lock, timeout=None if wait else _MOMENT)",
+         "holding = __import__('contextlib').nullcontext()", TROUBLE, "32"),
+    Mutant("branch-first", "the branch moves before the files do", (_BRANCH_FIRST,), CRASH, "half_applied"),
+    Mutant("branch-first-no-intent", "… and nothing remembers what was to be done", (_BRANCH_FIRST, _NO_INTENT),
+           CRASH, "half_applied"),
+    _one("no-intent", "a killed apply is not finished, and its tasks arrive twice", RECOVER,
+         _NO_INTENT[1], _NO_INTENT[2], CRASH, "one_place or 25 and file"),
+    _one("arrives-again", "a task that was moved after a crash arrives again (S4)", APPLY,
+         "        _yield_to_moves(session, new, before, after)\n", "        session.checkpoint('again')\n",
+         CRASH, "one_place"),
+    _one("undone-after-crash", "what was done after a killed sync's last step is undone", RECOVER,
+         'if known and at_home == intent["new"] and not', 'if False and not', CRASH, "after_the_last"),
+    _one("live-edit-overwritten", "what lies there is not compared before it is replaced", TREE,
+         "        if current != expected:\n            return False\n", "", TROUBLE, "34_a_note and file"),
+    _one("overtaken-forgotten", "an edit during the apply is taken for one of the new version", APPLY,
+         "    if overtaken and old:\n", "    if False:\n", TROUBLE, "34_a_note"),
+    _one("log-lock-off", "a log is replaced while somebody appends", TREE,
+         "    if not is_log(path):\n        yield\n        return\n", "    yield\n    return\n", LOGS, ""),
+    _one("judge-off", "what the cloud may not write is applied (S10)", JUDGE,
+         "_second_places(session, start, suspects) | cloud_reasons(session, start, suspects)",
+         "_second_places(session, start, suspects)", TRUST, "44_what"),
+    _one("cloud-unbound", "the cloud commits what it may not (S10)", GATHER,
+         "        _keep_cloud_in_its_paths(session, head, picture)\n", "        pass\n", TRUST, "44_an_honest"),
+    _one("answers-altered", "what Local answered is altered from outside (S3)", JUDGE,
+         "    for path in answered:\n",
+         "    for path in list(answered)[:0]:\n", SECURITY, "answered"),
+    _one("cloud-ping-pong", "the cloud takes back what Local took back, for ever", AUTHORS,
+         "    believed = session.zone == CLOUD and", "    believed = False and", SECURITY, "cloud_follows"),
+    _one("log-shortened", "the cloud shortens a log (S10)", JUDGE,
+         "        if not contents[after].startswith(contents[before])\n", "        if False\n", TRUST, "only_appends"),
+    _one("offer-forgotten", "a merge that was pushed when we were killed is a stranger's", SYNC,
+         "offered=[*offered, new][-_OFFERED:]", "offered=[]", CRASH, "no_strangers"),
+    _one("deletions-unbound", "half of the vault may vanish here", GATHER,
+         "if len(lost) > _MANY and len(lost) * 2", "if False and len(lost) * 2", TROUBLE, "half_of_the_vault"),
+    _one("marker-unwatched", "an unmounted disk wipes the other node", GATHER,
+         "if session.layout.marker.name in removed:", "if False:", TROUBLE, "unmounted"),
+    _one("half-a-move", "a move travels without its other half", GATHER,
+         'if path.rpartition("/")[2] in moving:', "if False:", TROUBLE, "35_a_task"),
+    _one("secrets-travel", "the secret scan is off (S11)", GATHER,
+         "    refusal = session.secrets.find(data, allow=session.zone == LOCAL)\n", "    refusal = None\n",
+         TRUST, "36"),
+    _one("rollback-unseen", "a remote that was forced back is believed", REMOTE,
+         "if seen and not session.accept_remote and", "if False and", TROUBLE, "28"),
+    _one("moves-unseen", "the human's moves are not noted before a commit (S7)", VALUES,
+         "            self.observe_moves()\n", "            pass\n", TROUBLE, "noted"),
+    _one("stale-index", "git's index stays behind after a crash (S2)", GATHER,
+         "            picture.stale_index = True  # only the index", "            pass  # only the index",
+         CRASH, "index_follows"),
+)
+# fmt: on
+
+
+def misfits(root: Path) -> list[str]:
+    """Mutants whose text does not occur exactly once in the tree at `root`; empty when the list is right."""
+    return [
+        f"{mutant.name}: {path} has its text {count} times"
+        for mutant in MUTANTS
+        for path, old, _ in mutant.edits
+        if (count := (root / path).read_text().count(old)) != 1
+    ]
+
+
+def run(mutant: Mutant, copy: Path) -> tuple[str, str]:
+    """`("caught", by which test)`, `("SURVIVED", "")` or `("BROKEN", why)`, in a copy that is put right again."""
+    originals = {path: (copy / path).read_text() for path, _, _ in mutant.edits}
+    for path, old, new in mutant.edits:
+        (copy / path).write_text((copy / path).read_text().replace(old, new))
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", mutant.file, "-k", mutant.only]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    for path, text in originals.items():
+        (copy / path).write_text(text)
+    failed = re.search(r"^FAILED \S+::(\S+)", done.stdout, re.MULTILINE)
+    if done.returncode == 1 and failed:
+        return "caught", failed[1]
+    return ("SURVIVED", "") if done.returncode == 0 else ("BROKEN", f"pytest ended with {done.returncode}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the named mutants, or all; 1 where one survives."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="these only")
+    parser.add_argument("--list", action="store_true", help="say what there is and run nothing")
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - {mutant.name for mutant in MUTANTS}
+    if unknown:
+        parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
+    chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
+    if options.list:
+        for mutant in chosen:
+            print(f"{mutant.name:24} {mutant.breaks}")
+        return 0
+    wrong = misfits(ROOT)
+    if wrong:
+        print("\n".join(wrong))
+        return 1
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Path(folder, "tree")
+        unwanted = shutil.ignore_patterns(".git", ".venv", "node_modules", "__pycache__", ".*_cache")
+        shutil.copytree(ROOT, copy, ignore=unwanted, symlinks=True)
+        bad = 0
+        for mutant in chosen:
+            started = time.monotonic()
+            outcome, by = run(mutant, copy)
+            bad += outcome != "caught"
+            seconds = time.monotonic() - started
+            print(f"{mutant.name:24} {outcome:9} {seconds:4.0f} s  {mutant.breaks}; {by}", flush=True)
+    print(f"{len(chosen) - bad} of {len(chosen)} mutants caught")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
