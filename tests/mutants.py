@@ -71,8 +71,6 @@ MUTANTS = (
     _one("deletion-wins", "the cloud's deletion beats Local's edit", MERGE,
          "winner, loser = (ours, theirs) if sides.we_win else (theirs, ours)",
          "winner, loser = (None, ours or theirs) if not (ours and theirs) else (ours, theirs)", SCENARIOS, "07"),
-    _one("half-a-move-overtaken", "a move during the apply is merged without its other half (S4)", GATHER,
-         "ours[path] = picture.changes.pop(path)", "continue", TROUBLE, "34_a_task"),
     _one("wrong-claim", "of two claims the later one stands (S4)", MERGE,
          "stands = theirs if claim_only else local", "stands = ours if claim_only else local", SCENARIOS, "17_of_two"),
     _one("claim-beats-human", "a claim on main beats the human's move (S4)", MERGE,
