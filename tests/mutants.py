@@ -89,8 +89,6 @@ MUTANTS = (
     Mutant("branch-first", "the branch moves before the files do", (_BRANCH_FIRST,), CRASH, "half_applied"),
     Mutant("branch-first-no-intent", "… and nothing remembers what was to be done", (_BRANCH_FIRST, _NO_INTENT),
            CRASH, "half_applied"),
-    _one("no-intent", "a killed apply is not finished, and its tasks arrive twice", RECOVER,
-         _NO_INTENT[1], _NO_INTENT[2], CRASH, "one_place or 25 and file"),
     _one("arrives-again", "a task that was moved after a crash arrives again (S4)", APPLY,
          "        _yield_to_moves(session, new, before, after)\n", "        session.checkpoint('again')\n",
          CRASH, "one_place"),

@@ -160,6 +160,7 @@ def test_a_task_moved_after_a_killed_sync_lies_in_one_place(two: Two, step: str,
     two.settle()
     places = [path for path in two.b.files() if path.endswith(task)]
     assert len(places) == 1, places
+    assert two.a.alerts == [], "nobody copied it"
     two.assert_agree()
 
 
