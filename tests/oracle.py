@@ -70,6 +70,7 @@ class Ancestry:
         arguments = ["-c", "core.quotePath=false", "log", "--topo-order", "--reverse", "--raw", "-z", "--root"]
         arguments += ["--no-abbrev", "--no-renames", "--format=%x01%H%x02%P%x02%ae%x02", "main"]
         self.changes: list[Change] = []
+        self.people = False  # whether a person pushed, who may bring two names that clash
         self._before: dict[str, int] = {}
         self._bit: dict[str, int] = {}
         for block in git(remote, *arguments).split("\x01")[1:]:
@@ -84,6 +85,7 @@ class Ancestry:
                 blob = description.split(" ")[3]
                 paths[path] = None if set(blob) == {"0"} else blob
             local = oid not in forged and author in (LOCAL, PERSON)
+            self.people |= author == PERSON
             self.changes.append(Change(oid, local, paths))
 
     def descends(self, newer: str, older: str) -> bool:
@@ -247,8 +249,10 @@ class Oracle:
     def locals_word_stands(self) -> None:
         """At a path that the Local zone wrote lies its last version, or one of the cloud's that was made knowing it."""
         everything = {path for change in self._ancestry.changes if change.local for path in change.paths}
+        by_all = {path for change in self._ancestry.changes for path in change.paths}
+        rivals = by_all if self._ancestry.people else everything
         for path in everything:
-            clashing = any(other != path and _clash(fold(other), fold(path)) for other in everything)
+            clashing = any(other != path and _clash(fold(other), fold(path)) for other in rivals)
             if path.endswith(".jsonl") or stage(path) or path.startswith(CONFLICTS) or clashing:
                 continue
             touching = [change for change in self._ancestry.changes if path in change.paths]
