@@ -238,6 +238,22 @@ def test_34_a_task_moved_during_the_sync_lies_in_one_place(two: Two, node: str, 
     two.assert_agree()
 
 
+def test_34_a_task_that_local_claimed_is_edited_on_the_cloud_during_the_sync(two: Two) -> None:
+    """The edit makes a second place of it on the cloud, whose text goes aside before anything is committed."""
+    task = "email-20260601T100000Z-0a1b2c3d.md"
+    two.seed_files({f"Needs_Action/email/{task}": "task\n"})
+    two.a.move(f"Needs_Action/email/{task}", f"In_Progress/local/{task}")
+    two.a.sync()
+    at(two, "b", "fetched", lambda: two.b.write(f"Needs_Action/email/{task}", "task, annotated\n"))
+    two.b.sync()
+    two.b.checkpoint = lambda name: None
+    two.settle()
+    two.settle()
+    assert len([path for path in two.a.files() if path.endswith(task)]) == 1
+    assert any(data.endswith(b"task, annotated\n") for data in two.a.files().values())
+    two.assert_agree()
+
+
 def test_34_a_log_line_written_during_the_sync_stays(two: Two) -> None:
     path = "Logs/claims.jsonl"
     two.seed_files({path: '{"n":0}\n'})

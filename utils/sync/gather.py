@@ -195,7 +195,9 @@ def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) ->
     if session.allow_deletions or head is None:
         return
     removed = {
-        path: before for path, entry in picture.changes.items() if entry is None and (before := picture.before[path])
+        path: before
+        for path, entry in picture.changes.items()
+        if entry is None and (before := picture.before.get(path))
     }
     if session.layout.marker.name in removed:
         raise SyncStopped(
@@ -213,7 +215,7 @@ def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) ->
 
 def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Picture) -> None:
     """The cloud commits nothing that Local would refuse (S10): such an edit goes aside, and the file is put right."""
-    changes = {path: (picture.before[path], entry) for path, entry in picture.changes.items()}
+    changes = {path: (picture.before.get(path), entry) for path, entry in picture.changes.items()}
     asides = []
     reasons = {path: Refusal(reason) for path, reason in judge.cloud_reasons(session, head, changes).items()}
     judge.hold_moves_together(reasons, changes)
