@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ log = logging.getLogger("scheduler")
 
 FAILURES_BEFORE_ALERT = 3
 _LOOK_AFTER = 60 * 60.0
+_ANSWER = re.compile(r"(noop|ok|conflicts|offline|error): ")
 _CLOCK_SLACK = timedelta(minutes=1)
 
 
@@ -76,7 +78,7 @@ def sync_vault(services: Services, stopped: Callable[[], bool]) -> str:
     """One sync in a process of its own. A first clone over a slow line may take the hour that git has for a command."""
     code, output = services.run_module("scripts.sync", timeout=70 * 60, stopped=stopped)
     lines = [line for line in output.splitlines() if line.strip() and not line.startswith("housekeeping:")]
-    line = lines[-1].strip() if lines else "no answer"
+    line = next((line for line in reversed(lines) if _ANSWER.match(line)), lines[-1] if lines else "no answer").strip()
     if code in (0, 3):  # 3: offline, which is a state and no error
         return line
     if code is None and stopped():

@@ -68,6 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(result.summary(), *result.details(), sep="\n  ", flush=True)
         if result.result != "error":
             keep_house(services)
+    except KeyboardInterrupt:
+        print("stopped; nothing is lost, the next sync goes on", file=sys.stderr)
+        return 130
     except (VaultProblem, AdapterError, OSError) as error:
         if options.json:
             print(json.dumps({"result": "error", "error": str(error)}, ensure_ascii=False))

@@ -119,8 +119,10 @@ class VaultSync:
         with locks.hold(self._state_dir / "locks" / "setup.lock"), self._alone(wait=True):
             past = [*self._git.past(), self._memory.load().get("at")]
             folder = mend.damaged_folder(self._state_dir, format_time(self._clock.now()))
+            if self.has_remote():
+                self._git.try_remote()  # without it there would be no history at all
             self._git.start_anew(folder)
-            log.warning("the damaged repository is kept in %s", folder)
+            log.warning("the repository as it was is kept in %s", folder)
             with self._git.open() as git:
                 if self.has_remote() and git.remote_head()[0] is not None:
                     git.fetch(whole=True)
@@ -216,7 +218,7 @@ class VaultSync:
             decision = Merged(ours or theirs)
         else:
             decision = merged(session, ours, theirs, first_contact=joining)
-        if decision.told:
+        if session.tell_rest() or decision.told:
             return _TOLD
         session.checkpoint("decided")
 
@@ -242,6 +244,7 @@ class VaultSync:
         if new != git.ref(git.branch):
             session.result.pulled = apply.apply(session, ours, new)
             session.note_moves()
+        self._memory.update(offered=None)  # the remote may keep a merge that it declined: it is nobody's word by now
         return None
 
     # --- asking ------------------------------------------------------------------------------------------------------
@@ -304,8 +307,15 @@ class VaultSync:
                 raise VaultProblem(f"VAULT_PATH {root} does not exist: create the folder, mount the disk, or {_INIT}")
             if condition is Condition.NOTES and not (is_default and not (root / ".git").exists()):
                 raise VaultProblem(f"{root} holds files but is no vault yet: {_INIT} (it changes no file)")
-            if condition is Condition.EMPTY and self._memory.load().get("last_sync"):
-                raise VaultProblem(f"{root} is empty but was a vault before: mount the disk, or {_INIT} to start anew")
+            memory = self._memory.load()
+            if condition in (Condition.EMPTY, Condition.MISSING) and memory.get("last_sync"):
+                what = "is empty" if condition is Condition.EMPTY else "is gone"
+                raise VaultProblem(f"{root} {what} but was a vault before: mount the disk, or {_INIT} to start anew")
+            if condition is Condition.NOTES and memory.get("last_sync") and not (root / ".git").exists():
+                raise VaultProblem(
+                    f"{root} has lost its history (the folder .git). Put it back from a backup, or {_INIT} to take it"
+                    " from the remote: then what lies here counts as written now, also over what others wrote since"
+                )
             self._set_up(remote_url)
 
     def prepare(self, remote_url: str = "") -> str:
@@ -423,7 +433,8 @@ class VaultSync:
             memory = self._memory.load()
             known = (memory.get("last_sync") or {}).get("error")
             if result.result == "error" and known != result.error:
-                self._alert("WARNING", "The vault does not sync", result.error or "", source="vault_sync")
+                why = (result.error or "").partition(":")[0][:80]
+                self._alert("WARNING", f"The vault does not sync: {why}", result.error or "", source="vault_sync")
             now = format_time(self._clock.now())
             since = {"last_success_at": now, "at": result.at or memory.get("at")} if good else {}
             failing = None if good else memory.get("failing_since") or result.started_at

@@ -12,8 +12,10 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -142,7 +144,6 @@ class GitVault:
                 "core.fileMode": "false",
                 "core.hooksPath": "/dev/null",
                 "core.fsync": "all,-index",
-                "core.untrackedCache": "true",
                 "fastimport.unpackLimit": "30",
                 "fetch.unpackLimit": "30",
                 "core.fsyncMethod": "batch",
@@ -150,6 +151,27 @@ class GitVault:
                 "commit.gpgSign": "false",
             }.items():
                 self._run(["config", "--local", key, value])
+
+    def try_remote(self) -> None:
+        """Ask the remote anything, however damaged the repository is but for its settings. Raises `AdapterError`."""
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            (root / ".git").mkdir()
+            elsewhere = GitVault(
+                root,
+                remote=self.remote,
+                branch=self.branch.removeprefix("refs/heads/"),
+                identity=self._identity,
+                timeout=self._timeout,
+                scratch=root / "state" / "tmp",
+            )
+            elsewhere.initialise()
+            shutil.copyfile(self.git_dir / "config", root / ".git" / "config")
+            with elsewhere.open():
+                url = elsewhere._text(["remote", "get-url", "--", self.remote])
+                if "://" not in url and (self.root / url).exists():  # a folder may be named from the vault's root on
+                    elsewhere._run(["remote", "set-url", "--", self.remote, str((self.root / url).resolve())])
+                elsewhere.remote_head()
 
     def start_anew(self, kept: Path) -> None:
         """Keep a copy of the repository in the folder `kept` and make it a new, empty one with the same settings."""
@@ -222,7 +244,7 @@ class GitVault:
     def entries(self, commit: str, paths: Iterable[str]) -> dict[str, Entry]:
         """What a commit has at these paths; a path that is absent or a folder is left out."""
         found: dict[str, Entry] = {}
-        wanted = sorted(paths)
+        wanted = sorted(filter(_is_plain, paths))
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]
             for record in _records(self._run(["ls-tree", "-z", "--full-tree", commit, "--", *chunk])):
@@ -235,7 +257,7 @@ class GitVault:
     def children(self, commit: str, folders: Iterable[str]) -> dict[str, set[str]]:
         """Folder → the names in it, of a commit; an empty text is the root. A folder that is absent is left out."""
         found: dict[str, set[str]] = {}
-        wanted = sorted(set(folders))
+        wanted = sorted(folder for folder in set(folders) if _is_plain(folder))
         for start in range(0, len(wanted), _CHUNK):
             chunk = [f"{folder}/" for folder in wanted[start : start + _CHUNK] if folder]
             if chunk:
@@ -641,6 +663,11 @@ def _records(data: bytes) -> Iterator[str]:
     for record in data.split(b"\0"):
         if record:
             yield record.decode("utf-8", "surrogateescape")
+
+
+def _is_plain(path: str) -> bool:
+    """Whether git takes `path` for one inside the repository; a forged tree may hold `..`."""
+    return not {"", ".", ".."} & set(path.split("/")) or path == ""
 
 
 def _raw(record: str) -> tuple[Entry | None, Entry | None]:

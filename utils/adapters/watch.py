@@ -10,7 +10,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
-def watch(folders: Iterable[Path], changed: Callable[[Path], None]) -> Any:
+def watch(folders: Iterable[Path], changed: Callable[[Path], None], *, recursive: bool = True) -> Any:
     """Call `changed` (in another thread) with each path that changes below `folders`, which are made where missing.
 
     Reading a file is no change. The observer, or None where the system can't watch: then one has to look.
@@ -30,7 +30,7 @@ def watch(folders: Iterable[Path], changed: Callable[[Path], None]) -> Any:
     try:
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
-            observer.schedule(Tell(), str(folder), recursive=True)
+            observer.schedule(Tell(), str(folder), recursive=recursive)
         observer.start()
     except OSError as error:
         log.warning("cannot watch folders (%s); looking at them from time to time instead", error)
@@ -39,27 +39,35 @@ def watch(folders: Iterable[Path], changed: Callable[[Path], None]) -> Any:
 
 
 class QuietVault:
-    """Knows whether a vault's notes changed since a moment; what happens in `.git` is no change of a note."""
+    """Knows whether a vault's notes changed since a moment; `.git` is not watched."""
 
     def __init__(self, root: Path) -> None:
-        self._git = root / ".git"
+        self._root = root
         self._changes = 0
-        self._observer = watch([root], self._saw)
+        self._watched: dict[Path, Any] = {}
 
     def mark(self) -> int:
-        """This moment."""
+        """This moment. A folder that is new at the top is watched from now on: its coming was a change."""
+        if self._root not in self._watched:
+            self._watched[self._root] = watch([self._root], self._saw, recursive=False)
+        for folder in self._root.iterdir() if self._root.is_dir() else ():
+            if folder.name != ".git" and folder not in self._watched and folder.is_dir() and not folder.is_symlink():
+                self._watched[folder] = watch([folder], self._saw)
         return self._changes
 
     def since(self, mark: int) -> bool:
-        """Whether surely nothing changed since `mark`. Where nothing can be watched: never."""
-        return self._observer is not None and self._observer.is_alive() and mark == self._changes
+        """Whether surely nothing changed since `mark`. Where not all can be watched: never."""
+        alive = [observer is not None and observer.is_alive() for observer in self._watched.values()]
+        return bool(alive) and all(alive) and mark == self._changes
 
     def close(self) -> None:
         """Watch no longer."""
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(2)
+        for observer in filter(None, self._watched.values()):
+            observer.stop()
+        for observer in filter(None, self._watched.values()):
+            observer.join(2)
+        self._watched = {}
 
     def _saw(self, path: Path) -> None:
-        if path != self._git and self._git not in path.parents:
+        if path != self._root / ".git":
             self._changes += 1

@@ -161,12 +161,19 @@ def tell_forged(session: Session, authors: Authors) -> bool:
             f"The {reason}. Its changes ({paths or 'none'}) were not taken over; their text is kept under"
             f" Updates/conflicts/. {remedy}"
         )
-        told |= session.tell(f"forged {commit.oid}", "CRITICAL", "A forged commit was refused", text)
+        told |= session.tell(
+            f"forged {commit.oid}", "CRITICAL", f"A forged commit was refused: {commit.oid[:10]}", text
+        )
     return told
 
 
-def how_to_enrol(commit: Commit) -> str:
+def how_to_enrol(session: Session, commit: Commit) -> str:
     """What to do so that a person's own commits count."""
+    if session.keyring.was_revoked(commit.key):
+        return (
+            f"commit {commit.oid[:10]} by {printable(commit.author)} is signed by the key {commit.key}, which was"
+            " revoked here: if that device was lost or stolen, change the access keys of the vault's remote too"
+        )
     return (
         f"nobody vouches for {printable(commit.author)} <{commit.address}>, whose commit {commit.oid[:10]} is signed"
         " by no key that is enrolled: enrol that device's (`python -m scripts.keys enrol --person NAME KEY`, on both"

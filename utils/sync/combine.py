@@ -11,7 +11,7 @@ from utils.core.merge import Aside, Entry, Plan
 from utils.core.routing import LOCAL
 from utils.core.task import format_time
 from utils.sync import judge
-from utils.sync.values import Difference, Session, SyncStopped, printable
+from utils.sync.values import Difference, Judged, Session, SyncStopped, printable
 from utils.vault.layout import stage_at
 
 _TOLD = 20
@@ -47,8 +47,8 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
             " `python -m scripts.sync --accept-remote` once"
         )
     their_difference = git.diff(base, theirs)
-    _stop_mass_deletion(session, base, their_difference)
     judged = judge.judge(session, base, theirs, their_difference, outside=outside)
+    _stop_mass_deletion(session, base, their_difference, judged)
     our_difference = git.diff(base, ours) if base != ours else {}
     befores = {path: judge.plain(pair[0]) for path, pair in (our_difference | their_difference).items()}
     elsewhere = judged.changes.keys() - befores.keys()  # what they changed and a refused commit changed back
@@ -80,15 +80,20 @@ def _announce(session: Session, conflicts: tuple[Aside, ...]) -> bool:
     lines = [f"{aside.path}: {aside.winner}'s version stands, the other is {aside.kept_at}" for aside in conflicts]
     more = [f"and {len(lines) - _TOLD} more, all under {merge.CONFLICTS}"] if len(lines) > _TOLD else []
     key = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
-    title = f"{len(lines)} note{'s were' if len(lines) > 1 else ' was'} changed on both nodes"
+    first = printable(min(aside.path for aside in conflicts))
+    title = f"{len(lines)} note{'s were' if len(lines) > 1 else ' was'} changed on both nodes: {first}"
     return session.tell(f"conflicts {key}", "INFO", title, printable("\n".join(lines[:_TOLD] + more)))
 
 
-def _stop_mass_deletion(session: Session, base: str | None, difference: Difference) -> None:
-    """Somebody else's slip must not wipe Local. The cloud follows: Local's own gate has been passed."""
-    kept = {after.oid for _, after in difference.values() if after}
-    lost = [path for path, (before, after) in difference.items() if before and not after and before.oid not in kept]
-    if session.zone != LOCAL or session.accept_remote or session.allow_deletions or base is None or len(lost) <= 20:
+def _stop_mass_deletion(session: Session, base: str | None, difference: Difference, judged: Judged) -> None:
+    """Somebody else's slip must not wipe this node. Counted is what would be taken over: a deletion that was refused
+    closes no gate. The Cloud follows what Local's node itself committed, for Local's own gate was passed."""
+    kept = {after.oid for after in judged.changes.values() if after}
+    gone = {path: difference[path][0] for path, after in judged.changes.items() if not after and path in difference}
+    lost = [path for path, before in gone.items() if before and before.oid not in kept]
+    if session.zone != LOCAL:
+        lost = [path for path in lost if path in judged.by_people]
+    if session.accept_remote or session.allow_deletions or base is None or len(lost) <= 20:
         return
     if len(lost) * 2 > session.git.count_files(base):
         raise SyncStopped(

@@ -9,6 +9,7 @@ from utils.core.archive import filed
 from utils.core.merge import FILE, Aside, Entry, Plan
 from utils.core.policy import CloudChange, cloud_refusal
 from utils.core.routing import CLOUD, LOCAL
+from utils.core.signing import claimed_zone
 from utils.core.stages import Stage
 from utils.core.sync_rules import Refusal
 from utils.core.task import ID_PATTERN
@@ -39,6 +40,7 @@ def judge(session: Session, base: str | None, tip: str, difference: Difference, 
         word = difference if start == tip else session.git.diff(base, start)
         fresh = {} if start == tip else session.git.diff(start, tip)
     judged = Judged(zones={path: found.zone_of(commit.oid) for path, commit in found.newest().items()})
+    judged.by_people = {path for path, commit in found.newest().items() if claimed_zone(commit.address) is None}
     judged.told |= tell_forged(session, found)
     halves = _halves_of_forged(found, fresh)
     fresh = without_forged(session, judged, found, start, tip, fresh)
@@ -75,14 +77,17 @@ def _judge_fresh(
     reasons |= _taken_back(session, fresh, nobodys)
     unvouched = {path: c for path, c in found.newest().items() if c.oid in found.unvouched}
     for path in reasons.keys() & unvouched.keys():
-        reasons[path] = Refusal(f"{reasons[path].reason}; {how_to_enrol(unvouched[path])}", reasons[path].level)
+        reasons[path] = Refusal(
+            f"{reasons[path].reason}; {how_to_enrol(session, unvouched[path])}", reasons[path].level
+        )
     from_anybody = _warnings(strangers.name_clashes(session, start, tip, fresh))
     from_anybody |= _wrong_names(fresh) | _warnings(_wrong_kinds(fresh))
     if start and outside and session.zone == LOCAL:
         persons = {path: pair for path, pair in fresh.items() if path not in suspects}
         from_anybody |= scan.wrong_content(session, persons, by_person=True)
         from_anybody = _warnings(_beyond_reach(session, start, fresh)) | from_anybody
-    reasons |= from_anybody | {path: refusal for path, refusal in halves.items() if path in fresh}
+    secrets = {path: refusal for path, refusal in reasons.items() if refusal.level == "CRITICAL"}  # are never copied
+    reasons |= from_anybody | {path: refusal for path, refusal in halves.items() if path in fresh} | secrets
     hold_moves_together(reasons, suspects)
     hold_moves_together(reasons, {path: pair for path, pair in fresh.items() if path not in suspects})
     staying = {before.oid for path in reasons if (before := fresh[path][0])}

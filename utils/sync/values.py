@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -18,6 +19,9 @@ from utils.vault import atomic, disk
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
+
+_NAMED = 20  # refusals of one sync that have an alert of their own, and that one alert names
+_REMEMBERED = 10_000
 
 
 #: Who commits: the agents' addresses. Every other author counts as the Local zone's human.
@@ -115,6 +119,7 @@ class Judged:
     zones: dict[str, str] = field(default_factory=dict)
     restored: dict[str, str] = field(default_factory=dict)
     asides: list[Aside] = field(default_factory=list)
+    by_people: set[str] = field(default_factory=set)  # paths whose newest change is no node's
     told: bool = False
 
     def zone_of(self, path: str) -> str:
@@ -182,6 +187,9 @@ class Session:
     index: dict[str, Entry | None] = field(default_factory=dict)  # what git's index has to follow at the end
     index_is_stale: bool = False  # the whole index has to be read anew
     keyring: Keyring = field(default_factory=Keyring)
+    _told: dict[str, None] | None = None  # digests of what the human was told, oldest first
+    _alerts: int = 0
+    _rest: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def zone(self) -> str:
@@ -217,19 +225,51 @@ class Session:
     def refuse(self, path: str, refusal: Refusal, token: str = "") -> bool:
         """Note a refusal, and tell the human once. Answers whether the human was told now.
 
-        `token` tells this version of the file from the next one, which is told anew.
+        `token` tells this version of the file from the next one, which is told anew. The first of a sync have an alert
+        each, the rest one together (`tell_rest`).
         """
         self.result.refuse(path, refusal.reason)
         if refusal.level is None:
             return False
         path = printable(path)
-        return self.tell(f"{path}\0{token}\0{refusal.reason}", refusal.level, f"Not synced: {path}", refusal.reason)
+        key = f"{path}\0{token}\0{refusal.reason}"
+        if self._alerts < _NAMED:
+            told = self.tell(key, refusal.level, f"Not synced: {path}", refusal.reason)
+            self._alerts += told
+            return told
+        if self._is_news(key):
+            self._rest.append((refusal.level, f"{path}: {refusal.reason}"))
+        return False
 
     def tell(self, key: str, level: str, title: str, message: str) -> bool:
         """Raise an alert unless the same was raised before. Remembered first, so a storm is impossible."""
-        told = self.memory.load().get("told", [])
-        if key in told:
+        if not self._is_news(key):
             return False
-        self.memory.update(told=[*told, key][-500:])
+        self._remember_told()
         self.alert(level, title, message, source="vault_sync")
         return True
+
+    def tell_rest(self) -> bool:
+        """One alert about the refusals that had none of their own; whether there were any."""
+        if not self._rest:
+            return False
+        self._remember_told()
+        level = "CRITICAL" if any(level == "CRITICAL" for level, _ in self._rest) else "WARNING"
+        lines = [line for _, line in sorted(self._rest)]
+        more = [f"and {len(lines) - _NAMED} more; `python -m scripts.sync` names all"] if len(lines) > _NAMED else []
+        title = f"Not synced: {len(lines)} more files"
+        self._rest = []
+        self.alert(level, title, "\n".join(lines[:_NAMED] + more), source="vault_sync")
+        return True
+
+    def _is_news(self, key: str) -> bool:
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        if self._told is None:
+            self._told = dict.fromkeys(self.memory.load().get("told", []))
+        if digest in self._told:
+            return False
+        self._told[digest] = None
+        return True
+
+    def _remember_told(self) -> None:
+        self.memory.update(told=list(self._told or ())[-_REMEMBERED:])
