@@ -156,6 +156,16 @@ def test_revoking_ones_own_key_sets_it_aside(run: Run, tmp_path: Path) -> None:
     assert printed_command(run("local", "create")[1])[-1] != old
 
 
+def test_a_lost_private_key_is_not_replaced_in_silence(run: Run, tmp_path: Path) -> None:
+    """The other node would refuse everything that the new key signs."""
+    run("cloud", "create")
+    private = tmp_path / "cloud" / "state" / "keys" / "node"
+    private.rename(tmp_path / "lost")
+    code, _, said = run("cloud", "create")
+    assert code == 1 and "revoke cloud" in said and "other node" in said
+    assert not private.exists()
+
+
 def test_the_doctor_says_what_is_missing(run: Run, tmp_path: Path) -> None:
     [nothing] = signing(run, "local", tmp_path)
     assert nothing.startswith("note: commits are not signed") and "scripts.keys create" in nothing

@@ -57,6 +57,13 @@ class KeyStore:
         """Make the node's key, if there is none, and let it count as `zone`'s; whether it was made now."""
         with self._alone():
             made = not self.private.exists()
+            lost = next((known for known in self.keyring().allowed if known.principal == ADDRESSES[zone]), None)
+            if made and lost:
+                raise BadKey(
+                    f"this node had the key {lost.fingerprint}, and its private half is gone from {self.private}. Put it"
+                    f" back from a backup; or run `python -m scripts.keys revoke {lost.name}` here and on the other node,"
+                    " create another, and enrol that one there"
+                )
             if made:
                 self._make(zone)
             key = Key(self.own(), ADDRESSES[zone])
