@@ -60,9 +60,9 @@ class KeyStore:
             lost = next((known for known in self.keyring().allowed if known.principal == ADDRESSES[zone]), None)
             if made and lost:
                 raise BadKey(
-                    f"this node had the key {lost.fingerprint}, and its private half is gone from {self.private}. Put it"
-                    f" back from a backup; or run `python -m scripts.keys revoke {lost.name}` here and on the other node,"
-                    " create another, and enrol that one there"
+                    f"this node had the key {lost.fingerprint}, and {self.private} is gone. Put it back from a backup;"
+                    f" or run `python -m scripts.keys revoke {lost.name}` here and on the other node, create another,"
+                    " and enrol that one there"
                 )
             if made:
                 self._make(zone)
