@@ -11,11 +11,13 @@ import os
 import re
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 TEMP_PREFIX = ".tmp-"
 _TEMPORARY = re.compile(re.escape(TEMP_PREFIX) + r"[0-9a-f]{16}")
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 
 
@@ -25,13 +27,8 @@ def write(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True) -
     Raises `FileExistsError` (nothing changed) or any `OSError` of the file system; no temporary file is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
+    temporary = _filled(path, data, mode)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         if replace:
             os.replace(temporary, path)
         else:
@@ -40,6 +37,73 @@ def write(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True) -
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def replace_if(path: Path, data: bytes, is_expected: Callable[[Path], bool]) -> bool:
+    """Put `data` in place of what lies at `path`, durably, if `is_expected` says so of it; whether that was done.
+
+    It is asked again about what came out, so what somebody saves in the last moment is put back and stands. Where the
+    system can't exchange two files, that moment lies between the look and the rename. Raises `OSError`.
+    """
+    temporary = _filled(path, data, 0o644)
+    done = False
+    try:
+        if is_expected(path):
+            done = _exchange_if(temporary, path, data, is_expected)
+    finally:
+        if done or _holds(temporary, data):  # never what is not ours
+            temporary.unlink(missing_ok=True)
+    if done:
+        sync_folder(path.parent)
+    return done
+
+
+def remove_if(path: Path, is_expected: Callable[[Path], bool]) -> bool:
+    """Remove what lies at `path`, durably, if `is_expected` says so of it, asked as by `replace_if`."""
+    temporary = _temporary(path)
+    done = False
+    if not is_expected(path):
+        return False
+    try:
+        rename_noreplace(path, temporary)
+    except FileNotFoundError:
+        return False
+    try:
+        done = is_expected(temporary)
+    finally:
+        if not done:
+            _put_back(temporary, path)
+    if done:
+        temporary.unlink()
+    sync_folder(path.parent)
+    return done
+
+
+def _exchange_if(temporary: Path, path: Path, data: bytes, is_expected: Callable[[Path], bool]) -> bool:
+    """Exchange the two; back again where what came out is not expected. `data` is what lies at `temporary`."""
+    try:
+        if not _rename(temporary, path, _RENAME_EXCHANGE):
+            os.replace(temporary, path)
+            return True
+    except FileNotFoundError:
+        return False  # removed in the last moment
+    good = False
+    try:
+        good = is_expected(temporary)
+    finally:
+        if not good:
+            _rename(temporary, path, _RENAME_EXCHANGE)
+            if not _holds(temporary, data):  # saved once more in between: the newest stands
+                _rename(temporary, path, _RENAME_EXCHANGE)
+                temporary.unlink()
+    return good
+
+
+def _put_back(temporary: Path, path: Path) -> None:
+    try:
+        rename_noreplace(temporary, path)
+    except FileExistsError:  # saved once more in between: the newest stands
+        temporary.unlink()
 
 
 def move(source: Path, target: Path) -> None:
@@ -56,15 +120,46 @@ def rename_noreplace(source: Path, target: Path) -> None:
 
     Where the system has no such call, the check and the rename are two steps: callers hold a lock there.
     """
-    if _renameat2 is not None:
-        if _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
-            return
-        code = ctypes.get_errno()
-        if code not in (errno.ENOSYS, errno.EINVAL):
-            raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
+    if _rename(source, target, _RENAME_NOREPLACE):
+        return
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(source), None, os.fspath(target))
     os.rename(source, target)
+
+
+def _rename(source: Path, target: Path, flag: int) -> bool:
+    """`renameat2` with one flag; False where the system has no such call. Raises `OSError`."""
+    if _renameat2 is None:
+        return False
+    if _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flag) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL):
+        return False
+    raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
+
+
+def _temporary(path: Path) -> Path:
+    return path.parent / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
+
+
+def _filled(path: Path, data: bytes, mode: int) -> Path:
+    """A temporary file beside `path` with `data` on the disk."""
+    temporary = _temporary(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _holds(temporary: Path, data: bytes) -> bool:
+    return temporary.is_file() and not temporary.is_symlink() and temporary.read_bytes() == data
 
 
 def sweep(root: Path, *, older_than: float) -> int:

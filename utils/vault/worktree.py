@@ -91,7 +91,7 @@ def replace(root: Path, path: str, *, expected: str | None, wanted: str | None, 
     """Make `data` (blob `wanted`; None: nothing) lie at `path`, if the blob `expected` (None: nothing) lies there.
 
     Answers whether `wanted` lies there afterwards; False means that somebody changed the path meanwhile, and it was
-    left as it is. A file is wholly old or wholly new at any moment.
+    left as it is, even if that was in the last moment. A file is wholly old or wholly new at any moment.
     """
     with _writers_kept_out(root, path):
         lying = look(root, path)
@@ -107,16 +107,28 @@ def replace(root: Path, path: str, *, expected: str | None, wanted: str | None, 
             return True
         if current != expected:
             return False
+        if current is None:
+            return _create(root / path, data)
+
+        def is_expected(place: Path) -> bool:
+            return _has_blob(place, current)
+
         if wanted is None:
-            (root / path).unlink()
-            return True
-        return _write(root / path, data, new=current is None)
+            return atomic.remove_if(root / path, is_expected)
+        return atomic.replace_if(root / path, data, is_expected)
 
 
-def _write(target: Path, data: bytes, *, new: bool) -> bool:
+def _has_blob(place: Path, oid: str) -> bool:
+    if look(place.parent, place.name).kind is not Kind.FILE:
+        return False
+    content = read(place.parent, place.name, locked=True)
+    return content is not None and blob_id(content, oid) == oid
+
+
+def _create(target: Path, data: bytes) -> bool:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write(target, data, replace=not new)
+        atomic.write(target, data, replace=False)
     except (FileExistsError, NotADirectoryError):
         return False  # something appeared there in the last moment
     return True
