@@ -15,7 +15,7 @@ from scripts import doctor
 from tests.servers import GitHttp, Sshd, git_http, sshd
 from tests.vaults import Two, git, until
 from utils.adapters import git as adapter
-from utils.adapters import git_command
+from utils.adapters import git_command, git_glance
 from utils.bootstrap import Services
 from utils.vault_sync import SyncResult
 
@@ -239,6 +239,35 @@ def test_a_remote_that_falls_silent_is_given_up_and_leaves_no_process(two: Two, 
     until(lambda: no_process_about(f"127.0.0.1:{http.port}"))
     http.release()
     check_works(two)
+
+
+def test_the_quick_look_leaves_no_process_either(two: Two, http: GitHttp, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert two.a.sync().error is None
+    assert two.a.vault_sync().confirm() is not None
+    monkeypatch.setattr(git_glance, "_TIMEOUT", 1.0)
+    http.hold()
+    assert two.a.vault_sync().confirm() is None
+    until(lambda: no_process_about(f"127.0.0.1:{http.port}"), 10)
+    http.release()
+
+
+def test_the_quick_look_uses_the_ssh_that_the_vault_names(two: Two, ssh: Sshd) -> None:
+    assert two.a.sync().error is None
+    assert two.a.vault_sync().confirm() is not None
+
+
+@pytest.mark.parametrize("url", ["htps://anna:hidden@git.example.org/v.git", "ext::sh -c true"])
+def test_a_mistyped_scheme_is_an_error_with_its_remedy(two: Two, url: str) -> None:
+    two.a.git("remote", "set-url", "origin", url)
+    result = two.a.sync()
+    assert result.result == "error" and "check the address" in str(result.error)
+    assert "hidden" not in str(result.error)
+    assert [level for level, _, _ in two.a.alerts] == ["WARNING"], "told, not retried in silence"
+
+
+def test_a_helper_that_git_lacks_is_an_error_in_its_other_words_too() -> None:
+    error = git_command.network_error("fatal: Unable to find remote helper for 'htps'")
+    assert not error.retry and "htps://" in str(error)
 
 
 def numbers(count: int) -> str:

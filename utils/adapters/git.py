@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 from utils.adapters import git_repair, signatures
 from utils.adapters.git_command import (
     NO_FILTERS,
-    QUIET_SSH,
     Silence,
     command,
+    end,
     environment,
     first_reason,
     is_damage,
@@ -36,6 +36,7 @@ from utils.adapters.git_command import (
     local_error,
     network_error,
     push_refusal,
+    quiet_ssh,
     scrub,
 )
 from utils.adapters.ssh_keys import INSTALL, git_settings
@@ -609,11 +610,8 @@ class GitVault:
         return self._decode(output)
 
     def _ssh_command(self) -> dict[str, str]:
-        """An ssh that never asks; a command that the user configured (a deploy key, a jump host) is left alone."""
         if self._ssh is None:
-            theirs = "GIT_SSH" in os.environ or "GIT_SSH_COMMAND" in os.environ
-            theirs = theirs or bool(self._text(["config", "--get", "core.sshCommand"], ok=(0, 1)))
-            self._ssh = {} if theirs else {"GIT_SSH_COMMAND": QUIET_SSH}
+            self._ssh = quiet_ssh(lambda: self._text(["config", "--get", "core.sshCommand"], ok=(0, 1)))
         return self._ssh
 
     def _communicate(
@@ -643,10 +641,7 @@ class GitVault:
                 output, errors = listen(process, silence=timeout, longest=max(_LONGEST, timeout))
         finally:
             self._running.discard(process.pid)
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
+            end(process)
         return process.returncode, output, errors
 
     def _opened(self) -> Repo:

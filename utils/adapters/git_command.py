@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import selectors
+import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -80,6 +82,21 @@ def scrub() -> None:
 
 
 QUIET_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=3"
+
+
+def quiet_ssh(configured: Callable[[], str]) -> dict[str, str]:
+    """Variables for an ssh that never asks; a command that the user set (a deploy key, a jump host) is left alone.
+
+    `configured` answers `core.sshCommand` of the repository.
+    """
+    theirs = "GIT_SSH" in os.environ or "GIT_SSH_COMMAND" in os.environ or configured()
+    return {} if theirs else {"GIT_SSH_COMMAND": QUIET_SSH}
+
+
+_NO_HELPER = re.compile(
+    r"(?m)^(?:git: 'remote-(.+)' is not a git command"
+    r"|fatal: (?:unable|Unable) to find remote helper for '(.+)'|fatal: transport '(.+)' not allowed)"
+)
 _HOST_KEY = re.compile(r"(?i)host key verification failed|remote host identification has changed")
 _AUTH = re.compile(
     r"(?i)permission denied \(|permission denied, please|authentication failed|could not read (username|password)"
@@ -177,6 +194,13 @@ def network_error(said: str) -> AdapterError:
             " its CA in GIT_SSL_CAINFO",
             retry=False,
         )
+    helper = _NO_HELPER.search(said)
+    if helper:
+        return AdapterError(
+            f"git can't speak {next(filter(None, helper.groups()))}:// with a remote: check the address for a mistype"
+            " (`git remote -v` in the vault, VAULT_REMOTE_URL)",
+            retry=False,
+        )
     if is_damage(said) and not _CUT_OFF.search(said):
         return Damaged(f"git: {reason}")
     hint = ". Check its address, or mount its disk" if "does not appear to be a git repository" in said else ""
@@ -209,6 +233,14 @@ def first_reason(said: str) -> str:
             if match:
                 return match.group(1).strip()
     return lines[-1] if lines else "no reason given"
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a command, started in a session of its own, with all that it started itself; nothing where it has ended."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 class Silence(AdapterError):

@@ -7,11 +7,12 @@ import configparser
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.adapters.git_command import QUIET_SSH, command, environment, scrub
+from utils.adapters.git_command import command, end, environment, quiet_ssh, scrub
 from utils.core import sync_rules
 from utils.vault import worktree
 
@@ -100,7 +101,9 @@ class GitGlance:
         branch = f"refs/heads/{self._branch}"
         if self._git("for-each-ref", "--format=%(objectname)%(HEAD)", branch).strip() != f"{commit}*":
             return False
-        return self._git("ls-remote", "--heads", "--", self._remote, branch).split() == [commit, branch]
+        ssh = quiet_ssh(lambda: self._git("config", "--get", "core.sshCommand").strip())
+        answer = self._ask("ls-remote", "--heads", "--", self._remote, branch, extra=ssh)
+        return answer is not None and answer.output.split() == [commit, branch]
 
     def summary(self) -> dict[str, Any]:
         """`head`, `remote_head`, `ahead`, `behind`, `dirty` of the vault."""
@@ -127,34 +130,37 @@ class GitGlance:
                 found.append(int(folder.name))
         return sorted(found)
 
-    @staticmethod
-    def _quiet_ssh() -> dict[str, str]:
-        return {} if "GIT_SSH" in os.environ or "GIT_SSH_COMMAND" in os.environ else {"GIT_SSH_COMMAND": QUIET_SSH}
-
     def _git(self, *arguments: str, stdin: str | None = None) -> str:
         """The output of a git command, or an empty string where it failed."""
         answer = self._ask(*arguments, stdin=stdin)
         return answer.output if answer else ""
 
-    def _ask(self, *arguments: str, stdin: str | None = None) -> _Answer | None:
-        """What a git command answered, or None where it failed, could not be run or took too long."""
+    def _ask(self, *arguments: str, stdin: str | None = None, extra: Mapping[str, str] | None = None) -> _Answer | None:
+        """What a git command answered, or None where it failed, could not be run or took too long. None of its
+        processes is left."""
         if not self._git_dir.is_dir():
             return None
         scrub()
-        variables = environment(self._git_dir, self._root, {"GIT_OPTIONAL_LOCKS": "0", **self._quiet_ssh()})
+        variables = environment(self._git_dir, self._root, {"GIT_OPTIONAL_LOCKS": "0", **(extra or {})})
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 command(arguments),
                 env=os.environ | variables,
                 cwd=self._root,
-                input=stdin.encode("utf-8", "surrogateescape") if stdin is not None else None,
-                stdin=None if stdin is not None else subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_TIMEOUT,
-                check=False,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
             )
+        except OSError:
+            return None
+        try:
+            said = None if stdin is None else stdin.encode("utf-8", "surrogateescape")
+            output, errors = process.communicate(said, timeout=_TIMEOUT)
         except (OSError, subprocess.TimeoutExpired):
             return None
-        if done.returncode:
+        finally:
+            end(process)
+        if process.returncode:
             return None
-        return _Answer(done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode("utf-8", "replace"))
+        return _Answer(output.decode("utf-8", "surrogateescape"), errors.decode("utf-8", "replace"))
