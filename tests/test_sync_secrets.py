@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,26 @@ def test_36_a_secret_is_found_in_any_encoding_and_in_a_file_that_calls_itself_a_
     assert scan.find(TOKEN.encode("utf-16"))
     assert scan.find(b"\xff\xe9 no UTF-8\n" + TOKEN.encode() + b"\xfe")
     assert scan.find(b"\x89PNG\0\0" + KEY.encode())
+
+
+@pytest.mark.parametrize("provider", ["aws", "stripe", "github"])
+@pytest.mark.parametrize("far", [0, 20_000])
+def test_36_no_nul_hides_a_secret(scan: SecretScan, provider: str, far: int) -> None:
+    secret = secrets()[provider]
+    before = b"Hello\n" * (far // 6)
+    for hidden in (
+        b"\0" + secret.encode(),
+        b"word\0" + secret.encode() + b"\0",
+        secret.encode("utf-16-le"),
+        secret.encode("utf-16-be"),
+        secret[:-9].encode() + b"\0" + secret[-9:].encode(),
+    ):
+        assert scan.find(before + hidden), hidden
+    assert scan.find(secret.encode("utf-16") + b"\0\0"), "nor where the encoding is told"
+
+
+def test_36_the_noise_of_a_picture_is_no_secret(scan: SecretScan) -> None:
+    assert scan.find(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + random.Random(7).randbytes(3_000_000)) is None
 
 
 def test_36_a_person_on_local_lets_a_false_alarm_pass(two: Two) -> None:

@@ -28,6 +28,7 @@ _OVERLAP = 512
 _CHILD_TIMEOUT = 60.0
 _PROJECT = Path(__file__).resolve().parent.parent.parent
 _PLACEHOLDERS = frozenset({b"password", b"passwd", b"pass", b"pwd", b"pw", b"secret", b"token", b"xxx", b"xxxx"})
+_READABLE = re.compile(rb"[\t\n\r\x20-\x7e]{8,}")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -58,17 +59,21 @@ class SecretScan:
         Content that takes too long is refused. Raises `AdapterError` where the scanner is missing or broken.
         """
         rules = self._rules()
-        text = _as_ascii(data)
-        known = next((kind for kind, at in sync_rules.secrets_in(text) if not (allow and _is_allowed(text, at))), None)
-        if known is None and not _is_binary(text):
-            deadline = time.monotonic() + self._seconds + self._per_mib * len(text) / 1048576
-            for start, end in _windows(text):
-                known = _search(rules, text, start, end, allow)
-                if known is not None:
+        deadline = time.monotonic() + self._seconds + self._per_mib * len(data) / 1048576
+        views = list(_views(data))
+        for view in views:
+            own = (kind for kind, at in sync_rules.secrets_in(view) if not (allow and _is_allowed(view, at)))
+            found = next(own, None)
+            text = _strings(view) if _is_binary(views[0]) else view
+            for start, end in _windows(text) if found is None else ():
+                found = _search(rules, text, start, end, allow)
+                if found is not None:
                     break
                 if time.monotonic() > deadline:
                     return Refusal("it could not be searched for secrets in a reasonable time", "CRITICAL")
-        return Refusal(f"it seems to hold {known}", "CRITICAL") if known else None
+            if found is not None:
+                return Refusal(f"it seems to hold {found}", "CRITICAL")
+        return None
 
     def _rules(self) -> tuple[Rule, ...]:
         stamp = _stamp()
@@ -161,9 +166,17 @@ def _is_allowed(text: bytes, at: int) -> bool:
     return _ALLOWED in text[begin : end if end >= 0 else None] or _NEXT_ALLOWED in text[above:begin]
 
 
-def _as_ascii(data: bytes) -> bytes:
-    """The bytes with a text in UTF-16 made readable for patterns of ASCII."""
-    return data.decode("utf-16", "replace").encode() if data.startswith(_UTF16) else data
+def _views(data: bytes) -> Iterator[bytes]:
+    """The bytes with a text in UTF-16 made readable for patterns of ASCII; and without NULs, which could hide one."""
+    text = data.decode("utf-16", "replace").encode() if data.startswith(_UTF16) else data
+    yield text
+    if b"\0" in text:
+        yield text.replace(b"\0", b"")
+
+
+def _strings(binary: bytes) -> bytes:
+    """What can be read in a binary file, a line for each piece: noise, as of a picture, gives hardly any."""
+    return b"\n".join(_READABLE.findall(binary))
 
 
 def _is_binary(text: bytes) -> bool:
