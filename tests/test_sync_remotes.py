@@ -216,6 +216,7 @@ def test_whatever_git_prints_of_an_address_its_login_is_left_out(said: str) -> N
         assert secret not in str(error) and "anna" not in str(error)
         assert "example.org" in str(error)
     assert secret not in git_command.push_refusal(text)
+    assert "staple" not in git_command.masked(f"fatal: unable to access 'https://anna:battery@{'sta' + 'ple'}@host/v'")
 
 
 def test_a_connection_cut_in_mid_pack(two: Two, http: GitHttp) -> None:

@@ -128,7 +128,7 @@ _PROGRESS = re.compile(
     r"(remote: )?(Enumerating|Counting|Compressing|Receiving|Resolving|Writing|Unpacking|Updating|Checking|Total|Delta"
     r"|Finding|POST git|Pushing|Everything|From |To )"
 )
-_CREDENTIALS = re.compile(r"//[^/\s@]+@")
+_CREDENTIALS = re.compile(r"//[^/\s]+@")  # a password may hold an @
 
 
 def masked(text: str) -> str:
