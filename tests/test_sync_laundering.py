@@ -163,7 +163,7 @@ def test_17_a_task_copied_on_the_phone_stays_where_it_was_put_last(two: Two) -> 
     two.assert_agree()
 
 
-@pytest.mark.parametrize("fixed", ["Approved", "Done"])
+@pytest.mark.parametrize("fixed", ["Approved", "Done", "Done/2026/06"])
 def test_17_nothing_is_taken_out_of_approved_or_done_by_a_copy(two: Two, fixed: str) -> None:
     two.seed_files({f"{fixed}/{TASK}": "task\n"})
     two.a.write(f"Rejected/{TASK}", "task\n")

@@ -176,7 +176,7 @@ def test_nobody_steers_git_or_removes_the_marker_from_outside(two: Two, author: 
 
 
 @pytest.mark.parametrize("author", [CLOUD, LOCAL, PHONE])
-@pytest.mark.parametrize("stage", ["Approved", "Rejected", "Done"])
+@pytest.mark.parametrize("stage", ["Approved", "Rejected", "Done", "Done/2026/06", "Done/clients", "Rejected/spam/old"])
 def test_what_local_has_answered_is_not_altered_from_outside(two: Two, author: str, stage: str) -> None:
     path = f"{stage}/{TASK}"
     two.seed_files({path: REQUEST, "Done/notes.md": "x\n"})

@@ -158,6 +158,18 @@ class Commit:
 
 
 @dataclass(frozen=True)
+class Added:
+    """A content that a commit put at a path. `old`: an earlier state had these bytes before any of the commits asked
+    for brought them, so they were moved or put back."""
+
+    commit: str
+    path: str
+    mode: str
+    oid: str
+    old: bool
+
+
+@dataclass(frozen=True)
 class Made:
     """A commit that was made, and whether its files differ from its first parent's."""
 
@@ -200,6 +212,8 @@ class VaultGit(Protocol):
     def merge_base(self, one: str, other: str) -> str | None: ...
     def is_ancestor(self, older: str, newer: str) -> bool: ...
     def commits(self, old: str | None, new: str, *, verify: bool = False) -> list[Commit]: ...
+    def added(self, old: str | None, new: str) -> list[Added]: ...
+    def files_under(self, commit: str, folders: Iterable[str]) -> list[str]: ...
     def is_signed(self, commit: str) -> bool: ...
     def authors_of(self, commit: str, path: str) -> set[str]: ...
     def add_blobs(self, contents: Iterable[bytes]) -> list[str]: ...

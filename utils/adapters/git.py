@@ -41,7 +41,7 @@ from utils.adapters.git_command import (
 )
 from utils.adapters.ssh_keys import INSTALL, git_settings
 from utils.core.merge import Entry
-from utils.ports import AdapterError, Commit, Damaged, Made, Pushed, Seen
+from utils.ports import AdapterError, Added, Commit, Damaged, Made, Pushed, Seen
 from utils.vault.worktree import blob_id
 
 if TYPE_CHECKING:
@@ -278,6 +278,11 @@ class GitVault:
         """How many files a commit has."""
         return self._run(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]).count(b"\0")
 
+    def files_under(self, commit: str, folders: Iterable[str]) -> list[str]:
+        """Paths of every file in these folders of a commit, at any depth."""
+        inside = [f"{folder}/" for folder in folders]
+        return list(_records(self._run(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", *inside])))
+
     def diff(self, old: str | None, new: str) -> dict[str, tuple[Entry | None, Entry | None]]:
         """path → (before, after) of what differs between two commits or trees; `old` None is the empty tree."""
         output = self._run(
@@ -359,6 +364,31 @@ class GitVault:
             return found
         signed = signatures.verify(self._objects((commit.oid for commit in found), b"commit"), self._keys)
         return [replace(c, signature=signed[c.oid].verdict, key=signed[c.oid].key) for c in found]
+
+    def added(self, old: str | None, new: str) -> list[Added]:
+        """What each commit of `old..new` put where, oldest commit first; also what a later one took back.
+
+        Of a merge only what differs from every parent.
+        """
+        mark = secrets.token_hex(16)
+        arguments = ["log", "-z", "-c", "--root", "--topo-order", "--reverse", "--raw", "--no-abbrev", "--no-renames"]
+        arguments += ["--no-show-signature", f"--format={mark}%H", f"{old}..{new}" if old else new, "--"]
+        found: list[Added] = []
+        fresh: set[str] = set()
+        older: set[str] = set()
+        for block in self._decode(self._run(arguments)).split(mark)[1:]:
+            commit, *fields = (field.lstrip("\n") for field in block.split("\0") if field.strip("\n"))
+            made = []
+            for record, path in zip(fields[::2], fields[1::2], strict=True):
+                sides = record.count(":", 0, len(record) - len(record.lstrip(":"))) + 1
+                words = record.lstrip(":").split(" ")
+                modes, oids = words[:sides], words[sides : 2 * sides]
+                older |= {oid for oid in oids[:-1] if oid.strip("0") and oid not in fresh}
+                if modes[-1] != "000000":
+                    made.append((path, modes[-1], oids[-1]))
+            found += [Added(commit, path, mode, oid, oid in older) for path, mode, oid in made]
+            fresh |= {oid for _, _, oid in made if oid not in older}
+        return found
 
     def is_signed(self, commit: str) -> bool:
         """Whether a commit bears this node's name and a signature (which is not verified)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from utils.core.archive import filed
 from utils.core.merge import Entry
 from utils.core.stages import DOMAINS, Stage
 from utils.core.task import ID_PATTERN
@@ -86,7 +87,8 @@ def _places(name: str) -> list[str]:
     for stage, folder in FOLDERS.items():
         inner = DOMAINS if stage in BY_DOMAIN else AGENTS if stage is Stage.IN_PROGRESS else ()
         found += [f"{folder}/{part}/{name}" for part in inner] + [f"{folder}/{name}"]
-    return found
+    by_month = filed(f"{FOLDERS[Stage.DONE]}/{name}")
+    return [*found, by_month] if by_month else found
 
 
 def explain(session: Session, copied: Copied) -> bool:

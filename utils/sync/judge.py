@@ -276,8 +276,13 @@ def _beyond_reach(session: Session, base: str, difference: Difference) -> dict[s
             by_name.setdefault(name, []).append(path)
     places = {f"{session.layout.relative(session.layout.folder(stage))}/{name}" for name in by_name for stage in _FINAL}
     places |= {place for path in places if (place := filed(path))}
-    answered = session.git.entries(base, places) if places else {}
-    for path in answered:
+    answered = set(session.git.entries(base, places)) if places else set()
+    answered |= {p for paths in by_name.values() for p in paths if difference[p][0] and stage_at(p) in _FINAL}
+    new = {name for name, paths in by_name.items() if not any(difference[path][0] for path in paths)}
+    if new:  # they lie at no place known: a person may have folders of their own among what is answered
+        there = session.git.files_under(base, (FOLDERS[stage] for stage in _FINAL))
+        answered |= {path for path in there if path.rpartition("/")[2] in new}
+    for path in sorted(answered):
         for other in by_name[path.rpartition("/")[2]]:
             reasons[other] = f"Local has answered it already ({path})"
     return reasons
