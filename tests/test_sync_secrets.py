@@ -14,6 +14,7 @@ from tests.secret_samples import ordinary, secrets
 from tests.test_sync_trust import CLOUD, KEY, pushed_by_cloud
 from tests.vaults import Two, git
 from utils.adapters import secret_scan
+from utils.adapters.git import GitVault
 from utils.adapters.secret_scan import SecretScan
 from utils.ports import AdapterError
 
@@ -186,3 +187,98 @@ def test_the_scanners_package_is_not_loaded_by_whoever_scans(tmp_path: Path) -> 
     )
     root = Path(__file__).resolve().parent.parent
     assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
+
+
+def in_history(two: Two, text: str) -> str:
+    return git(two.remote, "log", "--all", "--format=%h", "-S", text).strip()
+
+
+@pytest.mark.parametrize("zone", ["a", "b"])
+@pytest.mark.parametrize("later", ["stays", "taken back", "moved"])
+def test_36_a_secret_that_a_person_committed_in_the_vault_is_not_pushed(two: Two, zone: str, later: str) -> None:
+    node = getattr(two, zone)
+    node.write("Plans/note.md", f"my key: {TOKEN}\n")
+    node.git("add", "-A")
+    node.git("commit", "-q", "-m", "backup")
+    if later != "stays":
+        node.git(*(["rm", "-q", "Plans/note.md"] if later == "taken back" else ["mv", "Plans/note.md", "Plans/n2.md"]))
+        node.git("commit", "-q", "-m", "later")
+    before = two.head()
+    for _ in range(2):
+        result = node.sync()
+        assert result.result == "error" and "Plans/note.md" in str(result.error)
+        assert TOKEN not in str(result.error)
+    assert two.head() == before and in_history(two, TOKEN) == ""
+    assert [level for level, title, _ in node.alerts if title.startswith("A secret")] == ["CRITICAL"], "told once"
+    remedy = str(result.error).split("`")[1].split()
+    assert remedy[:3] == ["git", "reset", "--soft"]
+    node.git(*remedy[1:])
+    node.write("Plans/other.md", "travels\n")
+    for left in ("Plans/note.md", "Plans/n2.md"):
+        if node.has(left):
+            node.write(left, "no key any more\n")
+    assert node.sync().result == "ok"
+    two.settle()
+    two.assert_agree(loose=frozenset({f"my key: {TOKEN}\n".encode()}))
+    assert in_history(two, TOKEN) == "" and two.a.has("Plans/other.md")
+
+
+def test_36_a_file_named_like_a_secret_that_a_person_committed_is_not_pushed(two: Two) -> None:
+    two.a.write(".env", "PASSWORD=x\n")
+    two.a.git("add", "-f", ".env")
+    two.a.git("commit", "-q", "-m", "backup")
+    assert ".env: the name says" in str(two.a.sync().error)
+    assert git(two.remote, "ls-tree", "--name-only", "main", ".env") == ""
+
+
+def test_36_a_marked_secret_and_an_old_note_that_a_person_moved_are_pushed(two: Two) -> None:
+    two.a.write("marked.md", f"a sample: {TOKEN} {MARK}\n")
+    two.a.git("add", "-A")
+    two.a.git("commit", "-q", "-m", "backup")
+    assert two.a.sync().result == "ok"
+    two.b.sync()
+    two.b.git("mv", "marked.md", "Plans/marked.md")
+    two.b.git("commit", "-q", "-m", "moved: the cloud's marks count not, but these bytes are on the remote")
+    assert "made here" not in str(two.b.sync().error)
+
+
+def test_36_what_a_merge_of_a_persons_brought_is_searched_too(two: Two) -> None:
+    two.seed_files({"note.md": "one\n"})
+    two.a.git("checkout", "-q", "-b", "side")
+    for branch, text in (("side", "side\n"), ("main", "main\n")):
+        two.a.git("checkout", "-q", branch)
+        two.a.write("note.md", text)
+        two.a.git("commit", "-qam", branch)
+    two.a.git("merge", "-q", "side", check=False)
+    two.a.write("note.md", f"both {TOKEN}\n")
+    two.a.git("commit", "-qam", "merged")
+    two.a.write("note.md", "both\n")
+    assert "note.md" in str(two.a.sync().error)
+    assert in_history(two, TOKEN) == ""
+
+
+def test_36_a_secret_in_a_half_done_merge_is_not_committed(two: Two) -> None:
+    two.seed_files({"note.md": "one\n"})
+    two.a.git("checkout", "-q", "-b", "side")
+    for branch, text in (("side", "side\n"), ("main", "main\n")):
+        two.a.git("checkout", "-q", branch)
+        two.a.write("note.md", text)
+        two.a.git("commit", "-qam", branch)
+    two.a.git("merge", "-q", "side", check=False)
+    half = two.a.read("note.md")
+    two.a.write("note.md", half + f"{TOKEN}\n".encode())
+    result = two.a.sync()
+    assert "note.md is half merged" in str(result.error) and TOKEN not in str(result.error)
+    two.a.write("note.md", half)
+    assert two.a.sync().result in ("ok", "conflicts")
+    assert in_history(two, TOKEN) == ""
+
+
+def test_36_own_commits_that_were_pushed_are_not_searched_again(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    two.a.sync()
+    monkeypatch.setattr(GitVault, "added", lambda *_: pytest.fail("nobody committed here by hand"))
+    two.a.write("note.md", "x\n")
+    assert two.a.sync().result == "ok"
+    assert two.b.sync().result == "ok"
+    two.b.write("Plans/p.md", "x\n")
+    assert two.b.sync().result == "ok" and two.a.sync().result == "ok"

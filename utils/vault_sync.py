@@ -22,7 +22,7 @@ from utils.core.routing import LOCAL
 from utils.core.signing import Keyring
 from utils.core.task import format_time
 from utils.ports import AdapterError, Clock, Damaged, SecretScanner, VaultGit, VaultGlance
-from utils.sync import apply, authors, gather, mend, recover
+from utils.sync import apply, authors, gather, mend, outgoing, recover
 from utils.sync import remote as remotely
 from utils.sync.combine import Merged, merged
 from utils.sync.values import IDENTITIES, RUNNING, Memory, Session, SyncConfig, SyncResult, SyncStopped
@@ -212,6 +212,8 @@ class VaultSync:
             ours = gather.gather(session, head, ref=None if joining else git.branch)
             there = answer()
         theirs = remotely.taken(session, there, ours) if there else None
+        if there:
+            outgoing.check(session, head, ours, there, theirs)
         session.checkpoint("fetched")
 
         if ours is None or theirs is None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from utils.core import merge
 from utils.core.merge import Aside, Entry
+from utils.core.routing import LOCAL
 from utils.ports import Damaged, VaultGlance
 from utils.sync import apply, gather, judge
 from utils.sync.combine import merged
 from utils.sync.gather import Picture, has_markers
-from utils.sync.values import Session, SyncStopped
+from utils.sync.values import Session, SyncStopped, printable
 from utils.vault import worktree
 
 _STALE_AFTER = 2.0  # seconds; with no git process in this vault, a lock this old has no owner
@@ -133,6 +135,15 @@ def _bring_home(session: Session) -> None:
     session.index_is_stale = True
 
 
+def _stop_secrets(session: Session, half_done: Mapping[str, bytes]) -> None:
+    """A half-merged text goes into history for ever, so a secret must be out of it first (S11)."""
+    for path, data in half_done.items():
+        refusal = session.secrets.find(data, allow=session.zone == LOCAL)
+        if refusal is not None:
+            text = f"{printable(path)} is half merged, and {refusal.reason}. Take it out of the file, and sync again"
+            raise SyncStopped(text)
+
+
 def _without_markers(session: Session, head: str) -> str:
     """Where a half-done merge left conflict markers: keep that text in history, put our version back, theirs aside."""
     unmerged = session.git.unmerged()
@@ -144,6 +155,7 @@ def _without_markers(session: Session, head: str) -> str:
                 half_done[path] = data
     if not half_done:
         return head
+    _stop_secrets(session, half_done)
     now = session.clock.now()
     texts = session.store(half_done)
     what = f"{session.zone}: a merge as it was left, with markers\n"

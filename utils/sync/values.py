@@ -183,6 +183,7 @@ class Session:
     remote: bool = True  # whether there is a remote: a vault alone has nobody to keep anything from
     allow_deletions: bool = False
     accept_remote: bool = False
+    searched: str | None = None  # a commit with nothing in its history that must not be pushed
     checkpoint: Callable[[str], None] = lambda name: None
     index: dict[str, Entry | None] = field(default_factory=dict)  # what git's index has to follow at the end
     index_is_stale: bool = False  # the whole index has to be read anew
