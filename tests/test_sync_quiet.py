@@ -16,14 +16,13 @@ import pytest
 
 from scripts import doctor
 from scripts import sync as sync_script
-from tests.vaults import Node, Two, git, until
+from tests.vaults import Node, Two, claims_of, git, housekeeping, until
 from utils.adapters.git_glance import GitGlance
 from utils.adapters.git_keeper import GitKeeper
-from utils.claim_task import Claims
 from utils.core import archive
 from utils.core.stages import Stage
 from utils.ports import AdapterError
-from utils.sync.housekeeping import TOO_MANY_LOOSE, Housekeeping
+from utils.sync.housekeeping import TOO_MANY_LOOSE
 from utils.tasks.board import Board
 from utils.vault.layout import Layout
 
@@ -35,18 +34,6 @@ REQUEST = "email-20250105T101112Z-4567cdef"
 @pytest.fixture
 def two(tmp_path: Path) -> Two:
     return Two(tmp_path)
-
-
-def claims_of(node: Node) -> Claims:
-    return Claims(Layout(node.root), node.state / "locks" / "claims.lock", node.clock, node.zone)
-
-
-def housekeeping(node: Node, *, keep_days: int = 7) -> Housekeeping:
-    glance = GitGlance(node.root, remote="origin", branch="main")
-    keeper = GitKeeper(node.root)
-    return Housekeeping(
-        Layout(node.root), keeper, glance, claims_of(node), node.clock, node.state, node.zone, keep_days
-    )
 
 
 def lines(node: Node) -> Counter[bytes]:
@@ -410,6 +397,8 @@ def test_the_doctor_tells_when_housekeeping_was_done_or_why_not(two: Two, make_n
     pack = next((node.layout.root / ".git" / "objects" / "pack").glob("*.idx"))
     pack.write_bytes(b"damaged")
     node.housekeeping.memory.update(day="yesterday")
-    assert "not done: git" in node.housekeeping.run()
+    assert "the next sync mends the repository" in node.housekeeping.run()
     (finding,) = doctor.upkeep(node)
     assert finding.verdict == doctor.NOTE and "tried again" in finding.detail
+    assert node.sync.run().error is None
+    assert "packed the repository" in node.housekeeping.run()

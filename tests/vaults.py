@@ -19,9 +19,12 @@ from pathlib import Path
 from tests.conftest import FakeClock
 from utils.adapters.git import GitVault
 from utils.adapters.git_glance import GitGlance
+from utils.adapters.git_keeper import GitKeeper
 from utils.adapters.secret_scan import SecretScan
 from utils.adapters.ssh_keys import KeyStore
+from utils.claim_task import Claims
 from utils.ports import SecretScanner
+from utils.sync.housekeeping import Housekeeping
 from utils.vault.layout import Layout
 from utils.vault_sync import IDENTITIES, SyncConfig, SyncResult, VaultSync
 
@@ -267,3 +270,16 @@ def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         threading.Event().wait(0.02)
+
+
+def claims_of(node: Node) -> Claims:
+    return Claims(Layout(node.root), node.state / "locks" / "claims.lock", node.clock, node.zone)
+
+
+def housekeeping(node: Node, *, keep_days: int = 7) -> Housekeeping:
+    """The node's housekeeping, as `utils.bootstrap` wires it."""
+    glance = GitGlance(node.root, remote="origin", branch="main")
+    keeper = GitKeeper(node.root)
+    return Housekeeping(
+        Layout(node.root), keeper, glance, claims_of(node), node.clock, node.state, node.zone, keep_days
+    )

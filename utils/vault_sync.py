@@ -180,6 +180,9 @@ class VaultSync:
 
     def _mended_sync(self, session: Session) -> None:
         """Sync; where the repository turns out to be damaged, mend it and sync once more."""
+        if met := self._memory.load().get("damaged"):  # by housekeeping, which reads what no sync has a reason to read
+            mend.mend(session, Damaged(met))
+            self._memory.update(damaged=None)
         try:
             self._sync(session)
         except Damaged as damage:

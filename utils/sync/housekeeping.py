@@ -15,7 +15,7 @@ from pathlib import Path
 from utils.claim_task import Claims
 from utils.core.routing import LOCAL
 from utils.core.task import format_time
-from utils.ports import AdapterError, Clock, VaultGlance, VaultKeeper
+from utils.ports import AdapterError, Clock, Damaged, VaultGlance, VaultKeeper
 from utils.sync.values import RUNNING, Memory
 from utils.vault import atomic, locks
 from utils.vault.layout import Layout
@@ -70,6 +70,10 @@ class Housekeeping:
         for work in (self._tidy_vault, self._tidy_repository):
             try:
                 done += work(now)
+            except Damaged as damage:
+                Memory(self.state_dir / "sync.json").update(damaged=str(damage))
+                self.memory.update(day=None)
+                problems.append(f"not done, the next sync mends the repository first: {damage}")
             except (AdapterError, OSError) as error:
                 problems.append(f"not done: {error}")
                 log.warning("housekeeping was not done: %s", error)
