@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from utils.bootstrap import Services
+from utils.core import visible
 from utils.core.task import parse_time
+from utils.sync import kept
 
 #: A verdict, and what was seen with its remedy.
 Seen = tuple[str, str]
@@ -45,6 +47,7 @@ def explain(services: Services, *, ok: str, note: str, broken: str) -> Iterator[
     if runs is None and status["remote"]:
         yield (broken if late else note), f"nothing syncs by itself, the scheduler does not run: {_start(None)}"
     yield from _waiting(status, note)
+    yield from _to_look_at(services, last, note)
     if age is not None and not failing and not late:
         yield ok, f"synced {_ago(age)} ago" + (f", next {runs:%H:%M} UTC" if runs else "")
 
@@ -78,6 +81,19 @@ def _waiting(status: dict[str, Any], note: str) -> Iterator[Seen]:
         yield note, f"{ahead} commit(s) wait here for the remote"
     if behind:
         yield note, f"{behind} commit(s) of the remote are here and not in the vault yet: the next sync brings them in"
+
+
+def _to_look_at(services: Services, last: dict[str, Any], note: str) -> Iterator[Seen]:
+    """What does not travel, and what lost a merge and was kept."""
+    if refused := last["refused"]:
+        first = visible.escape(refused[0]["path"]).replace("\n", "⟦U+000A⟧")
+        why = f"{first}: {refused[0]['reason']}"
+        yield note, f"{len(refused)} file(s) did not travel ({why}); `python -m scripts.sync` names all"
+    if copies := sum(1 for _ in kept.copies(services.layout)):
+        yield (
+            note,
+            f"{copies} version(s) that yielded lie under Updates/conflicts/: keep what you want of them",
+        )
 
 
 def _start(runs: datetime | None) -> str:

@@ -132,6 +132,19 @@ def test_the_doctor_on_a_sync_that_works(node: Services) -> None:
     assert line.startswith("ok: synced ") and ", next " in line
 
 
+def test_the_doctor_names_what_does_not_travel_and_what_was_kept(node: Services) -> None:
+    schedule(node, 3)
+    (node.layout.root / "film\x1b[31m\n.mov").write_text("x")
+    copy = node.layout.root / "Updates/conflicts/note.md.cloud.0a1b2c3d.md"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text('---\nconflict: "note.md"\nlost: "cloud"\nstands: "local"\nwhy: "x"\n---\nx\n')
+    result = node.sync.run()
+    assert result.details() == [f"refused: film⟦U+001B⟧[31m⟦U+000A⟧.mov: {result.refused[0]['reason']}"]
+    lines = says(node)
+    assert any(line.startswith("note: 1 file(s) did not travel (film⟦U+001B⟧") for line in lines)
+    assert "note: 1 version(s) that yielded lie under Updates/conflicts/: keep what you want of them" in lines
+
+
 def test_the_doctor_on_a_vault_that_never_synced(node: Services) -> None:
     (node.settings.state_dir / "sync.json").unlink()
     assert says(node) == ["note: never synced: ./start_everything.sh, or python -m scripts.sync"]

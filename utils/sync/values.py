@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from utils.core import visible
 from utils.core.merge import FILE, Aside, Entry
 from utils.core.routing import LOCAL, ZONES
 from utils.core.signing import ADDRESSES, Keyring
@@ -88,9 +89,10 @@ class SyncResult:
         return f"{text}; {self.error}" if self.error else text
 
     def details(self) -> list[str]:
-        """A line for each conflict and each refusal."""
-        conflicts = [f"conflict: {printable(item['path'])} → {item['kept_at']}" for item in self.conflicts]
-        return conflicts + [f"refused: {item['path']}: {item['reason']}" for item in self.refused]
+        """A line for each conflict and each refusal; a name can't steer the terminal."""
+        lines = [f"conflict: {printable(item['path'])} → {item['kept_at']}" for item in self.conflicts]
+        lines += [f"refused: {item['path']}: {item['reason']}" for item in self.refused]
+        return [visible.escape(line).replace("\n", "⟦U+000A⟧") for line in lines]
 
     def refuse(self, path: str, reason: str) -> None:
         """Note that `path` was not synced. Said once a path."""
