@@ -39,7 +39,7 @@ def secrets() -> dict[str, str]:
         "gitlab runner": "gl" + "rt-" + _some(20),
         "mailchimp": _some(32, hexadecimal) + "-us" + "12",
         "npm": "npm" + "_" + _some(36),
-        "npmrc": "//registry.npmjs.org/:_auth" + "Token=" + "0a1b2c3d-0000-4000-8000-0123456789ab",
+        "npmrc": "//npm.example.org/:_auth" + "Token=" + "0a1b2c3d-0000-4000-8000-0123456789ab",
         "openai, old": "sk-" + _some(20) + "T3Blbk" + "FJ" + _some(20, seed=8),
         "openai, project": "sk-" + "proj-" + _some(60) + "_-a" + "T3Blbk" + "FJ" + "-b_" + _some(60, seed=8),
         "anthropic": "sk-" + "ant-api03-" + _some(80),
