@@ -10,7 +10,6 @@ docs/zones.md tells the whole story.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
@@ -114,8 +113,7 @@ class Memory:
     push that got no answer. `known` is the lease of the highest term ever seen, `sha` what lies on the remote,
     unchanged since `first_seen` and looked at last at `last_seen`, without a long pause since `first_look`. Where that
     is not `known`, the remote was rolled back or holds something else, and `astray` says so. `confirmed` is the term in
-    which we may work until `deadline`.
-    `told`: the term whose beginning, if it was ours, the human was told last.
+    which we may work until `deadline`. `told`: the term whose beginning, if it was ours, the human was told last.
     """
 
     node: str = ""
@@ -225,7 +223,8 @@ def _new_term(memory: Memory, lease: Lease, here: Here, now: float, rules: Failo
     switches = recent(memory, now, rules)
     if lease.by in _AUTOMATIC:
         switches = (*switches, now)
-    switches += (now,) * (lease.switches - len(switches))  # those that we did not see
+    unseen = min(lease.switches, rules.most_switches) - len(switches)
+    switches += (now,) * unseen
     memory = replace(
         memory,
         term_seen=now,
@@ -447,33 +446,3 @@ def switch(memory: Memory, here: Here, zone: str, reason: str, now: float, rules
         leaving = leaving if leaving != zone else ""
     new = Lease(memory.term + 1, zone, node, By.HUMAN, reason, memory.node, memory.nonce, pinned=pin, leaving=leaving)
     return Push(new, memory.sha, lay_down=zone != here.zone, sure=False)
-
-
-# --- as JSON ---------------------------------------------------------------------------------------------------------
-
-
-def memory_to_json(memory: Memory) -> dict[str, Any]:
-    """The memory as a JSON value."""
-    return asdict(memory)
-
-
-def memory_from_json(raw: Mapping[str, Any]) -> Memory:
-    """Inverse of `memory_to_json`; raises `ValueError`, `KeyError` or `TypeError` for anything else."""
-    known = raw["known"]
-    lease = Lease(**(known | {"by": By(known["by"])})) if known else None
-    values = {f.name: raw[f.name] for f in fields(Memory)}
-    return Memory(
-        **(
-            values
-            | {
-                "known": lease,
-                "switches": tuple(float(at) for at in raw["switches"]),
-                "history": tuple(dict(entry) for entry in raw["history"]),
-            }
-        )
-    )
-
-
-def printable(text: str) -> str:
-    """Text of a human's for a one-line field: no control characters, no line ends."""
-    return re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in text)).strip()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
-from utils.core.lease import Memory, memory_from_json, memory_to_json, rebooted
+from utils.core.lease import By, Lease, Memory, rebooted
 from utils.vault import atomic
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class MemoryFile:
         """The memory as it holds now; a file that is missing or damaged is a node that knows nothing yet."""
         try:
             raw = json.loads(self._path.read_bytes())
-            memory, boot = memory_from_json(raw["memory"]), raw["boot"]
+            memory, boot = _from_json(raw["memory"]), raw["boot"]
         except FileNotFoundError:
             return Memory()
         except (ValueError, KeyError, TypeError) as error:
@@ -53,6 +54,17 @@ class MemoryFile:
             memory = replace(memory, node=secrets.token_hex(8))
         if not memory.nonce:
             memory = replace(memory, nonce=secrets.token_hex(8))
-        raw = {"boot": self._boot(), "memory": memory_to_json(memory)}
+        raw = {"boot": self._boot(), "memory": asdict(memory)}
         atomic.write(self._path, json.dumps(raw, indent=1).encode(), mode=0o600)
         return memory
+
+
+def _from_json(raw: Mapping[str, Any]) -> Memory:
+    """Inverse of `asdict`; raises `ValueError`, `KeyError` or `TypeError` for anything else."""
+    known = raw["known"]
+    values = {f.name: raw[f.name] for f in fields(Memory)} | {
+        "known": Lease(**(known | {"by": By(known["by"])})) if known else None,
+        "switches": tuple(float(at) for at in raw["switches"]),
+        "history": tuple(dict(entry) for entry in raw["history"]),
+    }
+    return Memory(**values)
