@@ -180,12 +180,15 @@ class GitVault:
         self.initialise()
 
     def set_remote(self, url: str) -> None:
-        """Name the remote, or give it another address."""
+        """Name the remote, or give it another address; a person's plain `git push` and `git pull` go there."""
+        branch = self.branch.removeprefix("refs/heads/")
         with self.open():
             if self._run(["remote", "get-url", "--", self.remote], ok=(0, 2, 128)).strip():
                 self._run(["remote", "set-url", "--", self.remote, url])
             else:
                 self._run(["remote", "add", "--", self.remote, url])
+            self._run(["config", "--local", f"branch.{branch}.remote", self.remote])
+            self._run(["config", "--local", f"branch.{branch}.merge", self.branch])
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
