@@ -147,8 +147,8 @@ def _remote_answer(services: Services, tell: Tell) -> Finding:
         return Finding(
             NOTE, "remote", f"{s.vault_sync_remote} has no {s.vault_sync_branch} yet: Local's first sync makes it"
         )
-    said = f"no answer within {timeout} s" if code is None else str(network_error(output))
-    return Finding(BROKEN, "remote", f"{s.vault_sync_remote}: {masked(said)} (network, address, or access key)")
+    said = f"no answer within {timeout} s (network or address)" if code is None else str(network_error(output))
+    return Finding(BROKEN, "remote", f"{s.vault_sync_remote}: {masked(said)}")
 
 
 def _has_own_ssh(services: Services) -> bool:
