@@ -19,6 +19,7 @@ from utils.adapters.git_command import QUIET_SSH, masked, network_error
 from utils.adapters.processes import run_to_end
 from utils.adapters.ssh_keys import KeyStore
 from utils.bootstrap import Services
+from utils.core.commands import command, elsewhere
 from utils.core.signing import BadKey
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings, Settings, load, warnings
@@ -81,9 +82,9 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
 def _vault(services: Services) -> Iterator[Finding]:
     layout, root = services.layout, services.layout.root
     if not root.is_dir():
-        yield Finding(BROKEN, "vault", f"{root} does not exist: mount the disk, or run python -m scripts.init_vault")
+        yield Finding(BROKEN, "vault", f"{root} does not exist: mount the disk, or run {command('init_vault')}")
     elif not layout.marker.exists() or not (root / ".git").exists():
-        yield Finding(NOTE, "vault", f"{root} is not set up yet: run python -m scripts.init_vault")
+        yield Finding(NOTE, "vault", f"{root} is not set up yet: run {command('init_vault')}")
     elif not os.access(root, os.W_OK | os.X_OK):
         yield Finding(BROKEN, "vault", f"{root} can't be written to: check its owner and rights")
     else:
@@ -177,19 +178,19 @@ def _signing(services: Services) -> Iterator[Finding]:
             NOTE,
             "signing",
             "commits are not signed, so only an author's name says who wrote one. To change that, run on both nodes"
-            f" `{keys.COMMAND} create`, and on each the `enrol` command that the other one prints",
+            f" `{elsewhere('keys create')}`, and on each the `enrol` command that the other one prints",
         )
         return
     if not own:
         yield Finding(
-            NOTE, "signing", f"the {s.peer} node's key is enrolled, but this node has none: {keys.COMMAND} create"
+            NOTE, "signing", f"the {s.peer} node's key is enrolled, but this node has none: {command('keys create')}"
         )
     elif not known:
         yield Finding(
             BROKEN if keyring.enrolled(s.peer) else NOTE,
             "signing",
-            f"this node signs, but no key of the {s.peer} node is enrolled here: run `{keys.COMMAND} show` there. If"
-            f" it was not done yet, enrol this node's there: {own}",
+            f"this node signs, but no key of the {s.peer} node is enrolled here: run `{elsewhere('keys show')}` there."
+            f" If it was not done yet, enrol this node's there: {own}",
         )
     else:
         people = [key.name for key in keyring.allowed if key.zone is None]
@@ -202,7 +203,7 @@ def _signing(services: Services) -> Iterator[Finding]:
             NOTE,
             "signing",
             "UNSIGNED_COMMITS=accept: whoever can push to the vault's remote passes for you under any other name."
-            f" Better enrol your devices: {keys.COMMAND} enrol --person NAME KEY",
+            f" Better enrol your devices: {elsewhere('keys enrol --person NAME KEY')}",
         )
 
 

@@ -16,6 +16,7 @@ import pytest
 from scripts import doctor_sync
 from tests.vaults import Two, git, until
 from utils.bootstrap import Services
+from utils.core import commands
 from utils.core.task import format_time
 from utils.vault import locks
 
@@ -147,14 +148,15 @@ def test_the_doctor_names_what_does_not_travel_and_what_was_kept(node: Services)
 
 def test_the_doctor_on_a_vault_that_never_synced(node: Services) -> None:
     (node.settings.state_dir / "sync.json").unlink()
-    assert says(node) == ["note: never synced: ./start_everything.sh, or python -m scripts.sync"]
+    assert says(node) == [f"note: never synced: ./start_everything.sh, or {commands.command('sync')}"]
     schedule(node, 3)
     assert says(node)[0].startswith("note: never synced: the scheduler does it at ")
 
 
 def test_the_doctor_on_a_scheduler_that_does_not_run(node: Services) -> None:
     schedule(node, -10)
-    remedy = "nothing syncs by itself, the scheduler does not run: ./start_everything.sh, or python -m scripts.sync"
+    by_hand = commands.command("sync")
+    remedy = f"nothing syncs by itself, the scheduler does not run: ./start_everything.sh, or {by_hand}"
     assert f"note: {remedy}" in says(node)
     remember(node, last_success_at=ago(hours=3))
     assert f"BROKEN: {remedy}" in says(node)

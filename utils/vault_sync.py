@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from utils.core.commands import command
 from utils.core.disk import remedy
 from utils.core.routing import LOCAL
 from utils.core.signing import Keyring
@@ -41,7 +42,7 @@ _OFFERED = 8
 _GOOD = ("noop", "ok", "conflicts")
 _TOLD = "an alert was raised: its log line comes along"
 _MOMENT = 0.25  # seconds; `status` holds the lock for an instant when it looks, and that is no sync
-_INIT = "run `python -m scripts.init_vault`"
+_INIT = f"run `{command('init_vault')}`"
 
 
 class SyncBusy(RuntimeError):

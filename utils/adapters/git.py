@@ -40,6 +40,7 @@ from utils.adapters.git_command import (
     scrub,
 )
 from utils.adapters.ssh_keys import INSTALL, git_settings
+from utils.core import commands
 from utils.core.merge import Entry
 from utils.ports import AdapterError, Added, Commit, Damaged, Made, Pushed, Seen
 from utils.vault.worktree import blob_id
@@ -93,7 +94,7 @@ class GitVault:
         from git import InvalidGitRepositoryError, NoSuchPathError, Repo
 
         if not self.git_dir.is_dir():
-            raise AdapterError(f"{self.root} is no git repository: run `python -m scripts.init_vault`", retry=False)
+            raise AdapterError(f"{self.root} is no git repository: run `{commands.command('init_vault')}`", retry=False)
         scrub()
         self._mended += git_repair.mend_names(
             self.git_dir,
@@ -111,7 +112,7 @@ class GitVault:
                 yield self
         except (InvalidGitRepositoryError, NoSuchPathError) as error:
             raise AdapterError(
-                f"{self.root}/.git is damaged ({type(error).__name__}): run `python -m scripts.sync --repair`",
+                f"{self.root}/.git is damaged ({type(error).__name__}): run `{commands.command('sync --repair')}`",
                 retry=False,
             ) from error
         finally:

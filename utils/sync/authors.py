@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from utils.core.commands import command, elsewhere
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.signing import Key, claimed_zone
 from utils.ports import Commit
@@ -154,8 +155,8 @@ def tell_forged(session: Session, authors: Authors) -> bool:
         remedy = "Somebody else can write to the vault's remote: change its access keys"
         if commit.signature != "G":
             remedy = (
-                f"If the {zone} node has a new key: run `python -m scripts.keys show` there, and here"
-                f" `python -m scripts.keys revoke {zone}` and `… enrol --zone {zone}` with it. If not: {remedy}"
+                f"If the {zone} node has a new key: run `{elsewhere('keys show')}` there, and here"
+                f" `{command(f'keys revoke {zone}')}` and `… enrol --zone {zone}` with it. If not: {remedy}"
             )
         text = (
             f"The {reason}. Its changes ({paths or 'none'}) were not taken over; their text is kept under"
@@ -176,7 +177,7 @@ def how_to_enrol(session: Session, commit: Commit) -> str:
         )
     return (
         f"nobody vouches for {printable(commit.author)} <{commit.address}>, whose commit {commit.oid[:10]} is signed"
-        " by no key that is enrolled: enrol that device's (`python -m scripts.keys enrol --person NAME KEY`, on both"
+        f" by no key that is enrolled: enrol that device's (`{elsewhere('keys enrol --person NAME KEY')}`, on both"
         " nodes), or set UNSIGNED_COMMITS=accept"
     )
 
@@ -190,12 +191,12 @@ def check_own_key(session: Session) -> None:
     elif remembered == "signed":
         raise SyncStopped(
             "this node's key is gone, and unsigned commits would be refused by the other node. Put STATE_DIR/keys/node"
-            " back, or run `python -m scripts.keys create` and enrol the new key on the other node"
+            f" back, or run `{command('keys create')}` and enrol the new key on the other node"
         )
     elif remembered is None and session.remote:
         log.warning(
             "this node's commits are not signed, so an author's name is all that the other node can go by."
-            " `python -m scripts.doctor` tells how to set keys up"
+            f" `{command('doctor')}` tells how to set keys up"
         )
         session.memory.update(signing="unsigned")
 

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 
 from utils.core import merge
+from utils.core.commands import command
 from utils.core.merge import Aside, Entry, Plan
 from utils.core.routing import LOCAL
 from utils.core.task import format_time
@@ -44,7 +45,7 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
     if base is None and not (first_contact or session.accept_remote):
         raise SyncStopped(
             "the remote holds another history than this vault. Check VAULT_REMOTE_URL; if both are to become one, run"
-            " `python -m scripts.sync --accept-remote` once"
+            f" `{command('sync --accept-remote')}` once"
         )
     their_difference = git.diff(base, theirs)
     judged = judge.judge(session, base, theirs, their_difference, outside=outside)
@@ -98,7 +99,7 @@ def _stop_mass_deletion(session: Session, base: str | None, difference: Differen
     if len(lost) * 2 > session.git.count_files(base):
         raise SyncStopped(
             f"the remote deleted {len(lost)} files, more than half of the vault, so nothing was taken over. If that is"
-            " meant, run `python -m scripts.sync --allow-deletions` once"
+            f" meant, run `{command('sync --allow-deletions')}` once"
         )
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from utils.core import merge, sync_rules
+from utils.core.commands import command
 from utils.core.merge import Entry
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.sync_rules import Refusal
@@ -202,14 +203,14 @@ def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) ->
     if session.layout.marker.name in removed:
         raise SyncStopped(
             f"{session.layout.marker} is gone: is the disk mounted? Put the file back, or, if the vault is really meant"
-            " to lose it, run `python -m scripts.sync --allow-deletions` once"
+            f" to lose it, run `{command('sync --allow-deletions')}` once"
         )
     kept = {entry.oid for entry in picture.changes.values() if entry is not None}
     lost = [path for path, before in removed.items() if before.oid not in kept]
     if len(lost) > _MANY and len(lost) * 2 > session.git.count_files(head):
         raise SyncStopped(
             f"{len(lost)} files, more than half of the vault, are gone here, so nothing was synced. If that is meant,"
-            " run `python -m scripts.sync --allow-deletions` once; otherwise put them back"
+            f" run `{command('sync --allow-deletions')}` once; otherwise put them back"
         )
 
 

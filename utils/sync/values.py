@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.core import visible
+from utils.core.commands import command
 from utils.core.merge import FILE, Aside, Entry
 from utils.core.routing import LOCAL, ZONES
 from utils.core.signing import ADDRESSES, Keyring
@@ -259,7 +260,7 @@ class Session:
         self._remember_told()
         level = "CRITICAL" if any(level == "CRITICAL" for level, _ in self._rest) else "WARNING"
         lines = [line for _, line in sorted(self._rest)]
-        more = [f"and {len(lines) - _NAMED} more; `python -m scripts.sync` names all"] if len(lines) > _NAMED else []
+        more = [f"and {len(lines) - _NAMED} more; `{command('sync')}` names all"] if len(lines) > _NAMED else []
         title = f"Not synced: {len(lines)} more files"
         self._rest = []
         self.alert(level, title, "\n".join(lines[:_NAMED] + more), source="vault_sync")
