@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scripts import doctor_sync, keys
-from scripts.node import is_our_api, port_problem, status
+from scripts.node import api_url, is_our_api, port_problem, status
 from utils.adapters.git_command import QUIET_SSH, masked, network_error
 from utils.adapters.processes import run_to_end
 from utils.adapters.ssh_keys import KeyStore
@@ -280,7 +280,7 @@ def _processes(s: Settings) -> Iterator[Finding]:
     problem = port_problem(s)
     remedy = "./start_everything.sh"
     if state.runs:
-        yield Finding(OK, "processes", "API and orchestrator run")
+        yield Finding(OK, "processes", f"API and orchestrator run (API on {api_url(s)})")
     elif state.orchestrator:
         yield Finding(BROKEN, "processes", f"the API does not run, the orchestrator does: {remedy} restart")
     elif state.api or (problem and is_our_api(problem)):
@@ -291,6 +291,8 @@ def _processes(s: Settings) -> Iterator[Finding]:
         yield Finding(NOTE, "processes", f"nothing runs: {remedy}")
     if not state.api and problem and not is_our_api(problem):
         yield Finding(BROKEN, "port", f"{problem}: set another API_PORT")
+    if state.elsewhere:
+        yield Finding(NOTE, "processes", state.elsewhere)
     yield from (Finding(BROKEN, "processes", f"{line} (see {s.state_dir}/logs)") for line in state.fallen)
 
 
