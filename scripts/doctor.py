@@ -11,10 +11,11 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scripts import doctor_sync, keys
-from scripts.node import api_url, is_our_api, port_problem, status
+from scripts.node import api_url, is_our_api, other_remote, port_problem, status
 from utils.adapters.git_command import QUIET_SSH, masked, network_error
 from utils.adapters.processes import run_to_end
 from utils.adapters.ssh_keys import KeyStore
@@ -83,6 +84,13 @@ def _vault(services: Services) -> Iterator[Finding]:
     layout, root = services.layout, services.layout.root
     if not root.is_dir():
         yield Finding(BROKEN, "vault", f"{root} does not exist: mount the disk, or run {command('init_vault')}")
+    elif not layout.marker.exists() and _is_committed(root, layout.marker.name):
+        yield Finding(
+            BROKEN,
+            "vault",
+            f"{layout.marker} is gone, so nothing is synced: is the disk mounted? Put it back: `git -C"
+            f" {shlex.quote(str(root))} restore {layout.marker.name}`",
+        )
     elif not layout.marker.exists() or not (root / ".git").exists():
         yield Finding(NOTE, "vault", f"{root} is not set up yet: run {command('init_vault')}")
     elif not os.access(root, os.W_OK | os.X_OK):
@@ -98,13 +106,19 @@ def _vault(services: Services) -> Iterator[Finding]:
         yield Finding(NOTE, "state", f"{state} can be read by others: chmod 700 {state}")
 
 
+def _is_committed(root: Path, name: str) -> bool:
+    asked = ["git", "-C", str(root), "cat-file", "-e", f"HEAD:{name}"]
+    return run_to_end(asked, cwd=root, timeout=_REMOTE_SECONDS, stopped=lambda: False)[0] == 0
+
+
 def _remote(services: Services, tell: Tell) -> Iterator[Finding]:
     s = services.settings
     if not services.sync.has_remote():
         remedy = "the next start sets VAULT_REMOTE_URL up" if s.vault_remote_url else "set VAULT_REMOTE_URL"
         yield Finding(NOTE, "remote", f"the vault has no git remote, so this node is alone: {remedy}")
         return
-    yield from _other_remote(services)
+    if problem := other_remote(s):
+        yield Finding(BROKEN, "remote", problem)
     yield _remote_answer(services, tell)
 
 
@@ -115,22 +129,6 @@ def upkeep(services: Services) -> Iterator[Finding]:
         yield Finding(NOTE, "upkeep", f"{last['at']}: {last['problem']}; tried again each day, after a sync")
     elif last.get("at"):
         yield Finding(OK, "upkeep", f"last at {last['at']}: {last['did']}")
-
-
-def _other_remote(services: Services) -> Iterator[Finding]:
-    """The setting counts at the set-up alone; later it may say something that is not so."""
-    s = services.settings
-    root, name = services.layout.root, s.vault_sync_remote
-    asked = ["git", "-C", str(root), "config", "--get", f"remote.{name}.url"]
-    code, output = run_to_end(asked, cwd=root, timeout=_REMOTE_SECONDS, stopped=lambda: False)
-    if s.vault_remote_url and code == 0 and output.strip().rstrip("/") != s.vault_remote_url.rstrip("/"):
-        yield Finding(
-            BROKEN,
-            "remote",
-            f"VAULT_REMOTE_URL ({masked(s.vault_remote_url)}) differs from the vault's remote {name} "
-            f"({masked(output.strip())}), which is the one in use: `git -C {shlex.quote(str(root))} remote set-url "
-            f"{name} …` or correct the setting",
-        )
 
 
 def _remote_answer(services: Services, tell: Tell) -> Finding:

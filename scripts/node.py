@@ -20,14 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from utils import daemon
+from utils.adapters.git_command import masked
 from utils.adapters.http_probe import HttpProbe
+from utils.adapters.processes import run_to_end
 from utils.bootstrap import Services
+from utils.core.commands import command
 from utils.settings import Settings, load_leniently, warnings
 from utils.vault import locks
 from utils.vault.skeleton import Condition, condition
 
 _LEAVING_SECONDS = 5.0
 _FALLS_AT_START = 3
+_GIT_SECONDS = 30
 
 
 def main() -> int:
@@ -85,9 +89,31 @@ def prepare(settings: Settings) -> int:
         services.close()
     if daemon.prepare("set-up") is None:
         return daemon.EXIT_USAGE
+    if problem := other_remote(settings):
+        print(f"Note: {problem}", file=sys.stderr, flush=True)
     make_mail_folder(settings)
     print(facts(settings))
     return 0
+
+
+def other_remote(settings: Settings) -> str | None:
+    """That the vault's remote is another than VAULT_REMOTE_URL, with the remedy; None where it is not.
+
+    The setting counts at the set-up alone, and later it may say something that is not so.
+    """
+    root, name, wanted = settings.vault_path, settings.vault_sync_remote, settings.vault_remote_url
+    if not wanted or not root.is_dir():
+        return None
+    asked = ["git", "-C", str(root), "config", "--get", f"remote.{name}.url"]
+    code, output = run_to_end(asked, cwd=root, timeout=_GIT_SECONDS, stopped=lambda: False)
+    used = output.strip()
+    if code != 0 or used.rstrip("/") == wanted.rstrip("/"):
+        return None
+    return (
+        f"VAULT_REMOTE_URL ({masked(wanted)}) differs from the vault's remote {name} ({masked(used)}), which is the one"
+        f" in use. If you moved the repository, `git -C {shlex.quote(str(root))} remote set-url {name} …` with the new"
+        f" address, then `{command('sync')}`; else correct the setting"
+    )
 
 
 def make_mail_folder(settings: Settings) -> None:

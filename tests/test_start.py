@@ -215,6 +215,23 @@ def test_while_the_remote_is_asked_it_says_so(copy: Copy) -> None:
     assert done.stderr.index("Asking") < done.stderr.index("set-up: ")
 
 
+def test_a_setting_that_names_another_remote_than_the_vaults_is_told_at_the_start(copy: Copy, tmp_path: Path) -> None:
+    for name in ("old.git", "new.git"):
+        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(tmp_path / name)], check=True)
+    vault = {"VAULT_REMOTE_URL": str(tmp_path / "old.git")}
+    init = [".venv/bin/python", "-m", "scripts.init_vault"]
+    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    subprocess.run(init, cwd=copy.folder, env=environ | vault, check=True, capture_output=True)
+    moved = {"VAULT_REMOTE_URL": str(tmp_path / "new.git")}
+    again = subprocess.run(init, cwd=copy.folder, env=environ | moved, check=True, capture_output=True, text=True)
+    started = copy(**moved)
+    assert started.returncode == 0
+    for said in (again.stderr, started.stderr):
+        assert f"VAULT_REMOTE_URL ({tmp_path / 'new.git'}) differs from the vault's remote origin" in said
+        assert "remote set-url origin" in said
+    assert "differs" not in copy(**vault).stderr
+
+
 def test_a_node_that_runs_is_found_whatever_port_the_settings_say_now(copy: Copy) -> None:
     assert copy().returncode == 0
     before = eventually(lambda: len(copy.pids()) == 6 and copy.pids(), what="six processes")

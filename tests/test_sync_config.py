@@ -125,6 +125,7 @@ def test_a_users_own_git_configuration_changes_nothing(tmp_path: Path, monkeypat
 def test_a_persons_plain_pull_and_push_need_no_arguments(tmp_path: Path) -> None:
     two = Two(tmp_path, ready=False)
     two.prepare()
+    assert [node.git("status", "--porcelain") for node in (two.a, two.b)] == ["", ""]
     phone = two.clone("phone")
     (phone / "phone.md").write_text("from the phone\n")
     two.commit_all(phone)

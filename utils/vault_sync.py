@@ -212,6 +212,7 @@ class VaultSync:
         git, remote = session.git, session.remote
         head, _ = git.head()
         joining = head is None and remote  # nothing is committed here before we know what the remote holds
+        session.index_is_stale |= joining
         with remotely.beside(git, lambda: remotely.ask(session) if remote else None) as answer:  # meanwhile
             ours = gather.gather(session, head, ref=None if joining else git.branch)
             there = answer()

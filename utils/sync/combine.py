@@ -99,7 +99,8 @@ def _stop_mass_deletion(session: Session, base: str | None, difference: Differen
     if len(lost) * 2 > session.git.count_files(base):
         raise SyncStopped(
             f"the remote deleted {len(lost)} files, more than half of the vault, so nothing was taken over. If that is"
-            f" meant, run `{command('sync --allow-deletions')}` once"
+            f" meant, run `{command('sync --allow-deletions')}` once; otherwise take it back where it was done (there:"
+            " `git revert` of the newest commit, then push)"
         )
 
 

@@ -20,6 +20,7 @@ from utils.vault.layout import stage_at
 from utils.vault.worktree import Kind
 
 _MANY = 20
+PUT_BACK = "git ls-files -dz | xargs -0 git restore --"  # what is gone, and no edit of what is not
 _REPOSITORY = Refusal("a git repository inside the vault is not synced")
 _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 
@@ -202,15 +203,16 @@ def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) ->
     }
     if session.layout.marker.name in removed:
         raise SyncStopped(
-            f"{session.layout.marker} is gone: is the disk mounted? Put the file back, or, if the vault is really meant"
-            f" to lose it, run `{command('sync --allow-deletions')}` once"
+            f"{session.layout.marker} is gone: is the disk mounted? Put the file back (`git restore"
+            f" {session.layout.marker.name}` in the vault), or, if the vault is really meant to lose it, run"
+            f" `{command('sync --allow-deletions')}` once"
         )
     kept = {entry.oid for entry in picture.changes.values() if entry is not None}
     lost = [path for path, before in removed.items() if before.oid not in kept]
     if len(lost) > _MANY and len(lost) * 2 > session.git.count_files(head):
         raise SyncStopped(
             f"{len(lost)} files, more than half of the vault, are gone here, so nothing was synced. If that is meant,"
-            f" run `{command('sync --allow-deletions')}` once; otherwise put them back"
+            f" run `{command('sync --allow-deletions')}` once; otherwise put them back: `{PUT_BACK}` in the vault"
         )
 
 
