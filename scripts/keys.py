@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="whose signatures are believed, and whose no longer")
     revoke = commands.add_parser("revoke", help="believe a key no longer")
     revoke.add_argument("which", metavar="NAME", help="a zone, a person's name, or a fingerprint (SHA256:…)")
+    revoke.add_argument("--yes", action="store_true", help="also where it is this node's own")
     return parser
 
 
@@ -69,7 +70,7 @@ def _do(options: argparse.Namespace, settings: Settings, store: KeyStore) -> str
         case "list":
             return _listing(store, zone)
         case "revoke":
-            return _revoke(store, options.which)
+            return _revoke(store, options.which, zone, sure=options.yes)
     text = read_public_key(" ".join(options.key))
     if options.zone == zone:
         raise BadKey(f"this is the {zone} node: its own key is made by `{command('keys create')}`")
@@ -113,15 +114,34 @@ def _listing(store: KeyStore, zone: str) -> str:
     return "\n".join(lines) or f"No key is known. Begin with: {command('keys create')}"
 
 
-def _revoke(store: KeyStore, which: str) -> str:
+def _revoke(store: KeyStore, which: str, zone: str, *, sure: bool) -> str:
+    peer = next(other for other in ADDRESSES if other != zone)
+    if store.is_own(which) and not sure:
+        raise BadKey(
+            f"this is the key that this node ({zone}) signs with. Without it nothing syncs here until there is another"
+            f" that the {peer} node knows. If somebody else has it, or it is to be replaced:"
+            f" {command(f'keys revoke {zone} --yes')}, which says what comes next. To believe the {peer} node's key no"
+            f" longer: {command(f'keys revoke {peer}')}"
+        )
     key = store.revoke(which)
     if key is None:
         return f"{which} was revoked already"
-    again = f"--zone {key.zone}" if key.zone else f"--person {key.name}"
-    return (
+    said = (
         f"{key.name}: {key.fingerprint} is revoked here. New commits signed with it are refused; what was taken over"
-        f" before stays. Revoke it on the other node too, then enrol the new key: {command(f'keys enrol {again} KEY')}"
+        " before stays."
     )
+    if key.zone == zone:
+        return (
+            f"{said} Nothing syncs until this node has another key: {command('keys create')}\nThen on the {peer} node:"
+            f" {elsewhere(f'keys revoke {zone}')}, and there the `enrol` command that `create` prints here."
+        )
+    if key.zone:
+        return (
+            f"{said} On the {peer} node, unless that is how it began: {elsewhere(f'keys revoke {peer} --yes')}, then"
+            f" {elsewhere('keys create')}, and here the `enrol` command that it prints."
+        )
+    again = command(f"keys enrol --person {key.name} KEY")
+    return f"{said} Revoke it on the other node too, then enrol the new key on both: {again}"
 
 
 if __name__ == "__main__":

@@ -107,6 +107,12 @@ class KeyStore:
         self._write(self.allowed, [allowed_line(known) for known in (*keyring.allowed, key)])
         return True
 
+    def is_own(self, which: str) -> bool:
+        """Whether this names the key that this node signs with now."""
+        own = Key(self.own(), "") if self.private.is_file() else None
+        known = next((key for key in self.keyring().allowed if own and key.text == own.text), own)
+        return known is not None and which in (known.name, known.fingerprint)
+
     def revoke(self, which: str) -> Key | None:
         """Let signatures by the key of this name or fingerprint count no longer; None where that was so already.
 
@@ -135,7 +141,10 @@ class KeyStore:
 
 
 def read_public_key(given: str) -> str:
-    """The public key that `given` is, or that lies in the file it names. Raises `BadKey`, which never repeats it."""
+    """The public key that `given` is, or that lies in the file it names.
+
+    Raises `BadKey`, which repeats nothing but the name of a .pub file: what was given may be a private key.
+    """
     path = Path(given).expanduser()
     try:
         with path.open("rb") as file:
@@ -143,7 +152,11 @@ def read_public_key(given: str) -> str:
     except PermissionError as error:
         raise BadKey(f"the key's file can't be read: {error.strerror}") from None
     except (OSError, ValueError, RuntimeError):
-        pass  # no file: the key itself, most likely
+        if len(given.split()) == 1 and given.endswith(".pub"):
+            raise BadKey(f"there is no file {given}: give the path of the key's .pub file, or the key itself") from None
+        if len(given.split()) == 1 and given.startswith(("/", "./", "../", "~")):
+            raise BadKey("there is no such file: give the path of the key's .pub file, or the key itself") from None
+        # no file: the key itself, most likely
     return public_key(given)
 
 

@@ -153,15 +153,15 @@ def tell_forged(session: Session, authors: Authors) -> bool:
         zone = claimed_zone(commit.address)
         paths = ", ".join(printable(path) for path in commit.paths[:5]) + (" and more" if len(commit.paths) > 5 else "")
         remedy = "Somebody else can write to the vault's remote: change its access keys"
-        if commit.signature != "G":
+        if zone == session.zone:
+            remedy = f"If another machine runs as the {zone} node (AGENT_NAME), stop it. If not: {remedy}"
+        elif commit.signature != "G":
             remedy = (
                 f"If the {zone} node has a new key: run `{elsewhere('keys show')}` there, and here"
                 f" `{command(f'keys revoke {zone}')}` and `… enrol --zone {zone}` with it. If not: {remedy}"
             )
-        text = (
-            f"The {reason}. Its changes ({paths or 'none'}) were not taken over; their text is kept under"
-            f" Updates/conflicts/. {remedy}"
-        )
+        what = f"Its changes ({paths}) were not taken over; their text is kept under Updates/conflicts/."
+        text = f"The {reason}. {what if paths else 'It changes no file.'} {remedy}"
         told |= session.tell(
             f"forged {commit.oid}", "CRITICAL", f"A forged commit was refused: {commit.oid[:10]}", text
         )
