@@ -274,12 +274,8 @@ class GitVault:
             found[""] = set(_records(self._run(["ls-tree", "-z", "--name-only", "--full-tree", commit])))
         return {folder: names for folder, names in found.items() if folder in wanted}
 
-    def count_files(self, commit: str) -> int:
-        """How many files a commit has."""
-        return self._run(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]).count(b"\0")
-
-    def files_under(self, commit: str, folders: Iterable[str]) -> list[str]:
-        """Paths of every file in these folders of a commit, at any depth."""
+    def files_under(self, commit: str, folders: Iterable[str] = ()) -> list[str]:
+        """Paths of every file in these folders of a commit, at any depth; of every file where none are named."""
         inside = [f"{folder}/" for folder in folders]
         return list(_records(self._run(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", *inside])))
 
