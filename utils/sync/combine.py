@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from utils.core import merge
+from utils.core import merge, sync_rules
 from utils.core.commands import command
 from utils.core.merge import Aside, Entry, Plan
 from utils.core.routing import LOCAL
@@ -94,12 +94,12 @@ def _stop_mass_deletion(session: Session, base: str | None, difference: Differen
     lost = [path for path, before in gone.items() if before and before.oid not in kept]
     if session.zone != LOCAL:
         lost = [path for path in lost if path in judged.by_people]
-    if session.accept_remote or session.allow_deletions or base is None or len(lost) <= 20:
+    if session.accept_remote or session.allow_deletions or base is None:
         return
-    if len(lost) * 2 > session.git.count_files(base):
+    if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
         raise SyncStopped(
-            f"the remote deleted {len(lost)} files, more than half of the vault, so nothing was taken over. If that is"
-            f" meant, run `{command('sync --allow-deletions')}` once; otherwise take it back where it was done (there:"
+            f"the remote deleted {slip}, more than half, so nothing was taken over. If that is meant, run"
+            f" `{command('sync --allow-deletions')}` once; otherwise take it back where it was done (there:"
             " `git revert` of the newest commit, then push)"
         )
 
@@ -145,4 +145,4 @@ def _log(
 
 
 def _line(entry: dict[str, str]) -> bytes:
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
