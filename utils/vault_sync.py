@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ _OFFERED = 8
 _GOOD = ("noop", "ok", "conflicts")
 _TOLD = "an alert was raised: its log line comes along"
 _MOMENT = 0.25  # seconds; `status` holds the lock for an instant when it looks, and that is no sync
+_CAUSE = re.compile(r"(?P<cause>[^\n]{15,}?)(?:[:;.](?=\s)|\.?$)(?P<rest>.*)", re.DOTALL)
+_TITLE = 200  # characters
 _INIT = f"run `{command('init_vault')}`"
 _UNFORESEEN = "a defect of this program stopped the sync; the log has the details, and the next sync tries again"
 
@@ -427,11 +430,16 @@ class VaultSync:
     def _alone(self, wait: bool) -> Iterator[None]:
         if not (self._layout.root / ".git").is_dir():
             raise VaultProblem(f"{self._layout.root} is no vault with a git repository: {_INIT}")
+        holding = locks.hold(self._lock, timeout=_MOMENT)
         try:
-            holding = locks.hold(self._lock, timeout=None if wait else _MOMENT)
             holding.__enter__()
         except locks.Locked as error:
-            raise SyncBusy(f"a sync of this vault runs already ({error.holder or 'another process'})") from None
+            holder = error.holder or "another process"
+            if not wait:
+                raise SyncBusy(f"a sync of this vault runs already ({holder})") from None
+            progress.info("waiting for another sync of this vault, which runs already (%s) …", holder)
+            holding = locks.hold(self._lock)
+            holding.__enter__()
         try:
             yield
         finally:
@@ -444,8 +452,7 @@ class VaultSync:
             memory = self._memory.load()
             known = (memory.get("last_sync") or {}).get("error")
             if result.result == "error" and known != result.error:
-                why = (result.error or "").partition(":")[0][:80]
-                self._alert("WARNING", f"The vault does not sync: {why}", result.error or "", source="vault_sync")
+                self._alert("WARNING", *_as_alert(result.error or ""), source="vault_sync")
             now = format_time(self._clock.now())
             since = {"last_success_at": now, "at": result.at or memory.get("at")} if good else {}
             failing = None if good else memory.get("failing_since") or result.started_at
@@ -461,6 +468,17 @@ def _word(result: SyncResult) -> str:
     if result.conflicts:
         return "conflicts"
     return "ok" if result.committed or result.pulled or result.pushed else "noop"
+
+
+def _as_alert(error: str) -> tuple[str, str]:
+    """An error as `(title, message)`: the cause in the one, what to do in the other, nothing twice and nothing cut.
+
+    The title tells one cause from the next, because an alert of the same title is soon only counted.
+    """
+    found = _CAUSE.match(error)
+    if found is None or len(found["cause"]) > _TITLE:
+        return "The vault does not sync", error
+    return f"The vault does not sync: {found['cause']}", found["rest"].strip() or error
 
 
 def _conflicts(decision: Merged) -> list[dict[str, str]]:

@@ -48,7 +48,10 @@ Changes = Mapping[str, Entry | None]
 
 @dataclass(frozen=True)
 class Aside:
-    """A version that lost: `entry` of `zone` at `path` yielded to `winner`'s, and is kept at `kept_at`."""
+    """A version that lost: `entry` of `zone` at `path` yielded to `winner`'s, and is kept at `kept_at`.
+
+    `by`: the person who wrote it, where no node did; the zone only says by whose rules it was judged.
+    """
 
     path: str
     entry: Entry
@@ -56,6 +59,7 @@ class Aside:
     winner: str
     kept_at: str
     why: str
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -381,6 +385,7 @@ def note_for(aside: Aside, original: bytes) -> bytes:
     if not aside.kept_at.endswith(".md"):
         return original
     fields = {"conflict": aside.path, "lost": aside.zone, "stands": aside.winner, "why": aside.why}
+    fields |= {"by": aside.by} if aside.by else {}
     header = "".join(f"{key}: {_quoted(value)}\n" for key, value in fields.items())
     return f"---\n{header}---\n".encode("utf-8", "surrogateescape") + original
 

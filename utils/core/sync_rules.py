@@ -96,7 +96,8 @@ def name_refusal(path: str) -> Refusal | None:
     if name in (".gitmodules", ".gitattributes", ".gitignore") and path not in ROOT_FILES:
         return Refusal("files that steer git are not synced")
     if _SECRET_NAMES.match(name) and name != ".env.example":
-        return Refusal("the name says that it holds a secret", "CRITICAL")
+        text = "the name says that it holds a secret: keep it outside the vault, or, if it holds none, rename it"
+        return Refusal(text, "CRITICAL")
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from utils.core import merge, sync_rules
 from utils.core.commands import command
@@ -60,9 +60,10 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
     plan = merge.decide(
         befores, our_changes, judged.changes, zone=session.zone, their_zone=judged.zone_of, stage_at=stage_at
     )
+    plan.asides = [_credited(aside, judged, their_difference) for aside in plan.asides]
     conflicts = tuple(plan.asides)
     told = judged.told | _announce(session, conflicts)
-    plan.asides += judged.asides
+    plan.asides += [_credited(aside, judged, their_difference) for aside in judged.asides]
     changes = judge.outcome(session, plan)
     _log(session, ours, plan, conflicts, changes)
     if base == ours and changes == {path: after for path, (_, after) in their_difference.items()}:
@@ -74,15 +75,24 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
     return Merged(commit, conflicts, told)
 
 
+def _credited(aside: Aside, judged: Judged, difference: Difference) -> Aside:
+    """The version with the person who wrote it, where no node did."""
+    person, theirs = judged.person(aside.path), difference.get(aside.path, (None, None))[1]
+    return replace(aside, by=person) if person and theirs and theirs.oid == aside.entry.oid else aside
+
+
 def _announce(session: Session, conflicts: tuple[Aside, ...]) -> bool:
     """Tell the human which versions lost, once; whether that was now."""
     if not conflicts:
         return False
-    lines = [f"{aside.path}: {aside.winner}'s version stands, the other is {aside.kept_at}" for aside in conflicts]
+    lines = [
+        f"{a.path}: {a.winner}'s version stands, {f'that of {a.by}' if a.by else 'the other'} is {a.kept_at}"
+        for a in conflicts
+    ]
     more = [f"and {len(lines) - _TOLD} more, all under {merge.CONFLICTS}"] if len(lines) > _TOLD else []
     key = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
     first = printable(min(aside.path for aside in conflicts))
-    title = f"{len(lines)} note{'s were' if len(lines) > 1 else ' was'} changed on both nodes: {first}"
+    title = f"{len(lines)} note{'s were' if len(lines) > 1 else ' was'} changed in two places: {first}"
     return session.tell(f"conflicts {key}", "INFO", title, printable("\n".join(lines[:_TOLD] + more)))
 
 

@@ -12,7 +12,7 @@ from utils.core.merge import Entry
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.sync_rules import Refusal
 from utils.ports import Seen
-from utils.sync import copies, judge, strangers
+from utils.sync import copies, judge, scan, strangers
 from utils.sync.apply import replace
 from utils.sync.values import Session, SyncStopped
 from utils.vault import worktree
@@ -148,7 +148,7 @@ def _look_at(session: Session, path: str, seen: Seen, picture: Picture) -> None:
         return  # Local makes the folders; what the app's own checkout has of them may lie here
     refusal = session.secrets.find(data, allow=session.zone == LOCAL)
     if refusal is not None:
-        refuse(session, picture, path, refusal, worktree.blob_id(data, session.git.like()))
+        refuse(session, picture, path, scan.explained(session, refusal), worktree.blob_id(data, session.git.like()))
         return
     oid = worktree.blob_id(data, session.git.like())
     if before is not None and before.oid == oid:

@@ -43,6 +43,7 @@ def judge(session: Session, base: str | None, tip: str, difference: Difference, 
         word = difference if start == tip else session.git.diff(base, start)
         fresh = {} if start == tip else session.git.diff(start, tip)
     judged = Judged(zones={path: found.zone_of(commit.oid) for path, commit in found.newest().items()})
+    judged.newest = found.newest()
     judged.by_people = {path for path, commit in found.newest().items() if claimed_zone(commit.address) is None}
     judged.told |= tell_forged(session, found)
     halves = _halves_of_forged(found, fresh)
@@ -239,9 +240,8 @@ def _by_name(changes: Difference, *, left: bool) -> dict[str, list[str]]:
 
 
 def explained(refusal: Refusal, stands: Entry | None, kept_at: str | None) -> Refusal:
-    """The refusal with what stands instead, and where the refused text is."""
-    standing = "Local's version stands" if stands else "nothing stands there"
-    text = f"{refusal.reason}; {standing}"
+    """The refusal with what stands instead, if anything does, and where the refused text is."""
+    text = f"{refusal.reason}; Local's version stands" if stands else refusal.reason
     return Refusal(f"{text}; the text is kept at {kept_at}" if kept_at else text, refusal.level)
 
 
@@ -281,8 +281,10 @@ def _refuse(
     if after and after.mode != "160000" and not after.is_empty and not secret and after.oid not in staying:
         kept_at = merge.conflict_path(path, zone, after.oid)
         judged.asides.append(Aside(path, after, zone, session.zone, kept_at, refusal.reason))
-    told = explained(Refusal(f"refused from {zone}: {refusal.reason}", refusal.level), legitimate, kept_at)
-    judged.told |= session.refuse(path, told, after.oid if after else "removed")
+    who, commit = judged.person(path) or zone, judged.newest.get(path)
+    told = explained(Refusal(f"refused from {who}: {refusal.reason}", refusal.level), legitimate, kept_at)
+    origin, deed = (f"{who} ({commit.oid[:10]})", commit.oid) if commit else (who, "")
+    judged.told |= session.refuse(path, told, f"{after.oid if after else 'removed'} {deed}", origin=origin)
 
 
 def _beyond_reach(session: Session, base: str, difference: Difference) -> dict[str, str]:

@@ -11,6 +11,7 @@ from utils.core.merge import FILE
 from utils.core.routing import LOCAL
 from utils.ports import Added
 from utils.sync.remote import There
+from utils.sync.scan import MARK
 from utils.sync.values import Session, SyncStopped, printable
 
 _BATCH = 200
@@ -60,7 +61,8 @@ def _remedy(session: Session, there: str | None, head: str) -> str:
             "take it out of every commit (git-filter-repo does that), or begin a new history: move the vault's folder"
             f" .git away and run `{command('init_vault')}`"
         )
-    return f"run `git reset --soft {base[:12]}` in the vault (no file changes), take it out of the file"
+    mark = f" (if it is none: {MARK})" if session.zone == LOCAL else ""
+    return f"run `git reset --soft {base[:12]}` in the vault (no file changes), take it out of the file{mark}"
 
 
 def _stop(session: Session, item: Added, reason: str, remedy: str) -> None:

@@ -14,9 +14,9 @@ from utils.core import visible
 from utils.core.commands import command
 from utils.core.merge import FILE, Aside, Entry
 from utils.core.routing import LOCAL, ZONES
-from utils.core.signing import ADDRESSES, Keyring
+from utils.core.signing import ADDRESSES, Keyring, claimed_zone
 from utils.core.sync_rules import Refusal
-from utils.ports import Clock, SecretScanner, VaultGit
+from utils.ports import Clock, Commit, SecretScanner, VaultGit
 from utils.vault import atomic, disk
 from utils.vault.layout import Layout
 
@@ -123,11 +123,19 @@ class Judged:
     restored: dict[str, str] = field(default_factory=dict)
     asides: list[Aside] = field(default_factory=list)
     by_people: set[str] = field(default_factory=set)  # paths whose newest change is no node's
+    newest: dict[str, Commit] = field(default_factory=dict)  # path → the last commit to change it
     told: bool = False
 
     def zone_of(self, path: str) -> str:
         """Whose change it is."""
         return self.zones.get(path, LOCAL)
+
+    def person(self, path: str) -> str | None:
+        """Who made the newest change, where that is no node: the author's name, which anybody may write."""
+        commit = self.newest.get(path)
+        if commit is None or claimed_zone(commit.address) is not None:
+            return None
+        return visible.escape(printable(commit.author or commit.address)).replace("\n", " ")
 
 
 class SyncStopped(Exception):
@@ -226,11 +234,12 @@ class Session:
             log.exception("the human's moves could not be noted")
             raise SyncStopped(f"the human's moves could not be noted, so nothing is synced: {error}") from error
 
-    def refuse(self, path: str, refusal: Refusal, token: str = "") -> bool:
+    def refuse(self, path: str, refusal: Refusal, token: str = "", *, origin: str = "") -> bool:
         """Note a refusal, and tell the human once. Answers whether the human was told now.
 
-        `token` tells this version of the file from the next one, which is told anew. The first of a sync have an alert
-        each, the rest one together (`tell_rest`).
+        `token` tells this version of the file from the next one, which is told anew. `origin`: where it comes from, if
+        from outside; in the title, because an alert of the same title is soon only counted. The first of a sync have an
+        alert each, the rest one together (`tell_rest`).
         """
         self.result.refuse(path, refusal.reason)
         if refusal.level is None:
@@ -238,7 +247,9 @@ class Session:
         path = printable(path)
         key = f"{path}\0{token}\0{refusal.reason}"
         if self._alerts < _NAMED:
-            told = self.tell(key, refusal.level, f"Not synced: {path}", refusal.reason)
+            what = "Not synced, for it may hold a secret" if refusal.level == "CRITICAL" else "Not synced"
+            title = f"{what}: {path}" + (f", from {origin}" if origin else "")
+            told = self.tell(key, refusal.level, title, refusal.reason)
             self._alerts += told
             return told
         if self._is_news(key):
