@@ -27,12 +27,22 @@ from utils.ports import AdapterError, Clock, Damaged, SecretScanner, VaultGit, V
 from utils.sync import apply, authors, gather, mend, outgoing, recover
 from utils.sync import remote as remotely
 from utils.sync.combine import Merged, merged
-from utils.sync.values import IDENTITIES, RUNNING, Memory, Session, SyncConfig, SyncResult, SyncStopped
+from utils.sync.values import (
+    IDENTITIES,
+    NO_ANSWERS,
+    RUNNING,
+    Answers,
+    Memory,
+    Session,
+    SyncConfig,
+    SyncResult,
+    SyncStopped,
+)
 from utils.vault import locks, skeleton
 from utils.vault.layout import Layout
 from utils.vault.skeleton import Condition, VaultProblem
 
-__all__ = ["IDENTITIES", "SyncBusy", "SyncConfig", "SyncResult", "VaultSync", "sync_vault"]
+__all__ = ["IDENTITIES", "Answers", "SyncBusy", "SyncConfig", "SyncResult", "VaultSync", "sync_vault"]
 
 log = logging.getLogger(__name__)
 #: Says what takes long while it does: at set-up to everybody, in each sync (DEBUG) to a command line that shows it.
@@ -101,14 +111,11 @@ class VaultSync:
 
     # --- syncing -----------------------------------------------------------------------------------------------------
 
-    def run(self, *, wait: bool = False, allow_deletions: bool = False, accept_remote: bool = False) -> SyncResult:
-        """Sync once. What went wrong is in the result; only `SyncBusy` is raised, where one runs and not `wait`.
-
-        `allow_deletions` lets a mass deletion pass, `accept_remote` a remote that was rolled back or replaced.
-        """
+    def run(self, answers: Answers = NO_ANSWERS, *, wait: bool = False) -> SyncResult:
+        """Sync once. What went wrong is in the result; only `SyncBusy` is raised, where one runs and not `wait`."""
         try:
             with self._alone(wait):
-                return self._run(allow_deletions, accept_remote)
+                return self._run(answers)
         except OSError as error:  # the lock itself could not be made
             result = SyncResult("error", started_at=format_time(self._clock.now()))
             result.error = str(_explained(error, self._layout.root))
@@ -135,7 +142,7 @@ class VaultSync:
                 if base:
                     git.move_ref(git.branch, base, None)
                     git.refresh_index(base)
-            return self._run(allow_deletions=False, accept_remote=False)
+            return self._run()
 
     def confirm(self) -> SyncResult | None:
         """For a caller who knows that no file of the vault changed since the last sync: a sync that looks at no file
@@ -157,14 +164,14 @@ class VaultSync:
         except (SyncBusy, VaultProblem, OSError):
             return None  # `run` says what is wrong
 
-    def _run(self, allow_deletions: bool, accept_remote: bool, *, settle: bool = True) -> SyncResult:
+    def _run(self, answers: Answers = NO_ANSWERS, *, settle: bool = True) -> SyncResult:
         started, begun = self._clock.now(), self._clock.monotonic()
         result = SyncResult(started_at=format_time(started))
         problem: Exception | None = None
         try:
             with self._git.open() as git:
                 session = self._session(git, result)
-                session.allow_deletions, session.accept_remote = allow_deletions, accept_remote
+                session.answers = answers
                 if not settle:
                     session.config = replace(self._config, settle_seconds=0)
                 try:
@@ -400,7 +407,7 @@ class VaultSync:
 
     def _first_run(self) -> SyncResult:
         with self._alone(wait=True):
-            return self._run(allow_deletions=False, accept_remote=False, settle=False)
+            return self._run(settle=False)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ from utils.adapters.ssh_keys import INSTALL, git_settings
 from utils.core import commands
 from utils.core.merge import Entry
 from utils.ports import AdapterError, Added, Commit, Damaged, Made, Pushed, Seen
+from utils.vault import atomic
 from utils.vault.worktree import blob_id
 
 if TYPE_CHECKING:
@@ -546,6 +547,16 @@ class GitVault:
         for number in list(self._running):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(number, signal.SIGKILL)
+
+    def ignore_here(self, path: str) -> None:
+        """Have git take no more notice of the untracked file `path` in this clone (`.git/info/exclude`)."""
+        pattern = "/" + re.sub(r"([\\*?\[ ])", r"\\\1", path)
+        file = self.git_dir / "info" / "exclude"
+        known = file.read_bytes() if file.exists() else b""
+        line = pattern.encode("utf-8", "surrogateescape")
+        if b"\n" not in line and line not in known.splitlines():
+            file.parent.mkdir(exist_ok=True)
+            atomic.write(file, known + (b"\n" if known and not known.endswith(b"\n") else b"") + line + b"\n")
 
     # --- recovery ----------------------------------------------------------------------------------------------------
 

@@ -133,7 +133,7 @@ def kind_refusal(path: str, size: int, largest: int) -> Refusal | None:
 
 def mass_deletion(lost: Iterable[str], there: Callable[[], Iterable[str]]) -> str | None:
     """How much goes where the loss of the files `lost` looks like a slip, or None: ten notes and more, and more than
-    half of all notes among `there` (asked only if need be). News, logs and empty folders count on neither side."""
+    half of all notes among `there` (asked only if need be). Logs, news, agents' reasons and plans don't count."""
     count = sum(map(_is_note, lost))
     if count < _MANY or count * 2 <= (notes := sum(map(_is_note, there()))):
         return None
@@ -141,7 +141,9 @@ def mass_deletion(lost: Iterable[str], there: Callable[[], Iterable[str]]) -> st
 
 
 def _is_note(path: str) -> bool:
-    return not path.startswith(("Logs/", "Signals/", "Updates/")) and path.rpartition("/")[2] != KEEP
+    return not path.startswith(("Logs/", "Signals/", "Updates/")) and not path.endswith(
+        (KEEP, ".reason.md", ".plan.md")
+    )
 
 
 def secrets_in(data: bytes) -> Iterator[tuple[str, int]]:

@@ -8,14 +8,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from utils.core.commands import command, elsewhere
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.signing import Key, claimed_zone
+from utils.core.task import parse_time
 from utils.ports import Commit
 from utils.sync.values import IDENTITIES, Session, SyncStopped, printable
 
 log = logging.getLogger(__name__)
+_AWAY = timedelta(minutes=10)  # without a sync: one that syncs every five was not put back from a backup
+_SHORTEST = 7  # letters of a commit's id
 
 
 @dataclass
@@ -59,14 +63,50 @@ def attribute(session: Session, base: str | None, tip: str, *, outside: bool) ->
     arrived = _arrived(session, tip, commits)
     memory = session.memory.load()
     offered = set(memory.get("offered", []))
-    own = {memory.get("at"), *(offered if session.zone == LOCAL else ())}
+    own = {memory.get("at"), *(offered if session.zone == LOCAL else ()), *_accepted(session, commits)}
     found.settled = _settled(session, base, commits, own)
     if found.settled:
         judged_before = _contained(found.settled, commits)
         found.commits = [commit for commit in commits if commit.oid not in judged_before]
     for commit in found.commits:
         _attribute_one(session, commit, found, arrived=commit.oid in arrived, offered=commit.oid in offered)
+    _ask_whose(session, found)
     return found
+
+
+def _accepted(session: Session, commits: Sequence[Commit]) -> set[str]:
+    """The commit that a person says is this node's own."""
+    said = session.answers.accept_own.lower()
+    if not said:
+        return set()
+    named = {c.oid for c in commits if c.oid.startswith(said) and claimed_zone(c.address) == session.zone}
+    if len(named) != 1 or len(said) < _SHORTEST:
+        raise SyncStopped(f"no commit {said} in this node's own name arrived: name the one that the sync asked about")
+    return named
+
+
+def _ask_whose(session: Session, found: Authors) -> None:
+    """A Local that was put back from a backup meets what it wrote since, as if somebody wrote in its name: after a
+    while without a sync only a person knows which it is, and the human's notes must not be undone for it."""
+    last = session.memory.load().get("last_success_at")
+    awake = last is not None and timedelta(0) <= session.clock.now() - parse_time(last) < _AWAY
+    newest = next((commit for commit in found.commits if commit.oid in found.unknown), None)
+    if newest is None or awake:
+        return
+    text = (
+        f"Commits in this node's own name are on the remote that it does not know ({len(found.unknown)}, newest:"
+        f" {newest.oid[:12]}{_touching(newest)}), so nothing was taken over. If this node was put back from a backup,"
+        f" or its vault was copied to another machine: run `{command(f'sync --accept-own {newest.oid[:12]}')}`, and"
+        " they count as its own. If not, somebody writes in its name: change the access keys of the vault's remote and"
+        f" run `{command('keys create')}`; then they are refused"
+    )
+    session.tell(f"unknown {newest.oid}", "CRITICAL", "Somebody wrote in this node's name, or it was put back", text)
+    raise SyncStopped(text)
+
+
+def _touching(commit: Commit) -> str:
+    more = f" and {len(commit.paths) - 1} more" if len(commit.paths) > 1 else ""
+    return f", which changes {printable(commit.paths[0])}{more}" if commit.paths else ""
 
 
 def _is_locals_word(session: Session, commit: Commit) -> bool:
@@ -98,7 +138,7 @@ def _attribute_one(session: Session, commit: Commit, found: Authors, *, arrived:
         found.forged[oid] = _why(session, commit, claim)
     elif claim == CLOUD:
         found.cloud.add(oid)
-    elif claim == LOCAL and session.zone == LOCAL and arrived and not session.accept_remote:
+    elif claim == LOCAL and session.zone == LOCAL and arrived:
         found.cloud.add(oid)  # what Local made lies in its branch, or is the merge that it pushed when it was killed
         found.unknown.add(oid)
     elif claim is None and arrived and keyring.enrolled(session.peer) and not session.config.accept_unsigned:
@@ -148,7 +188,7 @@ def _settled(session: Session, base: str, commits: Sequence[Commit], own: set[st
             contained = _contained(commit.oid, commits)
             seen |= contained
             newest += [commit] if base in contained else []
-    return max(newest, key=lambda commit: commit.at).oid if newest else None
+    return max(newest, key=lambda commit: (commit.oid in own, commit.at)).oid if newest else None
 
 
 def tell_forged(session: Session, authors: Authors) -> bool:

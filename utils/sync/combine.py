@@ -42,7 +42,7 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
     base = git.merge_base(ours, theirs)
     if base == theirs:
         return Merged(ours)
-    if base is None and not (first_contact or session.accept_remote):
+    if base is None and not (first_contact or session.answers.accept_remote):
         raise SyncStopped(
             "the remote holds another history than this vault. Check VAULT_REMOTE_URL; if both are to become one, run"
             f" `{command('sync --accept-remote')}` once"
@@ -99,13 +99,12 @@ def _announce(session: Session, conflicts: tuple[Aside, ...]) -> bool:
 def _stop_mass_deletion(session: Session, base: str | None, difference: Difference, judged: Judged) -> None:
     """Somebody else's slip must not wipe this node. Counted is what would be taken over: a deletion that was refused
     closes no gate. The Cloud follows what Local's node itself committed, for Local's own gate was passed."""
-    kept = {after.oid for after in judged.changes.values() if after}
-    gone = {path: difference[path][0] for path, after in judged.changes.items() if not after and path in difference}
-    lost = [path for path, before in gone.items() if before and before.oid not in kept]
+    if session.answers.allow_deletions or base is None:
+        return
+    taken = {path: (difference[path][0], after) for path, after in judged.changes.items() if path in difference}
+    lost = merge.lost(taken)
     if session.zone != LOCAL:
         lost = [path for path in lost if path in judged.by_people]
-    if session.accept_remote or session.allow_deletions or base is None:
-        return
     if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
         raise SyncStopped(
             f"the remote deleted {slip}, more than half, so nothing was taken over. If that is meant, run"

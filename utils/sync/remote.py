@@ -71,7 +71,7 @@ def taken(session: Session, there: There, ours: str | None) -> str | None:
         return head
     if head == seen:
         head = git.fetch()  # we saw it once, and have lost it since
-    if seen and not session.accept_remote and not git.is_ancestor(seen, head):
+    if seen and not session.answers.accept_remote and not git.is_ancestor(seen, head):
         text = (
             f"the remote was rolled back or replaced: it no longer holds {seen[:10]}, which we saw there. Nothing"
             f" was taken from it. If that was meant, run `{command('sync --accept-remote')}` once on each node"

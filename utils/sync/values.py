@@ -53,6 +53,24 @@ class SyncConfig:
     accept_unsigned: bool = False  # whether a person's unsigned commits still count once the other node's key is known
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a person says, once, to what an earlier sync asked.
+
+    `allow_deletions`: the mass deletion is meant. `accept_remote`: the remote was rolled back or replaced on purpose.
+    `accept_own`: this commit (its id, or the beginning) in this node's own name, and what it contains, is its own.
+    `push_secret`: what these commits and those before them hold is no secret, or a revoked one, and may be pushed.
+    """
+
+    allow_deletions: bool = False
+    accept_remote: bool = False
+    accept_own: str = ""
+    push_secret: tuple[str, ...] = ()
+
+
+NO_ANSWERS = Answers()
+
+
 @dataclass
 class SyncResult:
     """What one sync did (contract §3). `committed`, `pulled`, `pushed` count files."""
@@ -192,8 +210,7 @@ class Session:
     observe_moves: Callable[[], Any]
     secrets: SecretScanner
     remote: bool = True  # whether there is a remote: a vault alone has nobody to keep anything from
-    allow_deletions: bool = False
-    accept_remote: bool = False
+    answers: Answers = NO_ANSWERS
     searched: str | None = None  # a commit with nothing in its history that must not be pushed
     checkpoint: Callable[[str], None] = lambda name: None
     index: dict[str, Entry | None] = field(default_factory=dict)  # what git's index has to follow at the end
