@@ -20,6 +20,7 @@ from utils.adapters.git_command import QUIET_SSH, masked, network_error
 from utils.adapters.processes import run_to_end
 from utils.adapters.ssh_keys import KeyStore
 from utils.bootstrap import Services
+from utils.core import visible
 from utils.core.commands import command, elsewhere
 from utils.core.signing import BadKey
 from utils.ports import AdapterError
@@ -205,8 +206,28 @@ def _signing(services: Services) -> Iterator[Finding]:
         )
 
 
+def _hidden(root: Path) -> Iterator[Finding]:
+    """Notes that somebody told git not to look at, so that no sync sees an edit of them."""
+    asked = ["git", "-C", str(root), "ls-files", "-v", "-z"]
+    code, output = run_to_end(asked, cwd=root, timeout=_REMOTE_SECONDS, stopped=lambda: False)
+    records = output.split("\0") if code == 0 else []
+    for option, paths in (
+        ("--no-assume-unchanged", [record[2:] for record in records if record[:1].islower()]),
+        ("--no-skip-worktree", [record[2:] for record in records if record[:1] in ("S", "s")]),
+    ):
+        if paths:
+            first = shlex.quote(visible.escape(paths[0]).replace("\n", "⟦U+000A⟧"))
+            yield Finding(
+                NOTE,
+                "sync",
+                f"{len(paths)} note(s) are marked so that git overlooks what happens to them, and so does sync: for"
+                f" each, `git -C {shlex.quote(str(root))} update-index {option} -- {first}`",
+            )
+
+
 def _sync(services: Services) -> Iterator[Finding]:
     if (services.layout.root / ".git").is_dir():
+        yield from _hidden(services.layout.root)
         for verdict, detail in doctor_sync.explain(services, ok=OK, note=NOTE, broken=BROKEN):
             yield Finding(verdict, "sync", detail)
 

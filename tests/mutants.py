@@ -85,7 +85,7 @@ MUTANTS = (
     _one("force-push", "the push is forced", GIT,
          'refspec = f"{commit}:{self.branch}"', 'refspec = f"+{commit}:{self.branch}"', TROUBLE, "43 or 31"),
     _one("no-lock", "two syncs of one vault run at once", SYNC,
-         "holding = locks.hold(self._lock, timeout=None if wait else _MOMENT)",
+         "holding = locks.hold(self._lock, timeout=_MOMENT)",
          "holding = __import__('contextlib').nullcontext()", TROUBLE, "32"),
     Mutant("branch-first", "the branch moves before the files do", (_BRANCH_FIRST,), CRASH, "half_applied"),
     Mutant("branch-first-no-intent", "… and nothing remembers what was to be done", (_BRANCH_FIRST, _NO_INTENT),

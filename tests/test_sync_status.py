@@ -208,6 +208,27 @@ def test_the_doctor_and_the_sync_agree_on_a_marker_that_is_gone(node: Services) 
     assert next(doctor._vault(node)).verdict == doctor.OK
 
 
+def test_notes_that_git_was_told_to_overlook(node: Services) -> None:
+    root = node.layout.root
+    for name in ("assumed.md", "skipped.md", "sparse.md"):
+        (root / name).write_text("old\n")
+    assert node.sync.run().error is None
+    git(root, "update-index", "--assume-unchanged", "assumed.md")
+    git(root, "update-index", "--skip-worktree", "skipped.md", "sparse.md")
+    (root / "sparse.md").unlink()
+    for name in ("assumed.md", "skipped.md"):
+        (root / name).write_text("new\n")
+    node.sync.run()
+    assert git(root, "show", "origin/main:skipped.md") == "new\n", "it lies here: it is looked at all the same"
+    assert git(root, "show", "origin/main:sparse.md") == "old\n", "not meant to lie here: no deletion"
+    assumed, sparse = doctor._hidden(root)
+    assert "--no-assume-unchanged -- assumed.md" in assumed.detail
+    assert "--no-skip-worktree -- sparse.md" in sparse.detail
+    git(root, "update-index", "--no-assume-unchanged", "--", "assumed.md")
+    node.sync.run()
+    assert git(root, "show", "origin/main:assumed.md") == "new\n", "the remedy works"
+
+
 def test_a_remedy_for_notes_that_are_gone_brings_them_back_and_touches_no_edit(node: Services) -> None:
     root = node.layout.root
     (root / "notes").mkdir()

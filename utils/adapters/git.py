@@ -223,6 +223,8 @@ class GitVault:
     def changed(self) -> dict[str, Seen]:
         """Paths whose work tree or index differs from HEAD → what HEAD has there. Ignored files are not among them."""
         arguments = [
+            "-c",
+            "core.sparseCheckout=true",  # then a note marked skip-worktree that lies here is looked at all the same
             "status",
             "--porcelain=v2",
             "-z",
@@ -598,10 +600,12 @@ class GitVault:
         return found
 
     def locks(self) -> list[Path]:
-        """Lock files of git that lie in the repository now."""
-        places = [self.git_dir, self.git_dir / "objects", self.git_dir / "objects" / "info"]
-        places += [*(folder for folder in (self.git_dir / "refs").rglob("*") if folder.is_dir())]
-        return sorted(path for place in [*places, self.git_dir / "refs"] for path in place.glob("*.lock"))
+        """Lock files of git that lie in the repository now and could stop a sync. Not the one on the commit graphs: no
+        sync writes them, and housekeeping, which does and sweeps it, works beside a sync."""
+        places = [self.git_dir / name for name in (".", "info", "objects", "objects/info")]
+        for tree in (self.git_dir / "refs", self.git_dir / "logs"):
+            places += [tree, *(folder for folder in tree.rglob("*") if folder.is_dir())]
+        return sorted(path for place in places for path in place.glob("*.lock"))
 
     def mended(self) -> list[str]:
         """What `open` found damaged and put right, each as a few words; said once."""
