@@ -199,6 +199,7 @@ class Orchestrator(Worker):
                 f"an orchestrator of {state_dir} runs already ({error.holder}); stop it first: "
                 "./start_everything.sh stop"
             ) from None
+        self.services.claims.repair()
         self._supervisor = Supervisor(
             self._commands,
             self.services.processes,
@@ -218,7 +219,7 @@ class Orchestrator(Worker):
         answers = [self._supervisor.tick()] if self._supervisor is not None else []
         if self.services.settings.agent_name == "local":
             answers.append(self.services.inbox.run(now))
-        answers.append(self.services.dispatcher.run(now))
+        answers += [self.services.leftovers.run(), self.services.dispatcher.run(now)]
         return "; ".join(answer for answer in answers if answer)
 
     def wait(self, seconds: float, stop: Stop) -> None:

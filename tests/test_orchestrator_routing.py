@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.claim_kit import claimed_by_the_dead
 from tests.conftest import FakeClock
 from tests.fakes.watch import AlertNotes
 from utils.bootstrap import Services
@@ -195,11 +196,23 @@ def test_a_handler_gets_what_routes_here_most_urgent_and_oldest_first(bench: Ben
 
 
 def test_work_that_was_left_by_a_dead_process_is_taken_up(bench: Bench) -> None:
-    left = bench.node.claims.claim(bench.task("accounting", "accounting", "a"))
-    assert left is not None
+    left = claimed_by_the_dead(bench.node.claims, bench.task("accounting", "accounting", "a"))
     bench.handlers["accounting"] = lambda path, task: str(bench.node.claims.move(path, Stage.DONE))
     assert bench.run() == "done: 1"
     assert not left.exists()
+
+
+def test_a_claim_that_is_lost_while_a_handler_works_is_no_failure(bench: Bench) -> None:
+    def handler(path: Path, task: Task) -> str:
+        path.rename(bench.node.layout.folder(Stage.REJECTED) / path.name)  # a person, or a sync
+        bench.node.claims.beat(path)
+        raise AssertionError("it went on")
+
+    bench.handlers["accounting"] = handler
+    bench.task("accounting", "accounting", "a")
+    assert bench.run() == "claim lost: 1"
+    assert len(bench.tasks(Stage.REJECTED)) == 1 and not bench.alerts.told
+    assert bench.run() == "no task waits"
 
 
 def test_a_task_that_keeps_failing_is_set_aside_and_the_others_go_on(bench: Bench) -> None:

@@ -1,8 +1,9 @@
 """Moving tasks: the only module that creates a task file or carries one from stage to stage.
 
 Each step holds the claim lock of this node, checks the transition table (`utils.core.stages`), renames without ever
-replacing a file, makes the rename durable, and writes one line to `Logs/claims.jsonl`. Losing a claim is an ordinary
-answer, not an error. What is long finished is filed by month within its stage.
+replacing a file, and writes one line to `Logs/claims.jsonl`; both are durable when it answers, and a step that was
+killed in between is finished by the next one (`utils.vault.moving`). Losing a claim is an ordinary answer, not an
+error. A claim has a heartbeat while a process works on it. What is long finished is filed by month within its stage.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from stat import S_ISREG
 from typing import Any
 
 from utils.core import archive
+from utils.core.routing import LOCAL
 from utils.core.stages import ENTRY_STAGES, IllegalMove, Stage, check_move
 from utils.core.task import ID_PATTERN, format_time
 from utils.ports import Clock
-from utils.vault import atomic, frontmatter, jsonl, locks
+from utils.vault import atomic, frontmatter, jsonl
+from utils.vault.heartbeats import Heartbeats
 from utils.vault.layout import AGENTS, Layout
+from utils.vault.moving import Moves
 
 log = logging.getLogger(__name__)
 
@@ -47,31 +51,40 @@ class Gone(FileNotFoundError):
     """The file is no longer where it was: somebody moved it first. Nothing moved."""
 
 
+class Lost(Gone):
+    """The task that this process worked on is no longer its own: a sync or a person moved it. Drop the work."""
+
+
 class Claims:
     """Creates, claims and moves the tasks of one vault in the name of one agent."""
 
-    def __init__(self, layout: Layout, lock: Path, clock: Clock, agent: str) -> None:
+    def __init__(self, layout: Layout, state_dir: Path, clock: Clock, agent: str) -> None:
         self._layout = layout
-        self._lock = lock
+        self._moves = Moves(layout, state_dir)
+        self._heartbeats = Heartbeats(state_dir, clock)
         self._clock = clock
         self._agent = agent
 
-    def create(self, stage: Stage, meta: Mapping[str, Any], body: str) -> Path:
+    def create(self, stage: Stage, meta: Mapping[str, Any], body: str, *, claimed: Path | None = None) -> Path:
         """Write a new task file durably and return where it lies.
 
         A task of this id that exists already, in whatever stage, is left as it is and its path returned: creating the
-        same task twice is harmless. Raises `IllegalMove` for a stage in which no task begins.
+        same task twice is harmless. Raises `IllegalMove` for a stage in which no task begins, and `Lost` where it is
+        the fruit of work on a `claimed` task that is no longer this process's.
         """
         if stage not in ENTRY_STAGES:
             raise IllegalMove(f"no task begins in {stage}")
         target = self._layout.folder(stage, domain=str(meta["domain"])) / f"{meta['id']}.md"
         data = frontmatter.write(meta, body)
-        with locks.hold(self._lock):
+        with self._moves.hold():
+            if claimed is not None:
+                self.beat(claimed)
             existing = self._layout.find(str(meta["id"]))
             if existing:
                 return existing[0]
-            atomic.write(target, data, replace=False)
-            self._record("created", str(meta["id"]), None, target)
+            entry = self._entry("created", str(meta["id"]), None, target)
+            flush = self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
+        flush()
         return target
 
     def claim(self, path: Path, agent: str | None = None) -> Path | None:
@@ -86,9 +99,50 @@ class Claims:
             log.info("claim of %s lost: %s", path.name, error)
             return None
 
+    def beat(self, path: Path) -> None:
+        """A sign of life from this process's work on a claimed task, due at each step. Raises `Lost`: then stop."""
+        if not self._heartbeats.beat(path.stem) or not os.path.lexists(path):
+            raise Lost(f"{self._layout.relative(path)} is no longer ours")
+
+    def rest(self, path: Path) -> None:
+        """This process lays the task down: it is finished, or left in progress until somebody takes it up."""
+        if self._heartbeats.beat(path.stem):
+            self._heartbeats.end(path.stem)
+
+    def abandoned(self) -> list[Path]:
+        """Tasks in progress by this agent on which no live process of this node works."""
+        lying = self._layout.files(Stage.IN_PROGRESS, agent=self._agent)
+        return [path for path in lying if not self._heartbeats.is_worked_on(path.stem)]
+
+    def take_up(self, path: Path) -> bool:
+        """Work on a task in progress that was abandoned; False where another process was first, or it is gone."""
+        with self._moves.hold():
+            if self._heartbeats.is_worked_on(path.stem) or not os.path.lexists(path):
+                return False
+            self._heartbeats.begin(path.stem)
+        return True
+
+    def signs(self, task_id: str) -> tuple[bool, datetime | None]:
+        """Whether a live process of this node works on a task, and when it last gave a sign."""
+        return self._heartbeats.is_worked_on(task_id), self._heartbeats.last_beat(task_id)
+
+    def repair(self) -> None:
+        """At a start: finish what was cut off between a move and its line, sweep the heartbeats of what is over."""
+        self._moves.repair()
+        with self._moves.hold():
+            self._heartbeats.sweep(path.stem for path in self._layout.files(Stage.IN_PROGRESS))
+
     def release(self, path: Path, domain: str, reason: str) -> Path:
         """Put work in progress back into `Needs_Action/<domain>/`."""
         return self._move(path, self._layout.folder(Stage.NEEDS_ACTION, domain=domain) / path.name, "released", reason)
+
+    def take_over(self, path: Path, domain: str, reason: str) -> Path:
+        """Put work that the Cloud left back into `Needs_Action/<domain>/`. Only Local may (S10)."""
+        if self._agent != LOCAL:
+            raise IllegalMove(f"{self._agent} may not take over what another agent works on")
+        return self._move(
+            path, self._layout.folder(Stage.NEEDS_ACTION, domain=domain) / path.name, "taken_over", reason
+        )
 
     def move(self, path: Path, stage: Stage, *, domain: str | None = None, reason: str | None = None) -> Path:
         """Carry a file to another stage. Raises `IllegalMove`, `Gone` or `TargetTaken`; then nothing moved.
@@ -131,7 +185,7 @@ class Claims:
         Raises `Changed` where its bytes are not those expected (nothing is written) and `Gone` where it is not there.
         """
         data = frontmatter.write(meta, body)
-        with locks.hold(self._lock):
+        with self._moves.hold():
             try:
                 found = hashlib.sha256(path.read_bytes()).hexdigest()
             except FileNotFoundError:
@@ -145,13 +199,13 @@ class Claims:
     def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:
         """Put a file back as it was, with a note beside it; one that lies there already is left as it is."""
         target = self._layout.folder(stage) / name
-        with locks.hold(self._lock):
-            try:
-                atomic.write(target, data, replace=False)
-            except FileExistsError:
+        with self._moves.hold():
+            if os.path.lexists(target):
                 return
             self._explain(target, reason)
-            self._record("restored", target.stem, None, target, reason)
+            entry = self._entry("restored", target.stem, None, target, reason)
+            flush = self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
+        flush()
 
     def explain(self, path: Path, reason: str | None) -> None:
         """Leave a note `<id>.reason.md` beside a file that stays where it lies, or take the note away (None)."""
@@ -197,7 +251,7 @@ class Claims:
     def _file(self, path: Path, before: datetime) -> bool:
         place = archive.filed(self._layout.relative(path))
         since = before.timestamp()  # compared with the time of the last move or edit
-        with locks.hold(self._lock):
+        with self._moves.hold():
             try:
                 status = path.lstat()
                 if place is None or not S_ISREG(status.st_mode) or status.st_ctime >= since:
@@ -216,7 +270,7 @@ class Claims:
         Every change of the log is a whole new version of it to git, so it must stay short. Only Local may do this: what
         Local takes out of a log is out, what the Cloud takes out comes back (S10).
         """
-        with locks.hold(self._lock):
+        with self._moves.hold():
             return jsonl.roll(
                 self._layout.claims_log,
                 lambda day: self._layout.daily_log("claims", day),
@@ -235,17 +289,31 @@ class Claims:
         check_move(source_stage, target_stage)
         if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
-        with locks.hold(self._lock):
+        task_id, begins = path.stem, target_stage is Stage.IN_PROGRESS
+        self._check_places(path, target)  # who was late need not wait for the lock
+        with self._moves.hold():
+            self._check_places(path, target)
+            if begins:  # before it lies there: nobody may find it abandoned
+                self._heartbeats.begin(task_id)
+            entry = self._entry(event, task_id, path, target, reason, agent)
             try:
-                atomic.move(path, target)
-            except FileExistsError:
-                raise TargetTaken(f"{self._layout.relative(target)} exists already") from None
-            except FileNotFoundError:
-                raise Gone(f"{self._layout.relative(path)} is no longer there") from None
-            self._record(event, path.stem, path, target, reason, agent)
+                flush = self._moves.do(entry, lambda: _rename(path, target))
+            except BaseException:
+                if begins:
+                    self._heartbeats.end(task_id)
+                raise
+            if source_stage is Stage.IN_PROGRESS:
+                self._heartbeats.end(task_id)
+        flush()
         return target
 
-    def _record(
+    def _check_places(self, path: Path, target: Path) -> None:
+        if not os.path.lexists(path):
+            raise Gone(f"{self._layout.relative(path)} is no longer there")
+        if os.path.lexists(target):
+            raise TargetTaken(f"{self._layout.relative(target)} exists already")
+
+    def _entry(
         self,
         event: str,
         task_id: str,
@@ -253,23 +321,33 @@ class Claims:
         target: Path,
         reason: str | None = None,
         agent: str | None = None,
-    ) -> None:
-        jsonl.append(
-            self._layout.claims_log,
-            {
-                "at": format_time(self._clock.now()),
-                "agent": agent or self._agent,
-                "event": event,
-                "task": task_id,
-                "from": self._layout.relative(source) if source else None,
-                "to": self._layout.relative(target),
-                **({"reason": reason} if reason else {}),
-            },
-        )
+    ) -> dict[str, Any]:
+        return {
+            "at": format_time(self._clock.now()),
+            "agent": agent or self._agent,
+            "event": event,
+            "task": task_id,
+            "from": self._layout.relative(source) if source else None,
+            "to": self._layout.relative(target),
+            **({"reason": reason} if reason else {}),
+        }
 
     def _explain(self, path: Path, reason: str) -> None:
         text = f"# Why `{path.name}` lies here\n\n{reason}\n\n{format_time(self._clock.now())}, {self._agent}\n"
         atomic.write(self._layout.reason(path), text.encode())
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Without the flush, and never over a file: whoever was first in the last moment stands."""
+    try:
+        atomic.rename_noreplace(source, target)
+    except FileNotFoundError:
+        if os.path.lexists(target.parent):
+            raise Gone(f"{source.name} is no longer there") from None
+        target.parent.mkdir(parents=True)
+        _rename(source, target)
+    except FileExistsError:
+        raise TargetTaken(f"{target.name} exists already") from None
 
 
 def claim_task(path: str | Path, agent: str) -> Path | None:

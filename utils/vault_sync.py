@@ -28,6 +28,7 @@ from utils.sync.combine import Merged, merged
 from utils.sync.values import IDENTITIES, RUNNING, Memory, Session, SyncConfig, SyncResult, SyncStopped
 from utils.vault import locks, skeleton
 from utils.vault.layout import Layout
+from utils.vault.moving import Moves
 from utils.vault.skeleton import Condition, VaultProblem
 
 __all__ = ["IDENTITIES", "SyncBusy", "SyncConfig", "SyncResult", "VaultSync", "sync_vault"]
@@ -92,7 +93,7 @@ class VaultSync:
         self._keyring = keyring
         self._memory = Memory(state_dir / "sync.json")
         self._state_dir = state_dir
-        self._claims_lock = state_dir / "locks" / "claims.lock"
+        self._moves = Moves(layout, state_dir)
 
     # --- syncing -----------------------------------------------------------------------------------------------------
 
@@ -403,7 +404,7 @@ class VaultSync:
             clock=self._clock,
             memory=self._memory,
             result=result,
-            claims_lock=self._claims_lock,
+            moves=self._moves,
             state_dir=self._state_dir,
             alert=self._alert,
             observe_moves=self._observe_moves,

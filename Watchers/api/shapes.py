@@ -53,6 +53,7 @@ sha256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 maybe_text = nullable(text)
 maybe_time = nullable(time)
 maybe_number = nullable(number)
+maybe_boolean = nullable(boolean)
 texts = array(text)
 anything: Schema = {"type": "object"}
 zone = enum(*ZONES)
@@ -147,7 +148,17 @@ ALERT = obj(
 )
 
 CLAIMS = obj(
-    active=array(obj(task=text, agent=maybe_text, since=maybe_time, path=text, provisional=boolean)),
+    active=array(
+        obj(
+            task=text,
+            agent=maybe_text,
+            since=maybe_time,
+            path=text,
+            provisional=boolean,
+            working=maybe_boolean,
+            last_beat_at=maybe_time,
+        )
+    ),
     recent=array(anything),
     counts=by_name(whole),
     next_cursor=maybe_text,

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from utils.claim_task import Claims, Gone, TargetTaken
+from utils.claim_task import Claims, Gone, Lost, TargetTaken
 from utils.core.routing import Ticket, in_order
 from utils.core.stages import Stage
 from utils.core.task import InvalidTask, Task, task_from
@@ -26,7 +26,8 @@ from utils.work_zones import WorkZones
 
 log = logging.getLogger(__name__)
 
-#: Does one claimed task and files it (by `Claims`); says in a few words what it did. What it raises counts as a try.
+#: Does one claimed task and files it (by `Claims`); says in a few words what it did. Before each step that lasts it
+#: calls `Claims.beat`, and lets `Lost` through. Anything else that it raises counts as a try.
 Handler = Callable[[Path, Task], str]
 
 MAIL = "email_processing"
@@ -71,9 +72,11 @@ class Dispatcher:
     def run(self, now: datetime) -> str:
         """One round over all waiting tasks; says what was done and what waits for whom."""
         counts: Counter[str] = Counter()
-        for path in self._layout.files(Stage.IN_PROGRESS, agent=self._agent):
+        for path in self._claims.abandoned():
             task = self._readable(path)
-            if task is not None and task.type in self._handlers:  # left by a process that died
+            if task is None or task.type not in self._handlers or not self._zones.runs_here(task.type):
+                continue
+            if self._claims.take_up(path):
                 counts[self._handle(path, task)] += 1
         for path, ticket in self._waiting(now, counts):
             if ticket.type == MAIL:
@@ -137,15 +140,24 @@ class Dispatcher:
         if claimed is None:
             return "claimed by another"
         task = self._readable(claimed)
-        return self._handle(claimed, task) if task is not None else "changed meanwhile"
+        if task is None:
+            self._claims.rest(claimed)
+            return "changed meanwhile"
+        return self._handle(claimed, task)
 
     def _handle(self, path: Path, task: Task) -> str:
         try:
+            self._claims.beat(path)
             self._handlers[task.type](path, task)
+        except Lost as error:
+            log.info("the work on it is dropped: %s", error)
+            return "claim lost"
         except Exception as error:
             self._failures[task.id] += 1
             log.exception("%s failed (try %d of %d)", task.id, self._failures[task.id], TRIES)
             return self._put_back(path, task, f"{type(error).__name__}: {error}")
+        finally:
+            self._claims.rest(path)
         self._failures.pop(task.id, None)
         return "done"
 

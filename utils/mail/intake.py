@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from utils.claim_task import Claims, Gone
+from utils.claim_task import Claims, Gone, Lost
 from utils.core.mail import Attachment, IncomingMail, Proposal, RawMail
 from utils.core.stages import IllegalMove, Stage
 from utils.core.task import ID_PATTERN, PRIORITIES, InvalidTask, Task, make_id, request_id, task_from
@@ -228,6 +228,9 @@ class MailIntake:
         for path in self._waiting():
             try:
                 outcome = self._handle(path, now)
+            except Lost as error:
+                log.info("the work on it is dropped: %s", error)
+                outcome = "claim lost"
             except Gone:
                 continue  # somebody else moved it: its new place says what becomes of it
             except AdapterError as error:
@@ -237,13 +240,15 @@ class MailIntake:
                 if _is_the_nodes_fault(error):
                     raise
                 outcome = self._failed(path, error)
+            finally:
+                self._claims.rest(path)
             if outcome:
                 counts[outcome] += 1
 
     def _waiting(self) -> list[Path]:
-        """Files to look at: what we claimed and left half-done, then what waits in `Needs_Action/`."""
-        claimed = self._layout.files(Stage.IN_PROGRESS, agent=self._agent)
-        return [path for path in (*claimed, *self._layout.files(Stage.NEEDS_ACTION)) if self._concerns_us(path)]
+        """Files to look at: what was claimed here and left half-done, then what waits in `Needs_Action/`."""
+        waiting = self._layout.files(Stage.NEEDS_ACTION)
+        return [path for path in (*self._claims.abandoned(), *waiting) if self._concerns_us(path)]
 
     def _concerns_us(self, path: Path) -> bool:
         """Whether there may be work in this file: it is an e-mail task, and its plan leaves something to do."""
@@ -285,6 +290,8 @@ class MailIntake:
             if claimed is None:
                 return "lost to another agent"
             path = claimed
+        elif not self._claims.take_up(path):
+            return "lost to another process"
         elif earlier == "no_reply":  # a crash between the plan and the move
             self._finish(path, "as its plan says")
             return "no reply needed"
@@ -302,6 +309,7 @@ class MailIntake:
         rules = reply_rules(self._layout.root, our_address=s.mail_from, our_name=s.mail_from_name)
         proposal = _checked(self._engine.propose(mail, rules))
         self._engine_trouble = None
+        self._claims.beat(path)  # an engine may think for minutes
         if proposal.draft is None:
             decided = Plan("no_reply", proposal.category, proposal.priority, proposal.why, ())
             return self._no_reply(task, mail, path, decided, now)
@@ -317,7 +325,7 @@ class MailIntake:
             now=now,
         )
         # The request first: a task with a plan counts as worked off, and a request that the human removed stays away.
-        self._claims.create(Stage.PENDING_APPROVAL, meta, body)
+        self._claims.create(Stage.PENDING_APPROVAL, meta, body, claimed=path)
         steps = (
             f"1. Read the draft: [[{request_id(task.id, action)}]].",
             "2. Change what is not right, then approve or reject it.",

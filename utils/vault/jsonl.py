@@ -16,28 +16,55 @@ from utils.vault import atomic
 _BLOCK = 64 * 1024
 
 
+def line(entry: Mapping[str, Any]) -> bytes:
+    """One line of a log, with its end."""
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":"), default=str).encode() + b"\n"
+
+
 def append(path: Path, entry: Mapping[str, Any]) -> None:
     """Append one line durably. A torn last line (a crash in mid-write) is ended first, so that it can't eat ours."""
-    line = json.dumps(entry, ensure_ascii=False, separators=(",", ":"), default=str).encode() + b"\n"
+    write(path, line(entry))()
+
+
+def write(path: Path, data: bytes) -> Callable[[], None]:
+    """Append one line as `append` does, but not yet durably: the answer, called once, flushes it.
+
+    The log is free for others meanwhile, so that the flush of one process serves the lines of several.
+    """
     created = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if created:
+        path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _open_locked(path)
     try:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        view = memoryview(line)
+            data = b"\n" + data
+        view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+    def flushed() -> None:
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if created:
+            atomic.sync_folder(path.parent)
+
+    return flushed
+
+
+def flush(path: Path) -> None:
+    """Make durable what others wrote into a log."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    if created:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _open_locked(path: Path) -> int:
