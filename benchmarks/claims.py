@@ -121,7 +121,7 @@ def judge(home: Path, tasks: int, won: list[list[str]]) -> dict[str, int]:
         "losses": tasks - len(lying),
         "lines too few or too many": abs(len(lines) - tasks) + tasks - len(set(lines)),
         "processes whose lines are out of order": order,
-        "notes left": len(list((home / "state" / "claims").glob("[ml]o*"))),
+        "notes left": len(list((home / "state" / "claims" / "moves").glob("[ml]*"))),
     }
 
 

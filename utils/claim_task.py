@@ -119,8 +119,8 @@ class Claims:
         with self._moves.hold():
             if self._heartbeats.is_worked_on(path.stem) or not os.path.lexists(path):
                 return False
-            self._heartbeats.begin(path.stem)
-        return True
+            self._heartbeats.end(path.stem)
+            return self._heartbeats.begin(path.stem)
 
     def signs(self, task_id: str) -> tuple[bool, datetime | None]:
         """Whether a live process of this node works on a task, and when it last gave a sign."""
@@ -290,22 +290,32 @@ class Claims:
         if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
         task_id, begins = path.stem, target_stage is Stage.IN_PROGRESS
-        self._check_places(path, target)  # who was late need not wait for the lock
+        self._check_places(path, target)
+        if begins and not self._reserve(task_id):  # so that who is late need not wait for the lock
+            raise Gone(f"{path.name} is being claimed by another process")
         with self._moves.hold():
-            self._check_places(path, target)
-            if begins:  # before it lies there: nobody may find it abandoned
-                self._heartbeats.begin(task_id)
             entry = self._entry(event, task_id, path, target, reason, agent)
             try:
                 flush = self._moves.do(entry, lambda: _rename(path, target))
             except BaseException:
                 if begins:
-                    self._heartbeats.end(task_id)
+                    self.rest(path)
                 raise
             if source_stage is Stage.IN_PROGRESS:
                 self._heartbeats.end(task_id)
         flush()
         return target
+
+    def _reserve(self, task_id: str) -> bool:
+        """Begin a task's heartbeat, before it lies in progress: nobody may find it abandoned. False: another did."""
+        if self._heartbeats.begin(task_id):
+            return True
+        if self._heartbeats.is_worked_on(task_id):
+            return False
+        with self._moves.hold():  # of several who find a dead one's, one puts it away
+            if not self._heartbeats.is_worked_on(task_id):
+                self._heartbeats.end(task_id)
+        return self._heartbeats.begin(task_id)
 
     def _check_places(self, path: Path, target: Path) -> None:
         if not os.path.lexists(path):

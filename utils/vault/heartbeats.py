@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,11 +19,13 @@ from pathlib import Path
 
 from utils.core.task import format_time
 from utils.ports import Clock
+from utils.vault import atomic
 
 log = logging.getLogger(__name__)
 
 _SUFFIX = ".json"
 _LONGEST_NAME = 200
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Process:
     @property
     def is_alive(self) -> bool:
         """Whether this very process still runs; stopped counts as running."""
-        return self.boot == _boot() and self.started == _start_of(self.pid)
+        return self.boot == boot_id() and self.started == _start_of(self.pid)
 
 
 class Heartbeats:
@@ -51,24 +54,30 @@ class Heartbeats:
         self._folder = state_dir / "claims"
         self._clock = clock
 
-    def begin(self, task_id: str) -> None:
-        """This process works on the task from now on."""
+    def begin(self, task_id: str) -> bool:
+        """This process works on the task from now on. False where it has a heartbeat already."""
+        file = self._file(task_id)
+        if os.path.lexists(file):
+            return False
         own, now = Process.own(), self._clock.now()
         data = {"pid": own.pid, "started": own.started, "boot": own.boot, "since": format_time(now)}
-        file = self._file(task_id)
-        temporary = f"{file}.{own.pid}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        temporary = self._folder / f"{secrets.token_hex(8)}{_SUFFIX}"  # complete or not there
         try:
-            descriptor = os.open(temporary, flags, 0o600)
+            descriptor = os.open(temporary, _FLAGS, 0o600)
         except FileNotFoundError:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(temporary, flags, 0o600)
+            descriptor = os.open(temporary, _FLAGS, 0o600)
         try:
             os.write(descriptor, json.dumps(data).encode())
             os.utime(descriptor, (now.timestamp(),) * 2)
         finally:
             os.close(descriptor)
-        os.replace(temporary, file)
+        try:
+            atomic.rename_noreplace(temporary, file)
+        except FileExistsError:
+            temporary.unlink()
+            return False
+        return True
 
     def beat(self, task_id: str) -> bool:
         """Give a sign; False where the task is not this process's (any more)."""
@@ -108,7 +117,7 @@ class Heartbeats:
     def sweep(self, in_progress: Iterable[str]) -> None:
         """Remove the heartbeats of all tasks but these."""
         kept = {self._file(task_id) for task_id in in_progress}
-        for file in self._folder.glob(f"*{_SUFFIX}*"):
+        for file in self._folder.glob(f"*{_SUFFIX}"):
             if file not in kept:
                 file.unlink(missing_ok=True)
 
@@ -120,11 +129,12 @@ class Heartbeats:
 
 @lru_cache(maxsize=1)
 def _own(pid: int) -> Process:
-    return Process(pid, _start_of(pid) or "", _boot())
+    return Process(pid, _start_of(pid) or "", boot_id())
 
 
 @lru_cache(maxsize=1)
-def _boot() -> str:
+def boot_id() -> str:
+    """What tells this run of the system from others."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 

@@ -23,14 +23,12 @@ def line(entry: Mapping[str, Any]) -> bytes:
 
 def append(path: Path, entry: Mapping[str, Any]) -> None:
     """Append one line durably. A torn last line (a crash in mid-write) is ended first, so that it can't eat ours."""
-    write(path, line(entry))()
+    write(path, line(entry))
+    flush(path)
 
 
-def write(path: Path, data: bytes) -> Callable[[], None]:
-    """Append one line as `append` does, but not yet durably: the answer, called once, flushes it.
-
-    The log is free for others meanwhile, so that the flush of one process serves the lines of several.
-    """
+def write(path: Path, data: bytes) -> None:
+    """Append one line as `append` does, but not yet durably: `flush` comes later, once for the lines of several."""
     created = not path.exists()
     if created:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,24 +40,14 @@ def write(path: Path, data: bytes) -> Callable[[], None]:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    except BaseException:
+    finally:
         os.close(descriptor)
-        raise
-
-    def flushed() -> None:
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if created:
-            atomic.sync_folder(path.parent)
-
-    return flushed
+    if created:
+        atomic.sync_folder(path.parent)
 
 
 def flush(path: Path) -> None:
-    """Make durable what others wrote into a log."""
+    """Make durable what was written into a log. One that a sync put in its place has it all and is durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

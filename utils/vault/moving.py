@@ -1,9 +1,11 @@
 """The claim lock, and the note of what its holder is about to do: a move and its line in the log come together.
 
-`STATE_DIR/claims/moving` is the very line that the log will get. It is a symbolic link that points nowhere: made in one
-call, never half-written, and kept by a file system in its journal, so that no power cut leaves the move that came after
-it without it (ADR 16). Whoever takes the lock next finishes what a killed holder began. Flushes come after the lock, so
-that several processes share them; until they are done the note is called `logged-…`, for the next start to look at.
+The note is a file in `STATE_DIR/claims/moves/` whose *name* is the line that the log will get. So making it is one
+rename, which a file system keeps in its journal before the move that comes after it, and costs no flush (ADR 16); a line
+too long for a name is flushed as the file's content. Whoever takes the lock next finishes what a killed holder began.
+
+Move and line are flushed after the lock, by one process for all who wait. Until then the note is kept as logged, and
+the first to take the lock after a boot looks what a power cut left of it.
 """
 
 from __future__ import annotations
@@ -19,11 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from utils.vault import atomic, jsonl, locks
+from utils.vault.heartbeats import boot_id
 from utils.vault.layout import Layout, stage_at
 
 log = logging.getLogger(__name__)
 
-_LONGEST_LINK = 4000  # bytes; what is longer is a file
+#: What a note's name begins with: the move is about to be made; it is made and logged, not flushed; free for another.
+_MOVING, _LOGGED, _FREE, _DAMAGED, _BOOT = "m", "l", "f", "d", "boot-"
+_IN_CONTENT = "-"
+_SLASH = "\x1f"  # stands for a slash in a name: JSON has it as an escape only
+_LONGEST_NAME = 255
 _TAIL = 10_000  # lines of the log that are searched for one
 
 
@@ -33,16 +40,18 @@ class Moves:
     def __init__(self, layout: Layout, state_dir: Path) -> None:
         self._layout = layout
         self._lock = state_dir / "locks" / "claims.lock"
-        self._folder = state_dir / "claims"
-        self._moving = self._folder / "moving"
+        self._flushing = state_dir / "locks" / "claims-flush.lock"
+        self._folder = state_dir / "claims" / "moves"
         self._one_disk: bool | None = None
+        self._looked = False
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the claim lock, after finishing what a holder that was killed began. Not re-entrant."""
-        with locks.hold(self._lock):
-            if os.path.lexists(self._moving):
-                self._finish(self._moving)
+        with locks.hold(self._lock, note=None):
+            self._finish(_MOVING)
+            if not self._looked:
+                self._look_after_a_boot()
             yield
 
     def do(self, entry: Mapping[str, Any], act: Callable[[], None]) -> Callable[[], None]:
@@ -52,80 +61,111 @@ class Moves:
         `FileNotFoundError` nothing was done; after any other error the next holder of the lock looks what was.
         """
         line = jsonl.line(entry)
-        self._note(line.rstrip(b"\n"))
+        note = self._note(line)
         try:
             act()
         except (FileExistsError, FileNotFoundError):
-            self._moving.unlink()
+            self._is_done_with(note)
             raise
-        flush_log = jsonl.write(self._layout.claims_log, line)
-        logged = self._folder / f"logged-{secrets.token_hex(8)}"
-        os.rename(self._moving, logged)
-        folders = {os.path.dirname(self._layout.root / entry[end]) for end in ("to", "from") if entry.get(end)}
-
-        def flush() -> None:
-            flush_log()
-            for folder in folders:
-                atomic.sync_folder(Path(folder))
-            logged.unlink(missing_ok=True)
-
-        return flush
+        jsonl.write(self._layout.claims_log, line)
+        # One whose content is the line gets a name of its own: the next such note must not meet it.
+        kept = note[1:] if note != _MOVING + _IN_CONTENT else f"{_IN_CONTENT}{secrets.token_hex(8)}"
+        logged = self._folder / f"{_LOGGED}{kept}"
+        os.rename(self._folder / note, logged)
+        return lambda: self._flush(logged)
 
     def repair(self) -> None:
-        """Finish also what a power cut left. Cheap where nothing was left; may be called at any time."""
+        """Finish what a killed process or a power cut left. Cheap; may be called at any time."""
         with self.hold():
-            for note in sorted(self._folder.glob("logged-*")):
-                self._finish(note)
+            pass
 
-    def _note(self, line: bytes) -> None:
-        if len(line) > _LONGEST_LINK:
-            atomic.write(self._moving, line, mode=0o600)
-            return
+    def _flush(self, logged: Path) -> None:
+        """Make durable what all notes say, unless another process did so for this one meanwhile."""
+        with locks.hold(self._flushing, note=None):
+            if not os.path.lexists(logged):
+                return
+            notes = self._notes(_LOGGED)
+            entries = [self._read(note) for note in notes]
+            ends = {entry[end] for entry in entries for end in ("to", "from") if entry.get(end)}
+            jsonl.flush(self._layout.claims_log)
+            for folder in {os.path.dirname(end) for end in ends}:
+                atomic.sync_folder(self._layout.root / folder)
+            for note in notes:
+                self._is_done_with(note)
+
+    def _note(self, line: bytes) -> str:
+        """Note the line, under the name that is returned."""
         try:
-            self._moving.symlink_to(line.decode())
+            free = next(iter(self._notes(_FREE)), None)
         except FileNotFoundError:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._moving.symlink_to(line.decode())
+            free = None
+        if free is None:
+            self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+            free = f"{_FREE}{secrets.token_hex(8)}"
+            (self._folder / free).touch(0o600)
+        name = _MOVING + line.decode().rstrip("\n").replace("/", _SLASH)
+        if len(name.encode()) > _LONGEST_NAME:
+            name = _MOVING + _IN_CONTENT
+            atomic.write(self._folder / free, line, mode=0o600)
+        os.rename(self._folder / free, self._folder / name)
         if not self._is_one_disk():  # two journals keep no order between them
             atomic.sync_folder(self._folder)
+        return name
+
+    def _notes(self, kind: str) -> list[str]:
+        try:
+            return [name for name in os.listdir(self._folder) if name.startswith(kind)]
+        except FileNotFoundError:
+            return []
+
+    def _is_done_with(self, note: str) -> None:
+        os.rename(self._folder / note, self._folder / f"{_FREE}{secrets.token_hex(8)}")
 
     def _is_one_disk(self) -> bool:
         if self._one_disk is None and self._layout.root.exists():
             self._one_disk = self._folder.stat().st_dev == self._layout.root.stat().st_dev
         return bool(self._one_disk)
 
-    def _finish(self, note: Path) -> None:
-        """Write the noted line where the move happened and the log lacks it; then the note goes."""
-        try:
-            entry = _read(note)
-        except FileNotFoundError:
-            return  # its process is alive and was quicker
-        except (OSError, ValueError) as error:
-            aside = self._folder / f"damaged-{secrets.token_hex(8)}"
-            os.rename(note, aside)
-            log.error("%s is damaged (%s): set aside as %s", note, error, aside.name)
-            return
-        claims_log = self._layout.claims_log
-        if any(line == entry for line in islice(jsonl.newest(claims_log), _TAIL)):
-            jsonl.flush(claims_log)
-        elif self._happened(entry):
-            jsonl.append(claims_log, entry)
-            log.warning("%s was moved when its process was killed: logged now", entry.get("task"))
-        note.unlink(missing_ok=True)
+    def _look_after_a_boot(self) -> None:
+        boot = self._folder / f"{_BOOT}{boot_id()}"
+        if self._folder.exists() and not boot.exists():
+            self._finish(_LOGGED)
+            for old in self._notes(_BOOT):
+                (self._folder / old).unlink()
+            boot.touch(0o600)
+        self._looked = True
+
+    def _finish(self, kind: str) -> None:
+        """Write the lines of notes whose move happened and which the log lacks."""
+        for note in sorted(self._notes(kind)):
+            try:
+                entry = self._read(note)
+            except (OSError, ValueError) as error:
+                aside = f"{_DAMAGED}{secrets.token_hex(8)}"
+                os.rename(self._folder / note, self._folder / aside)
+                log.error("a note in %s is damaged (%s): set aside as %s", self._folder, error, aside)
+                continue
+            claims_log = self._layout.claims_log
+            if any(line == entry for line in islice(jsonl.newest(claims_log), _TAIL)):
+                jsonl.flush(claims_log)
+            elif self._happened(entry):
+                jsonl.append(claims_log, entry)
+                log.warning("%s was moved when its process was killed: logged now", entry.get("task"))
+            self._is_done_with(note)
+
+    def _read(self, note: str) -> dict[str, Any]:
+        """The line that a note holds; raises `ValueError` or `OSError` where it is none."""
+        in_content = note[1:].startswith(_IN_CONTENT)
+        entry = json.loads((self._folder / note).read_bytes() if in_content else note[1:].replace(_SLASH, "/"))
+        if not isinstance(entry, dict) or not isinstance(entry.get("to"), str) or stage_at(entry["to"]) is None:
+            raise ValueError("it does not say what moved")
+        if entry.get("from") is not None and not isinstance(entry["from"], str):
+            raise ValueError("it does not say from where")
+        return entry
 
     def _happened(self, entry: Mapping[str, Any]) -> bool:
         source, target = entry.get("from"), entry["to"]
         if source is not None and os.path.lexists(self._layout.root / source):
             return False
         return os.path.lexists(self._layout.root / target)
-
-
-def _read(note: Path) -> dict[str, Any]:
-    """The line that a note holds; raises `ValueError` or `OSError` where it is none."""
-    # Not `note.readlink()`: a path would be tidied up.
-    entry = json.loads(os.readlink(note) if note.is_symlink() else note.read_bytes())  # noqa: PTH115
-    if not isinstance(entry, dict) or not isinstance(entry.get("to"), str) or stage_at(entry["to"]) is None:
-        raise ValueError("it does not say what moved")
-    if entry.get("from") is not None and not isinstance(entry["from"], str):
-        raise ValueError("it does not say from where")
-    return entry
