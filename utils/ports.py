@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from utils.core.alert import Alert
 from utils.core.health import ProbeResult
+from utils.core.lease import Sight
 from utils.core.mail import IncomingMail, OutgoingMail, Proposal, RawMail, Receipt, ReplyRules
 from utils.core.merge import Entry
 from utils.core.sync_rules import Refusal
@@ -241,6 +242,20 @@ class VaultGit(Protocol):
     def set_damaged_aside(self, folder: Path) -> list[str]: ...
     def is_whole(self, commit: str) -> bool: ...
     def past(self) -> list[str]: ...
+
+
+class LeaseRemote(Protocol):
+    """The ref on the remote that holds the zone lease, and the heartbeats beside it. Methods raise `AdapterError`."""
+
+    def look(self) -> Sight:
+        """What lies there now."""
+
+    def push(self, text: str, expected: str | None) -> str | None:
+        """Replace `expected` (None: nothing is there) by `text`, and give a heartbeat with it: the object that is there
+        now, or None where something else lay there. After an `AdapterError` it may have been replaced or not."""
+
+    def beat(self) -> None:
+        """Give a heartbeat of this zone."""
 
 
 class VaultGlance(Protocol):

@@ -24,11 +24,24 @@ class InvalidZones(ValueError):
 
 @dataclass(frozen=True)
 class Failover:
-    """When the other zone counts as failed: `threshold` checks in a row, one each `interval_seconds`."""
+    """When and how the zones change by themselves (`utils.core.lease`); times in seconds.
 
-    enabled: bool
-    threshold: int
-    interval_seconds: int
+    The other zone counts as failed after `threshold` bad checks in a row, one each `interval_seconds`. The lease is
+    renewed each `renew_seconds`, holds for `ttl_seconds`, and is taken over after `margin_seconds` more. After
+    `most_switches` automatic changes within `window_seconds` only a human changes the zone. `failback`: whether the
+    zone named `initial_holder` gets the lease back when it is well again. `zones.json` may say the first three; the
+    others belong to the lease, which no process keeps yet.
+    """
+
+    enabled: bool = True
+    threshold: int = 3
+    interval_seconds: int = 120
+    renew_seconds: float = 60
+    ttl_seconds: float = 240
+    margin_seconds: float = 30
+    failback: bool = False
+    most_switches: int = 2
+    window_seconds: float = 3600
 
 
 @dataclass(frozen=True)
@@ -158,7 +171,7 @@ def _failover(section: Mapping[str, Any], problems: list[str]) -> Failover:
             problems.append(f"failover: {name} is {value!r}; it must be a whole number above 0")
             value = default
         numbers[name] = value
-    return Failover(enabled=bool(enabled), **numbers)
+    return Failover(bool(enabled), numbers["threshold"], numbers["interval_seconds"])
 
 
 def _actions(section: Mapping[str, Any], problems: list[str]) -> dict[str, ActionPolicy]:

@@ -1,0 +1,71 @@
+"""What a node knows of the lease outlives its processes, but times of one boot mean nothing in the next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils.core.lease import By, Here, Lease, Memory, Sight, State, lease_from_text, observed, state
+from utils.core.zones import Failover
+from utils.lease.memory import MemoryFile
+
+LOCAL = Here("local", "cloud")
+LEASE = Lease(3, "local", "n1", By.FAILOVER, "cloud failed", "n1", "x", 5, switches=1)
+KNOWN = Memory(
+    "n1", "x", LEASE, "sha", first_seen=900, last_seen=990, term_seen=800, confirmed=3, renewed=990, deadline=1230,
+    switches=(800.0,), history=({"term": 3, "ours": True},), told=3,
+)  # fmt: skip
+
+
+def test_what_was_saved_is_read_again_by_another_process(tmp_path: Path) -> None:
+    MemoryFile(tmp_path / "zone.json", lambda: 1000, lambda: "boot").save(KNOWN)
+    again = MemoryFile(tmp_path / "zone.json", lambda: 1001, lambda: "boot").load()
+    assert again == KNOWN
+    assert state(again, LOCAL, 1001) is State.ACTIVE
+    assert state(again, LOCAL, 1230) is State.UNSURE
+    assert (tmp_path / "zone.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("boot", "now"), [("another", 5000.0), ("boot", 20.0)])
+def test_after_a_reboot_nothing_is_worked_before_the_remote_was_asked(tmp_path: Path, boot: str, now: float) -> None:
+    MemoryFile(tmp_path / "zone.json", lambda: 1000, lambda: "boot").save(KNOWN)
+    again = MemoryFile(tmp_path / "zone.json", lambda: now, lambda: boot).load()
+    assert state(again, LOCAL, now) is State.PASSIVE
+    assert (again.known, again.confirmed, again.switches) == (LEASE, 3, (now,))
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"boot": "boot", "memory": {}}', b"\xff"])
+def test_a_damaged_memory_is_said_and_knows_nothing(
+    damage: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "zone.json").write_bytes(damage)
+    file = MemoryFile(tmp_path / "zone.json", lambda: 1000, lambda: "boot")
+    assert file.load() == Memory()
+    assert "damaged" in caplog.text
+    named = file.save(Memory())
+    assert named.node and named.nonce and file.load() == named
+
+
+def test_a_lease_is_the_same_after_it_was_text() -> None:
+    odd = replace(LEASE, reason='Umzug: "10:30"\n\n{}', pinned=True, leaving="cloud")
+    assert lease_from_text(odd.to_text()) == odd
+
+
+@given(st.text() | st.sampled_from((LEASE.to_text()[:-3], "x\n\n[]", "x\n\n7", 'x\n\n{"term": true}')))
+def test_what_is_no_lease_is_refused_and_known_for_it(text: str) -> None:
+    with pytest.raises(ValueError):
+        lease_from_text(text)
+    seen = observed(KNOWN, Sight("other", text), LOCAL, 1000, Failover())
+    assert seen.known == LEASE
+    assert "can't be read" in seen.astray
+
+
+def test_a_lease_that_claims_a_billion_changes_costs_nothing() -> None:
+    claimed = replace(LEASE, term=4, holder="cloud", node="n2", switches=10**9)
+    seen = observed(KNOWN, Sight("other", claimed.to_text()), LOCAL, 1000, Failover())
+    assert len(seen.switches) <= Failover().most_switches + 1
+    assert state(seen, LOCAL, 1000) is State.PASSIVE

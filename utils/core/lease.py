@@ -1,0 +1,448 @@
+"""The zone lease: which zone is active, as decisions over values. Pure: no network, no file, no clock.
+
+The remote is the witness. One ref on it holds the lease, and every change of that ref is a compare-and-swap, so of two
+nodes that want it one gets it. A holder works until a deadline on its own boot-time clock, counted from before its
+last renewal; another node takes the lease only after it has lain there unchanged for longer than any such deadline.
+Clocks of two machines are never compared. `utils.lease.keeper` looks, asks `decide`, and carries out the answer;
+docs/zones.md tells the whole story.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from utils.core.routing import ZONES
+from utils.core.zones import Failover
+
+#: A renewal changes the ref, or nobody could tell that the holder lives. It goes round through this many values, so
+#: that a year of renewals leaves a handful of commits on the remote and not half a million.
+BEATS = 64
+HISTORY = 50
+
+
+class State(StrEnum):
+    """How this node stands to the lease. Only an ACTIVE one does the work of the active zone.
+
+    PASSIVE: another holds it, or we just started. UNSURE: we hold it but could not renew it in time. PINNED: a human
+    chose the zone, nothing changes by itself. FROZEN: it changed by itself too often, so only a human changes it.
+    """
+
+    PASSIVE = "passive"
+    ACTIVE = "active"
+    UNSURE = "unsure"
+    PINNED = "pinned"
+    FROZEN = "frozen"
+
+
+class By(StrEnum):
+    """Who began a term. START: `initial_holder` at the very first start; STAND_IN: the other zone, because that one
+    never came; AGAIN: a lease that was lost was put back as it had been; the rest speak for themselves."""
+
+    START = "start"
+    STAND_IN = "stand-in"
+    AGAIN = "again"
+    FAILOVER = "failover"
+    FAILBACK = "failback"
+    HUMAN = "human"
+
+
+_UNREADABLE = "the lease on the remote can't be read"
+_AUTOMATIC = frozenset({By.FAILOVER, By.FAILBACK})
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What the ref on the remote says.
+
+    `holder` is a zone, `node` the one of its nodes that holds the lease (empty: whichever comes first). `writer` began
+    the term. `nonce` and `beat` make every renewal a new value. `leaving` is a zone that must lay down its work before
+    the holder begins (empty: none has to). `switches`: automatic changes of the last hour, this one included.
+    """
+
+    term: int
+    holder: str
+    node: str
+    by: By
+    reason: str
+    writer: str
+    nonce: str
+    beat: int = 0
+    pinned: bool = False
+    leaving: str = ""
+    switches: int = 0
+
+    def to_text(self) -> str:
+        """The message of the commit that the ref points at: a line for people, then the lease as JSON."""
+        return f"{self.holder} holds the zones, term {self.term}\n\n{json.dumps(asdict(self), ensure_ascii=False)}\n"
+
+
+def lease_from_text(text: str) -> Lease:
+    """Inverse of `Lease.to_text`; raises `ValueError` for anything else."""
+    try:
+        raw = json.loads(text.partition("\n\n")[2])
+        types = {f.name: {"int": int, "bool": bool}.get(str(f.type), str) for f in fields(Lease)}
+        if set(raw) != set(types) or any(type(raw[name]) is not types[name] for name in types):
+            raise ValueError("its fields are not those of a lease")
+        lease = Lease(**(raw | {"by": By(raw["by"])}))
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"it is no JSON object: {error}") from None
+    if lease.holder not in ZONES or lease.leaving not in ("", *ZONES) or lease.term < 1:
+        raise ValueError("it names a zone or a term that can't be")
+    return lease
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What lay on the remote at one look: the ref's object and its text (None: there is no such ref), and the
+    heartbeat of each zone that has one."""
+
+    sha: str | None = None
+    text: str | None = None
+    beats: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one node knows. Kept over restarts; times are seconds of this boot's clock, None: not in this boot.
+
+    `node` names this node among those of its zone; `nonce` marks what it writes, a new one after each start and each
+    push that got no answer. `known` is the lease of the highest term ever seen, `sha` what lies on the remote,
+    unchanged since `first_seen` and looked at last at `last_seen`, without a long pause since `first_look`. Where that
+    is not `known`, the remote was rolled back or holds something else, and `astray` says so. `confirmed` is the term in
+    which we may work until `deadline`. `told`: the term whose beginning, if it was ours, the human was told last.
+    """
+
+    node: str = ""
+    nonce: str = ""
+    known: Lease | None = None
+    sha: str | None = None
+    astray: str = ""
+    first_seen: float | None = None
+    last_seen: float | None = None
+    first_look: float | None = None
+    term_seen: float | None = None
+    confirmed: int = 0
+    renewed: float | None = None
+    deadline: float | None = None
+    switches: tuple[float, ...] = ()
+    frozen: bool = False
+    other_beat: str | None = None
+    other_beat_seen: float | None = None
+    history: tuple[Mapping[str, Any], ...] = ()
+    told: int = 0
+
+    @property
+    def term(self) -> int:
+        """The highest term ever seen; 0 where there never was a lease."""
+        return self.known.term if self.known else 0
+
+
+@dataclass(frozen=True)
+class Here:
+    """Who asks, and what it knows besides the lease: checks of the other zone in a row that failed or were good, and
+    the zone that `zones.json` prefers (`initial_holder`)."""
+
+    zone: str
+    preferred: str
+    failures: int = 0
+    successes: int = 0
+
+    @property
+    def other(self) -> str:
+        """The other zone."""
+        return next(zone for zone in ZONES if zone != self.zone)
+
+
+@dataclass(frozen=True)
+class Push:
+    """Put `lease` in the place of `expected` on the remote. `lay_down`: stop our own work first. `sure`: an answer that
+    comes late is as good as one that comes at once."""
+
+    lease: Lease
+    expected: str | None
+    lay_down: bool = False
+    sure: bool = True
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Nothing to do now, and why. `freeze`: too many changes, from now on only a human makes one."""
+
+    why: str
+    freeze: bool = False
+
+
+Step = Push | Rest
+
+
+# --- what was seen ---------------------------------------------------------------------------------------------------
+
+
+def observed(memory: Memory, sight: Sight, here: Here, now: float, rules: Failover, at: str = "") -> Memory:
+    """The memory after a look that ended at `now`. `at`, the wall clock, is for the history that people read.
+
+    The same value counts as unchanged only over looks that lie closer together than the beats take to come round.
+    """
+    beat = sight.beats.get(here.other)
+    if beat is not None and beat != memory.other_beat:
+        memory = replace(memory, other_beat=beat, other_beat_seen=now)
+    unbroken = memory.last_seen is not None and now - memory.last_seen <= rules.ttl_seconds
+    first = memory.first_seen if unbroken and sight.sha == memory.sha else now
+    looking = memory.first_look if unbroken else now
+    memory = replace(memory, sha=sight.sha, first_seen=first, last_seen=now, first_look=looking, astray="")
+    if sight.sha is None or sight.text is None:
+        return replace(memory, astray="the lease is gone from the remote") if memory.known else memory
+    try:
+        lease = lease_from_text(sight.text)
+    except ValueError as error:
+        return replace(memory, astray=f"{_UNREADABLE} ({error})")
+    known = memory.known
+    if known is None or lease.term > known.term:
+        return _new_term(memory, lease, here, now, rules, at)
+    if lease.term < known.term or (lease.holder, lease.writer) != (known.holder, known.writer):
+        return replace(memory, astray=f"the lease on the remote went back to term {lease.term}, after {known.term}")
+    return _hold(memory, lease, here)
+
+
+def _new_term(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover, at: str) -> Memory:
+    before = memory.known.holder if memory.known else None
+    entry = {
+        "at": at,
+        "from": before,
+        "to": lease.holder,
+        "term": lease.term,
+        "reason": lease.reason,
+        "by": lease.by.value,
+        "pinned": lease.pinned,
+        "ours": lease.writer == memory.node,
+    }
+    switches = recent(memory, now, rules)
+    if lease.by in _AUTOMATIC:
+        switches = (*switches, now)
+    unseen = min(lease.switches, rules.most_switches) - len(switches)
+    switches += (now,) * unseen
+    memory = replace(
+        memory,
+        term_seen=now,
+        switches=switches,
+        frozen=memory.frozen and lease.by is not By.HUMAN,
+        history=(*memory.history, entry)[-HISTORY:],
+    )
+    return _hold(memory, lease, here)
+
+
+def _hold(memory: Memory, lease: Lease, here: Here) -> Memory:
+    """Know `lease`; what is not ours ends our work at once."""
+    ours = _is_ours(lease, memory, here)
+    return replace(memory, known=lease, deadline=memory.deadline if ours else None)
+
+
+def pushed(
+    memory: Memory, push: Push, sha: str, here: Here, before: float, now: float, rules: Failover, at: str = ""
+) -> Memory:
+    """The memory after the remote took `push`, which began at `before` and was answered at `now`.
+
+    A new term that was answered late may have landed after others had the lease: it counts, but nothing is done in it
+    until they must have stopped.
+    """
+    memory = observed(memory, Sight(sha, push.lease.to_text()), here, now, rules, at)
+    lease = push.lease
+    in_time = now - before <= rules.renew_seconds / 2
+    if not _is_ours(lease, memory, here) or lease.leaving or not (push.sure or in_time):
+        return memory
+    return replace(memory, confirmed=lease.term, renewed=before, deadline=before + rules.ttl_seconds)
+
+
+def laid_down(memory: Memory) -> Memory:
+    """The memory of a node that does no more work of the active zone: before it hands over, and after a start."""
+    return replace(memory, deadline=None, renewed=None)
+
+
+def rebooted(memory: Memory, now: float) -> Memory:
+    """The memory in a new boot, whose clock began anew: what was measured counts from now."""
+    return replace(
+        laid_down(memory),
+        first_seen=None,
+        last_seen=None,
+        first_look=None,
+        term_seen=now if memory.known else None,
+        switches=(now,) * len(memory.switches),
+        other_beat_seen=now if memory.other_beat else None,
+    )
+
+
+# --- how we stand ----------------------------------------------------------------------------------------------------
+
+
+def state(memory: Memory, here: Here, now: float) -> State:
+    """How this node stands to the lease at `now`."""
+    lease = memory.known
+    if lease and _is_ours(lease, memory, here) and memory.deadline is not None:
+        return State.ACTIVE if now < memory.deadline else State.UNSURE
+    if memory.frozen:
+        return State.FROZEN
+    return State.PINNED if lease and lease.pinned else State.PASSIVE
+
+
+def seems_alive(memory: Memory, now: float, rules: Failover) -> bool | None:
+    """Whether the other zone gave a heartbeat lately; None where this node has not looked lately itself, or only just
+    began to."""
+    patience = 3 * rules.renew_seconds
+    if memory.last_seen is None or now - memory.last_seen > patience:
+        return None
+    if memory.other_beat_seen is not None and now - memory.other_beat_seen <= patience:
+        return True
+    return False if memory.first_look is not None and now - memory.first_look > patience else None
+
+
+def recent(memory: Memory, now: float, rules: Failover) -> tuple[float, ...]:
+    """When the zone changed by itself within the last `window_seconds`."""
+    return tuple(at for at in memory.switches if now - at < rules.window_seconds)
+
+
+def _is_ours(lease: Lease, memory: Memory, here: Here) -> bool:
+    return lease.holder == here.zone and lease.node == memory.node
+
+
+def _patience(rules: Failover) -> float:
+    """After so long without a renewal every holder has stopped by its own clock."""
+    return rules.ttl_seconds + rules.margin_seconds
+
+
+def _unchanged(memory: Memory, now: float, rules: Failover) -> bool:
+    return memory.first_seen is not None and now - memory.first_seen >= _patience(rules)
+
+
+def _others_stopped(memory: Memory, now: float, rules: Failover) -> bool:
+    """Whether whoever worked in an earlier term must have noticed that it ended."""
+    return memory.term_seen is not None and now - memory.term_seen >= _patience(rules)
+
+
+# --- what to do ------------------------------------------------------------------------------------------------------
+
+
+def decide(memory: Memory, here: Here, now: float, rules: Failover) -> Step:
+    """What this node does about the lease, straight after a look."""
+    lease = memory.known
+    if lease is None:
+        return _first(memory, here, now, rules)
+    if memory.astray:
+        return _astray(memory, lease, here, now, rules)
+    if lease.leaving == here.zone and not _is_ours(lease, memory, here):
+        return Push(replace(lease, leaving="", **_beat(lease, memory)), memory.sha, lay_down=True)
+    if lease.holder == here.zone:
+        return _as_holder(memory, lease, here, now, rules)
+    return _failover(memory, lease, here, now, rules)
+
+
+def _first(memory: Memory, here: Here, now: float, rules: Failover) -> Step:
+    """There never was a lease."""
+    if memory.sha is not None:
+        return Rest(f"{memory.astray}: a switch by hand replaces it")
+    if here.zone == here.preferred:
+        return _take(memory, here, By.START, "first start: initial_holder in zones.json")
+    why_not = _failed(memory, here, now, rules)
+    if why_not:
+        return Rest(f"{here.preferred} has not taken the lease yet; {why_not}")
+    return _take(memory, here, By.STAND_IN, f"{here.preferred} never came, {here.zone} stands in for it")
+
+
+def _astray(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> Step:
+    """What lies on the remote is not the newest lease we know: somebody rolled the remote back, or wrote there."""
+    if memory.astray.startswith(_UNREADABLE):
+        return Rest(f"{memory.astray}: a switch by hand replaces it")
+    if not _unchanged(memory, now, rules):
+        return Rest(f"{memory.astray}: put right when it has lain there for {_patience(rules):g} s")
+    node = memory.node if lease.holder == here.zone else ""  # nobody works by now: whoever is there may begin
+    reason = f"{memory.astray}; as it was"
+    new = Lease(memory.term + 1, lease.holder, node, By.AGAIN, reason, memory.node, memory.nonce, pinned=lease.pinned)
+    return Push(new, memory.sha, sure=False)
+
+
+def _as_holder(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> Step:
+    if lease.node not in ("", memory.node):
+        if not _unchanged(memory, now, rules):
+            return Rest(f"another node of the {here.zone} zone holds the lease (term {lease.term})")
+        return _take(memory, here, By.AGAIN, f"the {here.zone} node that held it is gone", pinned=lease.pinned)
+    if lease.leaving and not _others_stopped(memory, now, rules):
+        return Rest(f"waiting for {lease.leaving} to lay down its work (term {lease.term})")
+    doubtful = lease.node == lease.writer == memory.node and memory.confirmed != lease.term
+    if doubtful and not _others_stopped(memory, now, rules):
+        return Rest(f"the lease is ours (term {lease.term}), but its push was not answered in time: waiting")
+    if _is_wanted_back(memory, lease, here, now, rules):
+        return _hand_back(memory, here, now, rules)
+    if memory.renewed is not None and now - memory.renewed < rules.renew_seconds / 2:
+        return Rest(f"{here.zone} is active, term {lease.term}")
+    return Push(replace(lease, node=memory.node, leaving="", **_beat(lease, memory)), memory.sha)
+
+
+def _failover(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> Step:
+    held = f"{lease.holder} is active, term {lease.term}"
+    if lease.pinned:
+        return Rest(f"{held}, chosen by a human")
+    why_not = _failed(memory, here, now, rules)
+    if why_not:
+        return Rest(f"{held}; {why_not}" if here.failures else held)
+    count = len(recent(memory, now, rules))
+    if memory.frozen or count >= rules.most_switches:
+        return Rest(f"{held}, and the zone changed by itself {count} times lately: only a human changes it", True)
+    reason = f"{lease.holder} failed {here.failures} checks in a row and no longer renewed its lease"
+    return _take(memory, here, By.FAILOVER, reason, switches=count + 1)
+
+
+def _failed(memory: Memory, here: Here, now: float, rules: Failover) -> str:
+    """Why the other zone does not count as failed, or nothing where it does."""
+    if not rules.enabled:
+        return "failover is switched off in zones.json"
+    if here.failures < rules.threshold:
+        return f"{here.other} failed {here.failures} checks in a row, {rules.threshold} are needed"
+    if not _unchanged(memory, now, rules):
+        return f"its lease must lie unchanged for {_patience(rules):g} s"
+    return ""
+
+
+def _take(memory: Memory, here: Here, by: By, reason: str, *, pinned: bool = False, switches: int = 0) -> Push:
+    lease = Lease(
+        memory.term + 1, here.zone, memory.node, by, reason, memory.node, memory.nonce, pinned=pinned, switches=switches
+    )
+    return Push(lease, memory.sha, sure=False)
+
+
+def _is_wanted_back(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> bool:
+    """Whether the preferred zone is to have the lease back from us."""
+    wanted = (lease.by is By.STAND_IN or rules.failback) and here.other == here.preferred and not lease.pinned
+    return wanted and here.successes >= rules.threshold and len(recent(memory, now, rules)) < rules.most_switches
+
+
+def _hand_back(memory: Memory, here: Here, now: float, rules: Failover) -> Push:
+    reason = f"{here.other} is well again and is the preferred zone"
+    count = len(recent(memory, now, rules)) + 1
+    lease = Lease(memory.term + 1, here.other, "", By.FAILBACK, reason, memory.node, memory.nonce, switches=count)
+    return Push(lease, memory.sha, lay_down=True)
+
+
+def _beat(lease: Lease, memory: Memory) -> dict[str, Any]:
+    return {"nonce": memory.nonce, "beat": (lease.beat + 1) % BEATS if lease.nonce == memory.nonce else 0}
+
+
+def switch(memory: Memory, here: Here, zone: str, reason: str, now: float, rules: Failover, *, pin: bool) -> Push:
+    """A human, at this node, makes `zone` active. Whoever may still work lays that down first."""
+    lease, leaving = memory.known, ""
+    if lease and lease.leaving and not _others_stopped(memory, now, rules):
+        leaving = lease.leaving
+    if lease and not _unchanged(memory, now, rules):
+        if memory.astray:
+            leaving = here.other
+        elif not _is_ours(lease, memory, here):
+            leaving = lease.holder
+    if zone == here.zone:
+        node = memory.node
+    else:  # whoever of that zone works goes on
+        node = lease.node if lease and lease.holder == zone else ""
+        leaving = leaving if leaving != zone else ""
+    new = Lease(memory.term + 1, zone, node, By.HUMAN, reason, memory.node, memory.nonce, pinned=pin, leaving=leaving)
+    return Push(new, memory.sha, lay_down=zone != here.zone, sure=False)
