@@ -180,7 +180,7 @@ class Board:
         return [{"id": card.id, "stage": card.stage.value} for card in self.cards() if card.id in names]
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=16_384)
 def facts_of(path: Path, modified: int, size: int) -> Mapping[str, Any]:
     """What the front matter of a file says, for as long as it keeps its time and size."""
     try:
