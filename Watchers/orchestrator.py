@@ -1,4 +1,4 @@
-"""Starts and supervises the watchers, files the Inbox, and routes what lies in Needs_Action by zone."""
+"""Starts and supervises the watchers, files what a person drops, and routes what lies in Needs_Action by zone."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from utils.vault import atomic, locks
 log = logging.getLogger("orchestrator")
 
 STOP_SECONDS = 10.0  # what a child may take to leave
+_ONCE_SECONDS = 60.0  # what `--once` waits for the tasks that it began
 
 
 class Spawner(Protocol):
@@ -181,7 +182,9 @@ class Orchestrator(Worker):
         self._commands = default_children(services) if commands is None else commands
         self._policy = policy
         self._supervisor: Supervisor | None = None
+        self._stop: Stop | None = None
         self._held = ExitStack()
+        self._lock = services.settings.state_dir / "locks" / "orchestrator.lock"
 
     def folders(self) -> list[Path]:
         """A drop in the Inbox and a new task wake a cycle."""
@@ -191,9 +194,10 @@ class Orchestrator(Worker):
         """Become the one orchestrator of this `STATE_DIR`; the first cycle starts the children."""
         for warning in warnings():
             log.warning(warning)
+        self._stop = stop
         state_dir = self.services.settings.state_dir
         try:
-            self._held.enter_context(locks.hold(state_dir / "locks" / "orchestrator.lock", timeout=0))
+            self._held.enter_context(locks.hold(self._lock, timeout=0))
         except locks.Locked as error:
             raise CannotStart(
                 f"an orchestrator of {state_dir} runs already ({error.holder}); stop it first: "
@@ -215,12 +219,22 @@ class Orchestrator(Worker):
         signal.signal(signal.SIGCHLD, child_fell)
 
     def run_cycle(self, now: datetime) -> str:
-        """Look after the children, file the Inbox, route what waits."""
+        """Look after the children, make tasks of what was dropped, route what waits."""
         answers = [self._supervisor.tick()] if self._supervisor is not None else []
         if self.services.settings.agent_name == "local":
-            answers.append(self.services.inbox.run(now))
-        answers += [self.services.leftovers.run(), self.services.dispatcher.run(now)]
+            answers.append(self.services.drops.run(now))
+        answers += [self.services.leftovers.run(), self._route(now)]
         return "; ".join(answer for answer in answers if answer)
+
+    def _route(self, now: datetime) -> str:
+        """A single cycle (`--once`) leaves the tasks to the orchestrator that runs, if one does."""
+        if self._stop is not None:
+            return self.services.dispatcher.run(now, stopped=self._stop)
+        try:
+            with locks.hold(self._lock, timeout=0):
+                return self.services.dispatcher.run(now, patience=_ONCE_SECONDS)
+        except locks.Locked as error:
+            return f"an orchestrator runs ({error.holder}) and routes the tasks"
 
     def wait(self, seconds: float, stop: Stop) -> None:
         """Wait for the next cycle, a restart that is due, a drop, or the fall of a child."""
@@ -228,7 +242,8 @@ class Orchestrator(Worker):
         stop.wait(min(seconds, due))
 
     def close(self) -> None:
-        """Stop the children and let another orchestrator take over."""
+        """Begin no more tasks, stop the children, and let another orchestrator take over."""
+        self.services.dispatcher.close()
         if self._supervisor is not None:
             self._supervisor.stop()
         self._held.close()

@@ -1,4 +1,4 @@
-"""Deliberate breaks of sync, each of which the tests must catch: `python -m tests.mutants [NAME…] [--list]`.
+"""Deliberate breaks of sync and routing that the tests must catch: `python -m tests.mutants [NAME…] [--list]`.
 
 Each mutant is an exact replacement of text in a temporary copy of the tree, run against the few tests that guard what
 it breaks. Prints what caught it. Exits 1 where one survives, and where the text of one occurs no more.
@@ -31,6 +31,12 @@ RECOVER, SYNC, GIT, TREE = (
     "utils/adapters/git.py",
     "utils/vault/worktree.py",
 )
+ROUTING, DISPATCHER, ROUTED = (
+    "utils/core/routing.py",
+    "utils/dispatch/dispatcher.py",
+    "tests/test_orchestrator_routing.py",
+)
+PERMISSION = "tests/test_failover_permission.py"
 REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "values", "authors"))
 
 
@@ -133,6 +139,28 @@ MUTANTS = (
     _one("stale-index", "git's index stays behind after a crash (S2)", GATHER,
          "            picture.stale_index = True  # only the index", "            pass  # only the index",
          CRASH, "index_follows"),
+    _one("unknown-type-is-active", "a type that nobody knows goes to the active zone (S5)", ROUTING,
+         "return routing.get(task_type, Rule.LOCAL)", "return routing.get(task_type, Rule.ACTIVE)",
+         PERMISSION, "every_type"),
+    _one("local-only-routes-to-cloud", "a routing table sends local-only work to the cloud (S5)", ROUTING,
+         "    if task_type in LOCAL_ONLY_TYPES:\n        return Rule.LOCAL\n", "", PERMISSION, "no_routing_table"),
+    _one("zones-asked-once", "a task is begun although the zones have changed since the look", DISPATCHER,
+         "if not self._zones.runs_here(task_type):", "if False:", ROUTED, "asked_again"),
+    _one("priority-ignored", "an urgent task waits for older ones", ROUTING,
+         "(_URGENCY.get(tickets[key].priority, 2), tickets[key].created, str(key))", "(tickets[key].created, str(key))",
+         ROUTED, "most_urgent"),
+    _one("tries-not-durable", "a poisoned task is tried anew after each restart", DISPATCHER,
+         "self._attempts = Attempts(tries)", 'self._attempts = Attempts(tries.with_name(f"{id(self)}.json"))',
+         ROUTED, "kills_its_process"),
+    _one("stop-is-a-try", "a task is blamed for a stop of the process", DISPATCHER,
+         "            self._attempts.uncount(name)", "            pass", ROUTED, "after_a_stop"),
+    _one("drafting-uncounted", "a mail whose drafting kills the process is tried for ever", "utils/mail/intake.py",
+         "if self._attempts.count(task.id) > TRIES:", "if False:", "tests/test_mail_intake.py", "drafting_kills"),
+    _one("money-by-folder", "a folder makes less of a task about money", "utils/core/inference.py",
+         "    if paying:\n", "    if paying and chosen not in TYPE_OF_DOMAIN:\n",
+         "tests/test_inference.py", "downgraded"),
+    _one("drop-overtaken", "what is typed while a drop is filed is lost (S1)", "utils/dispatch/drops.py",
+         "        if aside.read_bytes() == data:\n", "        if True:\n", ROUTED, "goes_on_typing"),
 )
 # fmt: on
 

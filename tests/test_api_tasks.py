@@ -74,6 +74,32 @@ def test_tasks_are_listed_by_stage_and_domain(make_node, clock):
     assert sum(sum(by_domain.values()) for by_domain in counts.values()) == 2
 
 
+def test_each_waiting_task_names_the_zone_that_does_it(make_node, clock, monkeypatch):
+    node = make_node("cloud", clock=clock)
+    api = Api(node)
+    add_task(node, "mail", clock.now())
+    bill = add_task(node, "bill", clock.now(), domain="accounting")
+    for key, task_type in {"pay": "payments", "disk": "system_monitoring", "new": "teleport"}.items():
+        path = node.layout.find(add_task(node, key, clock.now(), domain="accounting"))[0]
+        path.write_text(path.read_text().replace("type: accounting", f"type: {task_type}"))
+    (node.layout.root / "Needs_Action" / "a note.md").write_text("no front matter")
+
+    def zones():
+        found = {item["type"]: item["zone"] for item in api.get("/api/tasks")["items"]}
+        assert api.get(f"/api/tasks/{bill}")["zone"] == found["accounting"]
+        return found
+
+    left = {"payments": "local", "teleport": "local", None: "local", "system_monitoring": "both"}
+    for active in ("cloud", "local"):
+        monkeypatch.setattr(node.zones, "active_zone", lambda zone=active: zone)
+        assert zones() == {"email_processing": active, "accounting": active, **left}
+        waiting = {"local": 3, "cloud": 0, "both": 1}
+        waiting[active] += 2
+        assert api.get("/api/platinum/status")["waiting"] == waiting
+    node.claims.claim(node.layout.find(bill)[0])
+    assert zones()["accounting"] is None, "it waits for nobody: it is in work"
+
+
 def test_files_that_are_no_tasks_are_shown_with_what_is_wrong(make_node, clock):
     node = make_node(clock=clock)
     root = node.layout.root

@@ -19,7 +19,7 @@ from utils.work_zones import WorkZones
 if TYPE_CHECKING:
     from utils.adapters.processes import Processes
     from utils.dispatch.dispatcher import Dispatcher
-    from utils.dispatch.inbox import Inbox
+    from utils.dispatch.drops import Drops
     from utils.dispatch.leftovers import Leftovers
     from utils.execution.approvals import Approvals
     from utils.execution.executor import Executor
@@ -277,12 +277,12 @@ class Services:
         )
 
     @cached_property
-    def inbox(self) -> Inbox:
+    def drops(self) -> Drops:
         """Makes tasks of what a person drops."""
-        from utils.dispatch.inbox import Inbox
+        from utils.dispatch.drops import Drops
 
         s = self.settings
-        return Inbox(self.layout, self.claims, agent=s.agent_name, settle=s.sync_settle_seconds)
+        return Drops(self.layout, self.claims, agent=s.agent_name, settle=s.sync_settle_seconds)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -295,6 +295,8 @@ class Services:
             self.zones,
             {},
             agent=self.settings.agent_name,
+            workers=self.settings.task_workers,
+            tries=self.settings.state_dir / "tasks" / "attempts.json",
             clock=self.clock,
             alert=self.alerts.send,
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from utils.core.health import Status
-from utils.core.routing import ZONES
+from utils.core.routing import BOTH, ZONES
 from utils.core.stages import DOMAINS, Stage
 from utils.execution.journal import State
 from utils.tasks.board import HISTORY
@@ -168,6 +168,7 @@ TASK = obj(
     id=text,
     stage=enum(*Stage),
     domain=enum(*DOMAINS),
+    zone=nullable(enum(*ZONES, BOTH)),
     agent=maybe_text,
     path=text,
     type=maybe_text,
@@ -252,6 +253,7 @@ PLATINUM = obj(
         vault_structure=_MODULE,
     ),
     tasks=by_name(by_name(whole)),
+    waiting=obj(local=whole, cloud=whole, both=whole),
     conflicts=whole,
     version=text,
     uptime_seconds=number,

@@ -190,7 +190,7 @@ def request_ids(task_id: str) -> frozenset[str]:
         return frozenset()
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=16_384)
 def facts_of(path: Path, modified: int, size: int) -> Mapping[str, Any]:
     """What the front matter of a file says, for as long as it keeps its time and size."""
     try:
