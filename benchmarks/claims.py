@@ -99,7 +99,7 @@ def contend(home: Path, taker: Taker, processes: int) -> tuple[float, list[list[
     os.sync()
     barrier.wait()
     begun = time.perf_counter()
-    won = [answers.get() for _ in workers]
+    won = [answers.get(timeout=600) for _ in workers]
     seconds = time.perf_counter() - begun
     for worker in workers:
         worker.join()

@@ -21,6 +21,7 @@ from typing import Any
 from utils.core import archive
 from utils.core.routing import LOCAL
 from utils.core.stages import ENTRY_STAGES, IllegalMove, Stage, check_move
+from utils.core.sync_rules import fold
 from utils.core.task import ID_PATTERN, format_time
 from utils.ports import Clock
 from utils.vault import atomic, frontmatter, jsonl
@@ -106,8 +107,9 @@ class Claims:
 
     def rest(self, path: Path) -> None:
         """This process lays the task down: it is finished, or left in progress until somebody takes it up."""
-        if self._heartbeats.beat(path.stem):
-            self._heartbeats.end(path.stem)
+        if self._heartbeats.worker(path.stem) is not None:
+            with self._moves.hold():
+                self._lay_down(path.stem)
 
     def abandoned(self) -> list[Path]:
         """Tasks in progress by this agent on which no live process of this node works."""
@@ -117,20 +119,16 @@ class Claims:
     def take_up(self, path: Path) -> bool:
         """Work on a task in progress that was abandoned; False where another process was first, or it is gone."""
         with self._moves.hold():
-            if self._heartbeats.is_worked_on(path.stem) or not os.path.lexists(path):
-                return False
-            self._heartbeats.end(path.stem)
-            return self._heartbeats.begin(path.stem)
+            return os.path.lexists(path) and self._heartbeats.inherit(path.stem)
 
     def signs(self, task_id: str) -> tuple[bool, datetime | None]:
         """Whether a live process of this node works on a task, and when it last gave a sign."""
         return self._heartbeats.is_worked_on(task_id), self._heartbeats.last_beat(task_id)
 
     def repair(self) -> None:
-        """At a start: finish what was cut off between a move and its line, sweep the heartbeats of what is over."""
-        self._moves.repair()
+        """At a start: finish what was cut off between a move and its line, sweep the heartbeats of the dead."""
         with self._moves.hold():
-            self._heartbeats.sweep(path.stem for path in self._layout.files(Stage.IN_PROGRESS))
+            self._heartbeats.sweep()
 
     def release(self, path: Path, domain: str, reason: str) -> Path:
         """Put work in progress back into `Needs_Action/<domain>/`."""
@@ -151,14 +149,7 @@ class Claims:
         """
         old_note = self._layout.reason(path)
         target = self._layout.folder(stage, domain=domain) / path.name
-        if reason:
-            self._explain(target, reason)
-        try:
-            moved = self._move(path, target, stage.value, reason)
-        except OSError:
-            if reason and not target.exists():
-                self._layout.reason(target).unlink(missing_ok=True)
-            raise
+        moved = self._move(path, target, stage.value, reason, explained=True)
         if old_note != self._layout.reason(target):
             old_note.unlink(missing_ok=True)
         return moved
@@ -171,10 +162,9 @@ class Claims:
             if (folder / name).exists():
                 continue
             try:
-                moved = self._move(path, folder / name, "quarantined", reason)
+                moved = self._move(path, folder / name, "quarantined", reason, explained=True)
             except TargetTaken:
                 continue
-            self._explain(moved, reason)
             self._layout.reason(path).unlink(missing_ok=True)
             return moved
         raise TargetTaken(f"Quarantine/ holds a thousand files named like {path.name}")
@@ -282,7 +272,17 @@ class Claims:
         entry = {"at": format_time(self._clock.now()), "agent": self._agent, "event": event, "task": task_id}
         jsonl.append(self._layout.claims_log, entry | details)
 
-    def _move(self, path: Path, target: Path, event: str, reason: str | None = None, agent: str | None = None) -> Path:
+    def _move(
+        self,
+        path: Path,
+        target: Path,
+        event: str,
+        reason: str | None = None,
+        *,
+        agent: str | None = None,
+        explained: bool = False,
+    ) -> Path:
+        """Carry a file to `target` and log it, with its reason in a note beside it where it is to be `explained`."""
         source_stage, target_stage = self._layout.stage_of(path), self._layout.stage_of(target)
         if source_stage is None or target_stage is None:
             raise IllegalMove(f"{path} is not a task of this vault")
@@ -296,10 +296,10 @@ class Claims:
         with self._moves.hold():
             entry = self._entry(event, task_id, path, target, reason, agent)
             try:
-                flush = self._moves.do(entry, lambda: _rename(path, target))
+                flush = self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
             except BaseException:
                 if begins:
-                    self.rest(path)
+                    self._lay_down(task_id)
                 raise
             if source_stage is Stage.IN_PROGRESS:
                 self._heartbeats.end(task_id)
@@ -312,10 +312,28 @@ class Claims:
             return True
         if self._heartbeats.is_worked_on(task_id):
             return False
-        with self._moves.hold():  # of several who find a dead one's, one puts it away
-            if not self._heartbeats.is_worked_on(task_id):
-                self._heartbeats.end(task_id)
-        return self._heartbeats.begin(task_id)
+        with self._moves.hold():
+            return self._heartbeats.inherit(task_id)
+
+    def _lay_down(self, task_id: str) -> None:
+        if self._heartbeats.beat(task_id):
+            self._heartbeats.end(task_id)
+
+    def _rename(self, path: Path, target: Path, note: str | None) -> None:
+        """Never over a file: whoever was first in the last moment stands. The note is there before its file."""
+        _make_way(target)
+        if note:
+            self._explain(target, note)
+        try:
+            atomic.rename_noreplace(path, target)
+        except OSError as error:
+            if note and not os.path.lexists(target):
+                self._layout.reason(target).unlink(missing_ok=True)
+            if isinstance(error, FileNotFoundError):
+                raise Gone(f"{path.name} is no longer there") from None
+            if isinstance(error, FileExistsError):
+                raise TargetTaken(f"{target.name} exists already") from None
+            raise
 
     def _check_places(self, path: Path, target: Path) -> None:
         if not os.path.lexists(path):
@@ -347,17 +365,16 @@ class Claims:
         atomic.write(self._layout.reason(path), text.encode())
 
 
-def _rename(source: Path, target: Path) -> None:
-    """Without the flush, and never over a file: whoever was first in the last moment stands."""
-    try:
-        atomic.rename_noreplace(source, target)
-    except FileNotFoundError:
-        if os.path.lexists(target.parent):
-            raise Gone(f"{source.name} is no longer there") from None
-        target.parent.mkdir(parents=True)
-        _rename(source, target)
-    except FileExistsError:
-        raise TargetTaken(f"{target.name} exists already") from None
+def _make_way(target: Path) -> None:
+    """Make the target's folder. Raises `TargetTaken` where a file lies there under this name, or one that is the same
+    to another file system (case, NFC/NFD). An id has one spelling only."""
+    if os.path.lexists(target):
+        raise TargetTaken(f"{target.name} exists already")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if ID_PATTERN.match(target.stem) is None:
+        for name in os.listdir(target.parent):
+            if fold(name) == fold(target.name):
+                raise TargetTaken(f"{target.name} exists already, as {name}")
 
 
 def claim_task(path: str | Path, agent: str) -> Path | None:

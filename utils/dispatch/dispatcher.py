@@ -19,7 +19,7 @@ from typing import Any
 
 from utils.claim_task import Claims, Gone, Lost, TargetTaken
 from utils.core.inference import VAGUE_TYPE
-from utils.core.routing import LOCAL, Ticket, in_order
+from utils.core.routing import LOCAL, TASK_TYPES, Ticket, in_order
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN, InvalidTask, Task, task_from
 from utils.dispatch.workers import Job, Workers

@@ -1,7 +1,8 @@
 """Who works on a task now: one file a task in `STATE_DIR/claims/`, with the process and, as its time, its last sign.
 
 A process is known by its id, the time of its start and the boot, so that a reused id is not taken for it. One that is
-alive but frozen is not dead.
+alive but frozen is not dead. A live process's file is removed by itself or, under the claim lock, by whoever moves the
+task on; a dead one's only under the claim lock. So nobody's sign is taken for another's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _SUFFIX = ".json"
 _LONGEST_NAME = 200
+_YOUNG_SECONDS = 60.0
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -55,13 +56,32 @@ class Heartbeats:
         self._clock = clock
 
     def begin(self, task_id: str) -> bool:
-        """This process works on the task from now on. False where it has a heartbeat already."""
+        """This process works on the task from now on. False where it has a heartbeat already, a dead one's included."""
         file = self._file(task_id)
         if os.path.lexists(file):
             return False
+        temporary = self._write()
+        try:
+            atomic.rename_noreplace(temporary, file)
+        except FileExistsError:
+            temporary.unlink()
+            return False
+        return True
+
+    def inherit(self, task_id: str) -> bool:
+        """As `begin`, but also in place of a dead process. The caller holds the claim lock."""
+        if self.begin(task_id):
+            return True
+        if self.is_worked_on(task_id):
+            return False
+        os.replace(self._write(), self._file(task_id))
+        return True
+
+    def _write(self) -> Path:
+        """A sign of this process under a name of its own: at its place it is complete or not there."""
         own, now = Process.own(), self._clock.now()
         data = {"pid": own.pid, "started": own.started, "boot": own.boot, "since": format_time(now)}
-        temporary = self._folder / f"{secrets.token_hex(8)}{_SUFFIX}"  # complete or not there
+        temporary = self._folder / f"{atomic.TEMP_PREFIX}{secrets.token_hex(8)}"
         try:
             descriptor = os.open(temporary, _FLAGS, 0o600)
         except FileNotFoundError:
@@ -72,27 +92,27 @@ class Heartbeats:
             os.utime(descriptor, (now.timestamp(),) * 2)
         finally:
             os.close(descriptor)
-        try:
-            atomic.rename_noreplace(temporary, file)
-        except FileExistsError:
-            temporary.unlink()
-            return False
-        return True
+        return temporary
 
     def beat(self, task_id: str) -> bool:
         """Give a sign; False where the task is not this process's (any more)."""
         if self.worker(task_id) != Process.own():
             return False
-        os.utime(self._file(task_id), (self._clock.now().timestamp(),) * 2)
+        try:
+            os.utime(self._file(task_id), (self._clock.now().timestamp(),) * 2)
+        except FileNotFoundError:  # moved on in this moment
+            return False
         return True
 
     def end(self, task_id: str) -> None:
-        """Nobody works on the task any more."""
+        """Nobody works on the task any more. The caller holds the claim lock."""
         self._file(task_id).unlink(missing_ok=True)
 
     def worker(self, task_id: str) -> Process | None:
         """Who began to work on the task; maybe dead by now. None where nobody did."""
-        file = self._file(task_id)
+        return self._read(self._file(task_id))
+
+    def _read(self, file: Path) -> Process | None:
         try:
             data = json.loads(file.read_bytes())
             return Process(int(data["pid"]), str(data["started"]), str(data["boot"]))
@@ -114,12 +134,13 @@ class Heartbeats:
         except FileNotFoundError:
             return None
 
-    def sweep(self, in_progress: Iterable[str]) -> None:
-        """Remove the heartbeats of all tasks but these."""
-        kept = {self._file(task_id) for task_id in in_progress}
+    def sweep(self) -> None:
+        """Remove what dead processes left. The caller holds the claim lock."""
         for file in self._folder.glob(f"*{_SUFFIX}"):
-            if file not in kept:
+            worker = self._read(file)
+            if worker is None or not worker.is_alive:
                 file.unlink(missing_ok=True)
+        atomic.sweep(self._folder, older_than=self._clock.now().timestamp() - _YOUNG_SECONDS)
 
     def _file(self, task_id: str) -> Path:
         long = len(os.fsencode(task_id)) > _LONGEST_NAME
@@ -134,14 +155,28 @@ def _own(pid: int) -> Process:
 
 @lru_cache(maxsize=1)
 def boot_id() -> str:
-    """What tells this run of the system from others."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    """What tells this run of the system from others; empty where the system has no such thing (macOS)."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _start_of(pid: int) -> str | None:
-    """When the process began, in ticks since the boot (proc(5), field 22); None where it has ended."""
+    """When the process began, in ticks since the boot (proc(5), field 22); None where it has ended. Empty where the
+    system has no such thing."""
+    if not boot_id():
+        return "" if _runs(pid) else None
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if state in "ZX" else fields[18]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):  # ended; or another user's by now
+        return False
+    return True

@@ -18,7 +18,8 @@ _BLOCK = 64 * 1024
 
 def line(entry: Mapping[str, Any]) -> bytes:
     """One line of a log, with its end."""
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":"), default=str).encode() + b"\n"
+    text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text.encode("utf-8", "backslashreplace") + b"\n"  # a name that is no text, as JSON escapes it
 
 
 def append(path: Path, entry: Mapping[str, Any]) -> None:

@@ -74,11 +74,6 @@ class Moves:
         os.rename(self._folder / note, logged)
         return lambda: self._flush(logged)
 
-    def repair(self) -> None:
-        """Finish what a killed process or a power cut left. Cheap; may be called at any time."""
-        with self.hold():
-            pass
-
     def _flush(self, logged: Path) -> None:
         """Make durable what all notes say, unless another process did so for this one meanwhile."""
         with locks.hold(self._flushing, note=None):
@@ -130,7 +125,8 @@ class Moves:
     def _look_after_a_boot(self) -> None:
         boot = self._folder / f"{_BOOT}{boot_id()}"
         if self._folder.exists() and not boot.exists():
-            self._finish(_LOGGED)
+            with locks.hold(self._flushing, note=None):  # a process that lives may be flushing
+                self._finish(_LOGGED)
             for old in self._notes(_BOOT):
                 (self._folder / old).unlink()
             boot.touch(0o600)
