@@ -93,6 +93,9 @@ class Claims:
         agent = agent or self._agent
         if agent not in AGENTS:
             raise ValueError(f"unknown agent {agent!r}; it must be one of {', '.join(AGENTS)}")
+        if not os.path.lexists(path):  # so that who is late need not look further
+            log.info("claim of %s lost: it is not there", self._layout.relative(path))
+            return None
         target = self._layout.folder(Stage.IN_PROGRESS, agent=agent) / path.name
         try:
             return self._move(path, target, "claimed", agent=agent)

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,6 +185,30 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync(*paths: Path) -> None:
+    """Make files and entries of folders durable, all at once: one commit of the file system's journal serves them."""
+    failed: list[OSError] = []
+
+    def flush(path: Path) -> None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            failed.append(error)
+
+    others = [threading.Thread(target=flush, args=(path,)) for path in paths[1:]]
+    for thread in others:
+        thread.start()
+    flush(paths[0])
+    for thread in others:
+        thread.join()
+    if failed:
+        raise failed[0]
 
 
 def _load_renameat2() -> ctypes._NamedFuncPointer | None:

@@ -1,4 +1,6 @@
-"""Who works on a task now: one file a task in `STATE_DIR/claims/`, with the process and, as its time, its last sign.
+"""Who works on a task now: one name a task in `STATE_DIR/claims/` for the file of the process that works on it.
+
+That file says which process it is, and its time when the process last gave a sign, of any of its tasks.
 
 A process is known by its id, the time of its start and the boot, so that a reused id is not taken for it. One that is
 alive but frozen is not dead. A live process's file is removed by itself or, under the claim lock, by whoever moves the
@@ -12,12 +14,11 @@ import json
 import logging
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from utils.core.task import format_time
 from utils.ports import Clock
 from utils.vault import atomic
 
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 _SUFFIX = ".json"
 _LONGEST_NAME = 200
 _YOUNG_SECONDS = 60.0
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_SIGN = "process-"
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,21 @@ class Process:
 
 
 class Heartbeats:
-    """The heartbeats of the claims of one node. Nothing here is flushed: no process outlives a power cut."""
+    """The heartbeats of the claims of one node. Links are not flushed: no process outlives a power cut."""
 
     def __init__(self, state_dir: Path, clock: Clock) -> None:
         self._folder = state_dir / "claims"
         self._clock = clock
+        self._own: tuple[Process, Path] | None = None
 
     def begin(self, task_id: str) -> bool:
         """This process works on the task from now on. False where it has a heartbeat already, a dead one's included."""
         file = self._file(task_id)
         if os.path.lexists(file):
             return False
-        temporary = self._write()
         try:
-            atomic.rename_noreplace(temporary, file)
+            self._link(file)
         except FileExistsError:
-            temporary.unlink()
             return False
         return True
 
@@ -74,25 +74,28 @@ class Heartbeats:
             return True
         if self.is_worked_on(task_id):
             return False
-        os.replace(self._write(), self._file(task_id))
+        temporary = self._folder / f"{atomic.TEMP_PREFIX}{secrets.token_hex(8)}"
+        self._link(temporary)
+        os.replace(temporary, self._file(task_id))
         return True
 
-    def _write(self) -> Path:
-        """A sign of this process under a name of its own: at its place it is complete or not there."""
-        own, now = Process.own(), self._clock.now()
-        data = {"pid": own.pid, "started": own.started, "boot": own.boot, "since": format_time(now)}
-        temporary = self._folder / f"{atomic.TEMP_PREFIX}{secrets.token_hex(8)}"
+    def _link(self, at: Path) -> None:
+        """One more name for this process's sign: made by one call, complete, and never over another file."""
         try:
-            descriptor = os.open(temporary, _FLAGS, 0o600)
-        except FileNotFoundError:
+            os.link(self._sign(), at)
+        except FileNotFoundError:  # somebody emptied STATE_DIR
+            self._own = None
+            os.link(self._sign(), at)
+
+    def _sign(self) -> Path:
+        """The file that names this process and whose other names are its tasks; of a fork, a file of its own."""
+        own = Process.own()
+        if self._own is None or self._own[0] != own:
+            file = self._folder / f"{_SIGN}{own.pid}-{secrets.token_hex(8)}{_SUFFIX}"
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(temporary, _FLAGS, 0o600)
-        try:
-            os.write(descriptor, json.dumps(data).encode())
-            os.utime(descriptor, (now.timestamp(),) * 2)
-        finally:
-            os.close(descriptor)
-        return temporary
+            atomic.write(file, json.dumps(asdict(own)).encode(), mode=0o600, replace=False)
+            self._own = own, file
+        return self._own[1]
 
     def beat(self, task_id: str) -> bool:
         """Give a sign; False where the task is not this process's (any more)."""
@@ -128,7 +131,7 @@ class Heartbeats:
         return worker is not None and worker.is_alive
 
     def last_beat(self, task_id: str) -> datetime | None:
-        """When the worker last gave a sign."""
+        """When the worker of a task last gave a sign."""
         try:
             return datetime.fromtimestamp(self._file(task_id).stat().st_mtime, UTC).replace(microsecond=0)
         except FileNotFoundError:

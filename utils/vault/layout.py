@@ -73,15 +73,14 @@ class Layout:
 
     def relative(self, path: Path) -> str:
         """`path` as the vault's posix path; raises `OutsideVault`."""
-        try:
-            return Path(os.path.abspath(path)).relative_to(self.root).as_posix()
-        except ValueError:
-            raise OutsideVault(f"{path} does not lie in the vault {self.root}") from None
+        whole, root = os.path.abspath(path), f"{self.root}{os.sep}"
+        if not f"{whole}{os.sep}".startswith(root):
+            raise OutsideVault(f"{path} does not lie in the vault {self.root}")
+        return whole[len(root) :] or "."
 
     def stage_of(self, path: Path) -> Stage | None:
         """The stage in which `path` lies, or None outside all of them."""
-        top = PurePosixPath(self.relative(path)).parts[:1]
-        return next((stage for stage, name in FOLDERS.items() if (name,) == top), None)
+        return stage_at(f"{self.relative(path)}/")
 
     def domain_of(self, path: Path) -> str | None:
         """The domain that the folder says, or None."""

@@ -4,8 +4,8 @@ The note is a file in `STATE_DIR/claims/moves/` whose *name* is the line that th
 rename, which a file system keeps in its journal before the move that comes after it, and costs no flush (ADR 16); a line
 too long for a name is flushed as the file's content. Whoever takes the lock next finishes what a killed holder began.
 
-Move and line are flushed after the lock, by one process for all who wait. Until then the note is kept as logged, and
-the first to take the lock after a boot looks what a power cut left of it.
+Move and line are flushed after the lock. Until then the note is kept as logged, and the first to take the lock after a
+boot looks what a power cut left of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,6 @@ class Moves:
     def __init__(self, layout: Layout, state_dir: Path) -> None:
         self._layout = layout
         self._lock = state_dir / "locks" / "claims.lock"
-        self._flushing = state_dir / "locks" / "claims-flush.lock"
         self._folder = state_dir / "claims" / "moves"
         self._one_disk: bool | None = None
         self._looked = False
@@ -70,23 +69,15 @@ class Moves:
         jsonl.write(self._layout.claims_log, line)
         # One whose content is the line gets a name of its own: the next such note must not meet it.
         kept = note[1:] if note != _MOVING + _IN_CONTENT else f"{_IN_CONTENT}{secrets.token_hex(8)}"
-        logged = self._folder / f"{_LOGGED}{kept}"
-        os.rename(self._folder / note, logged)
-        return lambda: self._flush(logged)
+        logged = f"{_LOGGED}{kept}"
+        os.rename(self._folder / note, self._folder / logged)
+        folders = {(self._layout.root / entry[end]).parent for end in ("from", "to") if entry[end]}
 
-    def _flush(self, logged: Path) -> None:
-        """Make durable what all notes say, unless another process did so for this one meanwhile."""
-        with locks.hold(self._flushing, note=None):
-            if not os.path.lexists(logged):
-                return
-            notes = self._notes(_LOGGED)
-            entries = [self._read(note) for note in notes]
-            ends = {entry[end] for entry in entries for end in ("to", "from") if entry.get(end)}
-            jsonl.flush(self._layout.claims_log)
-            for folder in {os.path.dirname(end) for end in ends}:
-                atomic.sync_folder(self._layout.root / folder)
-            for note in notes:
-                self._is_done_with(note)
+        def flush() -> None:
+            atomic.sync(self._layout.claims_log, *folders)
+            self._is_done_with(logged)
+
+        return flush
 
     def _note(self, line: bytes) -> str:
         """Note the line, under the name that is returned."""
@@ -115,7 +106,8 @@ class Moves:
             return []
 
     def _is_done_with(self, note: str) -> None:
-        os.rename(self._folder / note, self._folder / f"{_FREE}{secrets.token_hex(8)}")
+        with suppress(FileNotFoundError):  # of one that is logged, the first look after a boot may be done with it too
+            os.rename(self._folder / note, self._folder / f"{_FREE}{secrets.token_hex(8)}")
 
     def _is_one_disk(self) -> bool:
         if self._one_disk is None and self._layout.root.exists():
@@ -125,8 +117,7 @@ class Moves:
     def _look_after_a_boot(self) -> None:
         boot = self._folder / f"{_BOOT}{boot_id()}"
         if self._folder.exists() and not boot.exists():
-            with locks.hold(self._flushing, note=None):  # a process that lives may be flushing
-                self._finish(_LOGGED)
+            self._finish(_LOGGED)
             for old in self._notes(_BOOT):
                 (self._folder / old).unlink()
             boot.touch(0o600)
