@@ -93,15 +93,19 @@ class Claims:
         agent = agent or self._agent
         if agent not in AGENTS:
             raise ValueError(f"unknown agent {agent!r}; it must be one of {', '.join(AGENTS)}")
-        if not os.path.lexists(path):  # so that who is late need not look further
-            log.info("claim of %s lost: it is not there", self._layout.relative(path))
+        if not os.path.lexists(path) or not self._reserve(path.stem):  # so that who is late need not wait for the lock
+            log.info("claim of %s lost: another was first", self._layout.relative(path))
             return None
-        target = self._layout.folder(Stage.IN_PROGRESS, agent=agent) / path.name
+        target, claimed = self._layout.folder(Stage.IN_PROGRESS, agent=agent) / path.name, False
         try:
-            return self._move(path, target, "claimed", agent=agent)
+            self._move(path, target, "claimed", agent=agent)
+            claimed = True
         except (Gone, TargetTaken) as error:
             log.info("claim of %s lost: %s", path.name, error)
-            return None
+        finally:
+            if not claimed:
+                self.rest(path)
+        return target if claimed else None
 
     def beat(self, path: Path) -> None:
         """A sign of life from this process's work on a claimed task, due at each step. Raises `Lost`: then stop."""
@@ -110,9 +114,10 @@ class Claims:
 
     def rest(self, path: Path) -> None:
         """This process lays the task down: it is finished, or left in progress until somebody takes it up."""
-        if self._heartbeats.worker(path.stem) is not None:
+        if self._heartbeats.beat(path.stem):
             with self._moves.hold():
-                self._lay_down(path.stem)
+                if self._heartbeats.beat(path.stem):
+                    self._heartbeats.end(path.stem)
 
     def abandoned(self) -> list[Path]:
         """Tasks in progress by this agent on which no live process of this node works."""
@@ -292,20 +297,11 @@ class Claims:
         check_move(source_stage, target_stage)
         if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
-        task_id, begins = path.stem, target_stage is Stage.IN_PROGRESS
-        self._check_places(path, target)
-        if begins and not self._reserve(task_id):  # so that who is late need not wait for the lock
-            raise Gone(f"{path.name} is being claimed by another process")
         with self._moves.hold():
-            entry = self._entry(event, task_id, path, target, reason, agent)
-            try:
-                flush = self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
-            except BaseException:
-                if begins:
-                    self._lay_down(task_id)
-                raise
+            entry = self._entry(event, path.stem, path, target, reason, agent)
+            flush = self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
             if source_stage is Stage.IN_PROGRESS:
-                self._heartbeats.end(task_id)
+                self._heartbeats.end(path.stem)
         flush()
         return target
 
@@ -313,36 +309,27 @@ class Claims:
         """Begin a task's heartbeat, before it lies in progress: nobody may find it abandoned. False: another did."""
         if self._heartbeats.begin(task_id):
             return True
-        if self._heartbeats.is_worked_on(task_id):
+        if self._heartbeats.seems_worked_on(task_id):
             return False
         with self._moves.hold():
             return self._heartbeats.inherit(task_id)
 
-    def _lay_down(self, task_id: str) -> None:
-        if self._heartbeats.beat(task_id):
-            self._heartbeats.end(task_id)
-
     def _rename(self, path: Path, target: Path, note: str | None) -> None:
         """Never over a file: whoever was first in the last moment stands. The note is there before its file."""
-        _make_way(target)
+        _check_name(target)
         if note:
+            if not os.path.lexists(path):
+                raise Gone(f"{path.name} is no longer there")
             self._explain(target, note)
         try:
             atomic.rename_noreplace(path, target)
-        except OSError as error:
-            if note and not os.path.lexists(target):
-                self._layout.reason(target).unlink(missing_ok=True)
-            if isinstance(error, FileNotFoundError):
+        except FileNotFoundError:
+            if os.path.lexists(target.parent):
                 raise Gone(f"{path.name} is no longer there") from None
-            if isinstance(error, FileExistsError):
-                raise TargetTaken(f"{target.name} exists already") from None
-            raise
-
-    def _check_places(self, path: Path, target: Path) -> None:
-        if not os.path.lexists(path):
-            raise Gone(f"{self._layout.relative(path)} is no longer there")
-        if os.path.lexists(target):
-            raise TargetTaken(f"{self._layout.relative(target)} exists already")
+            target.parent.mkdir(parents=True)
+            self._rename(path, target, note)
+        except FileExistsError:
+            raise TargetTaken(f"{target.name} exists already") from None
 
     def _entry(
         self,
@@ -368,13 +355,12 @@ class Claims:
         atomic.write(self._layout.reason(path), text.encode())
 
 
-def _make_way(target: Path) -> None:
-    """Make the target's folder. Raises `TargetTaken` where a file lies there under this name, or one that is the same
-    to another file system (case, NFC/NFD). An id has one spelling only."""
+def _check_name(target: Path) -> None:
+    """Raise `TargetTaken` where a file lies there under this name, or one that is the same to another file system
+    (case, NFC/NFD). An id has one spelling only."""
     if os.path.lexists(target):
         raise TargetTaken(f"{target.name} exists already")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if ID_PATTERN.match(target.stem) is None:
+    if ID_PATTERN.match(target.stem) is None and target.parent.exists():
         for name in os.listdir(target.parent):
             if fold(name) == fold(target.name):
                 raise TargetTaken(f"{target.name} exists already, as {name}")

@@ -180,35 +180,35 @@ def sweep(root: Path, *, older_than: float) -> int:
 
 def sync_folder(folder: Path) -> None:
     """Make the folder's entries durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(folder)
+
+
+def sync_both(one: Path, other: Path) -> None:
+    """Make two files or folders durable at once: one commit of the file system's journal serves both."""
+    failed: list[OSError] = []
+
+    def flush() -> None:
+        try:
+            _sync(other)
+        except OSError as error:
+            failed.append(error)
+
+    beside = threading.Thread(target=flush)
+    beside.start()
+    try:
+        _sync(one)
+    finally:
+        beside.join()
+    if failed:
+        raise failed[0]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sync(*paths: Path) -> None:
-    """Make files and entries of folders durable, all at once: one commit of the file system's journal serves them."""
-    failed: list[OSError] = []
-
-    def flush(path: Path) -> None:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            failed.append(error)
-
-    others = [threading.Thread(target=flush, args=(path,)) for path in paths[1:]]
-    for thread in others:
-        thread.start()
-    flush(paths[0])
-    for thread in others:
-        thread.join()
-    if failed:
-        raise failed[0]
 
 
 def _load_renameat2() -> ctypes._NamedFuncPointer | None:

@@ -41,6 +41,7 @@ class Moves:
         self._layout = layout
         self._lock = state_dir / "locks" / "claims.lock"
         self._folder = state_dir / "claims" / "moves"
+        self._log = layout.claims_log
         self._one_disk: bool | None = None
         self._looked = False
 
@@ -66,25 +67,22 @@ class Moves:
         except (FileExistsError, FileNotFoundError):
             self._is_done_with(note)
             raise
-        jsonl.write(self._layout.claims_log, line)
+        jsonl.write(self._log, line)
         # One whose content is the line gets a name of its own: the next such note must not meet it.
         kept = note[1:] if note != _MOVING + _IN_CONTENT else f"{_IN_CONTENT}{secrets.token_hex(8)}"
         logged = f"{_LOGGED}{kept}"
         os.rename(self._folder / note, self._folder / logged)
-        folders = {(self._layout.root / entry[end]).parent for end in ("from", "to") if entry[end]}
 
         def flush() -> None:
-            atomic.sync(self._layout.claims_log, *folders)
+            # The target's folder is enough: a rename is one step in the file system's journal.
+            atomic.sync_both(self._log, (self._layout.root / entry["to"]).parent)
             self._is_done_with(logged)
 
         return flush
 
     def _note(self, line: bytes) -> str:
         """Note the line, under the name that is returned."""
-        try:
-            free = next(iter(self._notes(_FREE)), None)
-        except FileNotFoundError:
-            free = None
+        free = next(iter(self._notes(_FREE)), None)
         if free is None:
             self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._folder.mkdir(exist_ok=True, mode=0o700)
@@ -133,11 +131,10 @@ class Moves:
                 os.rename(self._folder / note, self._folder / aside)
                 log.error("a note in %s is damaged (%s): set aside as %s", self._folder, error, aside)
                 continue
-            claims_log = self._layout.claims_log
-            if any(line == entry for line in islice(jsonl.newest(claims_log), _TAIL)):
-                jsonl.flush(claims_log)
+            if any(line == entry for line in islice(jsonl.newest(self._log), _TAIL)):
+                jsonl.flush(self._log)
             elif self._happened(entry):
-                jsonl.append(claims_log, entry)
+                jsonl.append(self._log, entry)
                 log.warning("%s was moved when its process was killed: logged now", entry.get("task"))
             self._is_done_with(note)
 
