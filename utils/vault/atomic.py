@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,31 +179,7 @@ def sweep(root: Path, *, older_than: float) -> int:
 
 def sync_folder(folder: Path) -> None:
     """Make the folder's entries durable."""
-    _sync(folder)
-
-
-def sync_both(one: Path, other: Path) -> None:
-    """Make two files or folders durable at once: one commit of the file system's journal serves both."""
-    failed: list[OSError] = []
-
-    def flush() -> None:
-        try:
-            _sync(other)
-        except OSError as error:
-            failed.append(error)
-
-    beside = threading.Thread(target=flush)
-    beside.start()
-    try:
-        _sync(one)
-    finally:
-        beside.join()
-    if failed:
-        raise failed[0]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
@@ -221,3 +196,5 @@ def _load_renameat2() -> ctypes._NamedFuncPointer | None:
 
 
 _renameat2 = _load_renameat2()
+#: Whether `rename_noreplace` is one step.
+NEVER_REPLACES = _renameat2 is not None

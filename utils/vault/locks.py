@@ -22,8 +22,10 @@ class Locked(RuntimeError):
 
 
 @contextmanager
-def hold(path: Path, *, timeout: float | None = None, note: str | None = "") -> Iterator[None]:
-    """Hold the exclusive lock on `path` for the block. Not re-entrant.
+def hold(
+    path: Path, *, timeout: float | None = None, note: str | None = "", shared: bool = False
+) -> Iterator[None]:
+    """Hold the exclusive lock on `path` for the block, or together with others who want it `shared`. Not re-entrant.
 
     `note` is written into the file, for people; None: nothing, for a lock that is taken thousands of times. `timeout`
     in seconds: None waits for ever, 0 tries once. Raises `Locked` when it runs out. The file stays:
@@ -35,7 +37,7 @@ def hold(path: Path, *, timeout: float | None = None, note: str | None = "") -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, _FLAGS, 0o600)
     try:
-        _acquire(descriptor, path, timeout)
+        _acquire(descriptor, path, timeout, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         try:
             if note is not None:
                 os.ftruncate(descriptor, 0)
@@ -68,14 +70,14 @@ def holder(path: Path) -> str | None:
     return None
 
 
-def _acquire(descriptor: int, path: Path, timeout: float | None) -> None:
+def _acquire(descriptor: int, path: Path, timeout: float | None, kind: int) -> None:
     if timeout is None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, kind)
         return
     deadline = time.monotonic() + timeout
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:

@@ -1,21 +1,24 @@
 """The claim lock, and the note of what its holder is about to do: a move and its line in the log come together.
 
-The note is a file in `STATE_DIR/claims/moves/` whose *name* is the line that the log will get. So making it is one
-rename, which a file system keeps in its journal before the move that comes after it, and costs no flush (ADR 16); a line
-too long for a name is flushed as the file's content. Whoever takes the lock next finishes what a killed holder began.
+The note is a name in `STATE_DIR/claims/moves/`: the line that the log will get. So making it is one step in the file
+system's journal, which keeps it before the move that comes after it, and costs no flush (ADR 16); a line too long for a
+name is flushed as a file's content. Whoever takes the lock alone finishes what a killed holder began.
 
 Move and line are flushed after the lock. Until then the note is kept as logged, and the first to take the lock after a
 boot looks what a power cut left of it.
+
+Claims hold the lock together: they move no file but what is there once, so the rename itself lets one win.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,11 +29,11 @@ from utils.vault.layout import Layout, stage_at
 
 log = logging.getLogger(__name__)
 
-#: What a note's name begins with: the move is about to be made; it is made and logged, not flushed; free for another.
-_MOVING, _LOGGED, _FREE, _DAMAGED, _BOOT = "m", "l", "f", "d", "boot-"
+#: What a note's name begins with: the move is about to be made; it is made and logged, not yet flushed; damaged.
+_MOVING, _LOGGED, _DAMAGED = "m", "l", "d"
+_BOOT, _BLANK = "boot-", "blank"
 _IN_CONTENT = "-"
 _SLASH = "\x1f"  # stands for a slash in a name: JSON has it as an escape only
-_LONGEST_NAME = 255
 _TAIL = 10_000  # lines of the log that are searched for one
 
 
@@ -39,20 +42,29 @@ class Moves:
 
     def __init__(self, layout: Layout, state_dir: Path) -> None:
         self._layout = layout
+        self._log = layout.claims_log
         self._lock = state_dir / "locks" / "claims.lock"
         self._folder = state_dir / "claims" / "moves"
-        self._log = layout.claims_log
         self._one_disk: bool | None = None
         self._looked = False
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Hold the claim lock, after finishing what a holder that was killed began. Not re-entrant."""
+        """Hold the claim lock alone, after finishing what a holder that was killed began. Not re-entrant."""
         with locks.hold(self._lock, note=None):
             self._finish(_MOVING)
             if not self._looked:
                 self._look_after_a_boot()
             yield
+
+    def share(self) -> AbstractContextManager[None]:
+        """Hold the claim lock together with others that claim; alone where the system can't rename without replacing."""
+        if not atomic.NEVER_REPLACES:
+            return self.hold()
+        if not self._looked:
+            with self.hold():
+                pass
+        return locks.hold(self._lock, note=None, shared=True)
 
     def do(self, entry: Mapping[str, Any], act: Callable[[], None]) -> Callable[[], None]:
         """Move or write a file by `act` and log it as `entry` says (`from`, `to`). The lock is held by the caller.
@@ -65,34 +77,36 @@ class Moves:
         try:
             act()
         except (FileExistsError, FileNotFoundError):
-            self._is_done_with(note)
+            self._is_done_with(_MOVING + note)
             raise
         jsonl.write(self._log, line)
-        # One whose content is the line gets a name of its own: the next such note must not meet it.
-        kept = note[1:] if note != _MOVING + _IN_CONTENT else f"{_IN_CONTENT}{secrets.token_hex(8)}"
-        logged = f"{_LOGGED}{kept}"
-        os.rename(self._folder / note, self._folder / logged)
+        os.rename(f"{self._folder}/{_MOVING}{note}", f"{self._folder}/{_LOGGED}{note}")
+        # The target's folder is enough: a rename is one step in the file system's journal.
+        target = (self._layout.root / entry["to"]).parent
 
         def flush() -> None:
-            # The target's folder is enough: a rename is one step in the file system's journal.
-            atomic.sync_both(self._log, (self._layout.root / entry["to"]).parent)
-            self._is_done_with(logged)
+            jsonl.flush(self._log)
+            atomic.sync_folder(target)
+            self._is_done_with(_LOGGED + note)
 
         return flush
 
     def _note(self, line: bytes) -> str:
-        """Note the line, under the name that is returned."""
-        free = next(iter(self._notes(_FREE)), None)
-        if free is None:
+        """Note that the move of this line is about to be made; the note's name, without the sign of its kind."""
+        name = line.decode().rstrip("\n").replace("/", _SLASH)
+        blank, note = f"{self._folder}/{_BLANK}", f"{self._folder}/{_MOVING}{name}"
+        try:
+            os.link(blank, note)
+        except FileNotFoundError:
             self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._folder.mkdir(exist_ok=True, mode=0o700)
-            free = f"{_FREE}{secrets.token_hex(8)}"
-            (self._folder / free).touch(0o600)
-        name = _MOVING + line.decode().rstrip("\n").replace("/", _SLASH)
-        if len(name.encode()) > _LONGEST_NAME:
-            name = _MOVING + _IN_CONTENT
-            atomic.write(self._folder / free, line, mode=0o600)
-        os.rename(self._folder / free, self._folder / name)
+            Path(blank).touch(0o600)
+            os.link(blank, note)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            name = _IN_CONTENT + secrets.token_hex(8)
+            atomic.write(self._folder / f"{_MOVING}{name}", line, mode=0o600)
         if not self._is_one_disk():  # two journals keep no order between them
             atomic.sync_folder(self._folder)
         return name
@@ -104,8 +118,8 @@ class Moves:
             return []
 
     def _is_done_with(self, note: str) -> None:
-        with suppress(FileNotFoundError):  # of one that is logged, the first look after a boot may be done with it too
-            os.rename(self._folder / note, self._folder / f"{_FREE}{secrets.token_hex(8)}")
+        # Of one that is logged, the first look after a boot may be done with it too.
+        (self._folder / note).unlink(missing_ok=True)
 
     def _is_one_disk(self) -> bool:
         if self._one_disk is None and self._layout.root.exists():
