@@ -27,7 +27,7 @@ from utils.ports import Clock
 from utils.vault import atomic, frontmatter, jsonl
 from utils.vault.heartbeats import Heartbeats
 from utils.vault.layout import AGENTS, Layout
-from utils.vault.moving import Moves
+from utils.vault.moving import CLAIMED, Moves
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Claims:
             return None
         target, claimed = self._layout.folder(Stage.IN_PROGRESS, agent=agent) / path.name, False
         try:
-            self._move(path, target, "claimed", agent=agent, claim=True)
+            self._move(path, target, CLAIMED, agent=agent)
             claimed = True
         except (Gone, TargetTaken) as error:
             log.info("claim of %s lost: %s", path.name, error)
@@ -289,7 +289,6 @@ class Claims:
         *,
         agent: str | None = None,
         explained: bool = False,
-        claim: bool = False,
     ) -> Path:
         """Carry a file to `target` and log it, with its reason in a note beside it where it is to be `explained`."""
         source_stage, target_stage = self._layout.stage_of(path), self._layout.stage_of(target)
@@ -298,7 +297,7 @@ class Claims:
         check_move(source_stage, target_stage)
         if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
-        with self._moves.share() if claim else self._moves.hold():
+        with self._moves.share() if event == CLAIMED else self._moves.hold():
             entry = self._entry(event, path.stem, path, target, reason, agent)
             flush = self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
             if source_stage is Stage.IN_PROGRESS:

@@ -29,6 +29,9 @@ from utils.vault.layout import Layout, stage_at
 
 log = logging.getLogger(__name__)
 
+#: The event whose move needs no flush of its own: where the journal keeps no order with the line, as on Btrfs, a power
+#: cut may undo it, and then the task is claimed anew.
+CLAIMED = "claimed"
 #: What a note's name begins with: the move is about to be made; it is made and logged, not yet flushed; damaged.
 _MOVING, _LOGGED, _DAMAGED = "m", "l", "d"
 _BOOT, _BLANK = "boot-", "blank"
@@ -81,12 +84,12 @@ class Moves:
             raise
         jsonl.write(self._log, line)
         os.rename(f"{self._folder}/{_MOVING}{note}", f"{self._folder}/{_LOGGED}{note}")
-        # The target's folder is enough: a rename is one step in the file system's journal.
-        target = (self._layout.root / entry["to"]).parent
 
         def flush() -> None:
             jsonl.flush(self._log)
-            atomic.sync_folder(target)
+            if entry["event"] != CLAIMED:
+                # The target's folder is enough: a rename is one step in the file system's journal.
+                atomic.sync_folder((self._layout.root / entry["to"]).parent)
             self._is_done_with(_LOGGED + note)
 
         return flush
