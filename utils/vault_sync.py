@@ -291,9 +291,10 @@ class VaultSync:
         """Whether HEAD or any fetched branch has exactly these bytes at the vault's `path`."""
         return self._glance.known(path, data)
 
-    def is_confirmed(self, path: str) -> bool:
-        """Whether the remote's branch, as last seen, has `path`; True where there is no remote."""
-        return self._glance.on_remote(path)
+    def confirmed(self, folder: str) -> frozenset[str] | None:
+        """The paths below `folder` that the remote's branch, as last seen, has; None where there is no remote to
+        confirm anything."""
+        return self._glance.below_on_remote(folder)
 
     # --- setting up --------------------------------------------------------------------------------------------------
 

@@ -82,7 +82,6 @@ class Dispatcher:
         self._attempts = Attempts(tries)
         self._seen: dict[Path, _Seen] = {}
         self._resting: dict[str, float] = {}  # file names, and until when
-        self._unknown: set[str] = set()
 
     def run(self, now: datetime, *, patience: float = PATIENCE, stopped: Callable[[], bool] = lambda: False) -> str:
         """One round over all waiting tasks; says what was done and what waits for whom.
@@ -95,7 +94,7 @@ class Dispatcher:
             if ticket.type == MAIL and path.name.startswith("email-"):
                 continue
             if not self._zones.runs_here(ticket.type):
-                counts[f"for {self._zone(ticket.type)}"] += 1
+                counts[f"for {self._zones.resolve_zone(ticket.type)}"] += 1
             elif ticket.type not in self._handlers:
                 counts["waiting for a human"] += 1
             elif self._resting.get(path.name, 0.0) > self._clock.monotonic():
@@ -126,15 +125,6 @@ class Dispatcher:
     def _is_planned(self, path: Path) -> bool:
         match = ID_PATTERN.match(path.stem)
         return match is not None and any(plan.exists() for plan in self._layout.plans(match["domain"], path.stem))
-
-    def _zone(self, task_type: str) -> str:
-        """Who does tasks of this type. A type that nobody knows is Local's, with one warning."""
-        if task_type in TASK_TYPES:
-            return self._zones.resolve_zone(task_type)
-        if task_type not in self._unknown:
-            self._unknown.add(task_type)
-            log.warning("unknown task type %r: local only", task_type)
-        return LOCAL
 
     def _waiting(self, now: datetime, counts: Counter[str]) -> list[tuple[Path, Ticket]]:
         """Every readable task with its ticket, in the order of work. A file is parsed again only when it changed."""
@@ -185,7 +175,7 @@ class Dispatcher:
 
     def _take(self, path: Path, task_type: str) -> str:
         if not self._zones.runs_here(task_type):  # the zones may have changed since the round looked
-            return f"for {self._zone(task_type)}"
+            return f"for {self._zones.resolve_zone(task_type)}"
         claimed = self._claims.claim(path)
         return self._handle(claimed) if claimed is not None else "claimed by another"
 

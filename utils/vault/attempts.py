@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from utils.vault import atomic
+from utils.vault import atomic, locks
 
 log = logging.getLogger(__name__)
 
@@ -22,15 +21,15 @@ _MAX_ENTRIES = 1000
 
 
 class Attempts:
-    """Counts of tries by key, in one small JSON file. Safe for the threads of one process."""
+    """Counts of tries by key, in one small JSON file. Safe for several threads and processes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._lock = path.with_suffix(".lock")
 
     def count(self, key: str) -> int:
         """Count one more try, durably; returns how many there are now."""
-        with self._lock:
+        with locks.hold(self._lock, note=None):
             counts = self._load()
             counts[key] = counts.pop(key, 0) + 1
             self._save(counts)
@@ -38,7 +37,7 @@ class Attempts:
 
     def uncount(self, key: str) -> None:
         """The last try was no fault of its own."""
-        with self._lock:
+        with locks.hold(self._lock, note=None):
             counts = self._load()
             left = counts.pop(key, 0) - 1
             if left >= 0:
@@ -46,19 +45,19 @@ class Attempts:
 
     def forget(self, key: str) -> None:
         """It worked, or was set aside."""
-        with self._lock:
+        with locks.hold(self._lock, note=None):
             counts = self._load()
             if counts.pop(key, None) is not None:
                 self._save(counts)
 
     def tries(self, key: str) -> int:
         """How many tries are counted."""
-        with self._lock:
+        with locks.hold(self._lock, note=None):
             return self._load().get(key, 0)
 
     def keep_only(self, keys: Iterable[str]) -> None:
         """Forget all others."""
-        with self._lock:
+        with locks.hold(self._lock, note=None):
             counts = self._load()
             kept = {key: counts[key] for key in counts.keys() & set(keys)}
             if kept != counts:
