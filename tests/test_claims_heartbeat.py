@@ -119,12 +119,17 @@ def test_work_that_went_elsewhere_is_lost_at_the_next_step(claims: Claims, tmp_p
 
 
 def test_a_start_sweeps_the_heartbeats_of_what_is_over(claims: Claims, tmp_path: Path, clock: FakeClock) -> None:
-    gone, stays = claims.claim(waiting(claims, "a")), claims.claim(waiting(claims, "b"))
-    assert gone is not None and stays is not None
-    gone.unlink()
-    clock.advance(timedelta(days=1).total_seconds())
+    signs = tmp_path / "state" / "claims"
+    dead = claimed_by_the_dead(claims, waiting(claims, "a"))
+    begun = signs / ".tmp-0123456789abcdef"  # a dead process was about to replace another's
+    begun.touch()
+    stays, reserved = claims.claim(waiting(claims, "b")), waiting(claims, "c")
+    assert stays is not None and claims._reserve(reserved.stem)  # a living process is in the midst of a claim
+    clock.advance(timedelta(days=365).total_seconds())
     claims.repair()
-    assert [path.name for path in (tmp_path / "state" / "claims").iterdir()] == [f"{stays.stem}.json"]
+    assert not heartbeat(tmp_path, dead).exists() and not begun.exists()
+    assert len(list(signs.glob("process-*"))) == 1
+    assert heartbeat(tmp_path, stays).exists() and heartbeat(tmp_path, reserved).exists()
 
 
 def test_a_name_as_long_as_a_file_system_allows_can_be_claimed(claims: Claims) -> None:

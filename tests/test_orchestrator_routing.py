@@ -330,6 +330,8 @@ def test_a_claim_that_is_lost_while_a_handler_works_is_no_failure(bench: Bench) 
     assert bench.run() == "claim lost: 1"
     assert len(bench.tasks(Stage.REJECTED)) == 1 and not bench.alerts.told
     assert bench.run() == "no task waits"
+
+
 def test_what_waits_for_a_decision_is_not_begun_anew_at_the_next_start(bench: Bench) -> None:
     begun: list[str] = []
 

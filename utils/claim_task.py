@@ -115,7 +115,7 @@ class Claims:
     def rest(self, path: Path) -> None:
         """This process lays the task down: it is finished, or left in progress until somebody takes it up."""
         if self._heartbeats.beat(path.stem):
-            with self._moves.hold():
+            with self._moves.share():  # while nobody moves the task on
                 if self._heartbeats.beat(path.stem):
                     self._heartbeats.end(path.stem)
 
@@ -361,9 +361,9 @@ def _check_name(target: Path) -> None:
     if os.path.lexists(target):
         raise TargetTaken(f"{target.name} exists already")
     if ID_PATTERN.match(target.stem) is None and target.parent.exists():
-        for name in os.listdir(target.parent):
-            if fold(name) == fold(target.name):
-                raise TargetTaken(f"{target.name} exists already, as {name}")
+        for other in target.parent.iterdir():
+            if fold(other.name) == fold(target.name):
+                raise TargetTaken(f"{target.name} exists already, as {other.name}")
 
 
 def claim_task(path: str | Path, agent: str) -> Path | None:

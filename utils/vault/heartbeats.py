@@ -72,7 +72,7 @@ class Heartbeats:
         return True
 
     def inherit(self, task_id: str) -> bool:
-        """As `begin`, but also in place of a dead process. The caller holds the claim lock."""
+        """As `begin`, but also in place of a dead process. The caller holds the claim lock alone."""
         if self.begin(task_id):
             return True
         if self.is_worked_on(task_id):
@@ -89,6 +89,7 @@ class Heartbeats:
         except FileNotFoundError:  # somebody emptied STATE_DIR
             self._own = None
             os.link(self._sign(), at)
+        os.utime(at, (self._clock.now().timestamp(),) * 2)
 
     def _sign(self) -> Path:
         """The file that names this process and whose other names are its tasks; of a fork, a file of its own."""
@@ -111,7 +112,7 @@ class Heartbeats:
         return True
 
     def end(self, task_id: str) -> None:
-        """Nobody works on the task any more. The caller holds the claim lock."""
+        """Nobody works on the task any more. The caller holds the claim lock, if only together with others."""
         self._file(task_id).unlink(missing_ok=True)
 
     def worker(self, task_id: str) -> Process | None:
@@ -136,7 +137,7 @@ class Heartbeats:
     def seems_worked_on(self, task_id: str) -> bool:
         """As `is_worked_on`, but a process that lived a moment ago is taken for alive: thousands may ask."""
         try:
-            sign = os.stat(self._file(task_id)).st_ino
+            sign = self._file(task_id).stat().st_ino
         except FileNotFoundError:
             return False
         now = time.monotonic()
@@ -155,7 +156,7 @@ class Heartbeats:
             return None
 
     def sweep(self) -> None:
-        """Remove what dead processes left. The caller holds the claim lock."""
+        """Remove what dead processes left. The caller holds the claim lock alone."""
         for file in self._folder.glob(f"*{_SUFFIX}"):
             worker = self._read(file)
             if worker is None or not worker.is_alive:

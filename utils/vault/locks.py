@@ -22,9 +22,7 @@ class Locked(RuntimeError):
 
 
 @contextmanager
-def hold(
-    path: Path, *, timeout: float | None = None, note: str | None = "", shared: bool = False
-) -> Iterator[None]:
+def hold(path: Path, *, timeout: float | None = None, note: str | None = "", shared: bool = False) -> Iterator[None]:
     """Hold the exclusive lock on `path` for the block, or together with others who want it `shared`. Not re-entrant.
 
     `note` is written into the file, for people; None: nothing, for a lock that is taken thousands of times. `timeout`

@@ -61,7 +61,7 @@ class Moves:
             yield
 
     def share(self) -> AbstractContextManager[None]:
-        """Hold the claim lock together with others that claim; alone where the system can't rename without replacing."""
+        """Hold the claim lock together with others that claim; alone where a rename may replace a file."""
         if not atomic.NEVER_REPLACES:
             return self.hold()
         if not self._looked:
@@ -97,14 +97,8 @@ class Moves:
     def _note(self, line: bytes) -> str:
         """Note that the move of this line is about to be made; the note's name, without the sign of its kind."""
         name = line.decode().rstrip("\n").replace("/", _SLASH)
-        blank, note = f"{self._folder}/{_BLANK}", f"{self._folder}/{_MOVING}{name}"
         try:
-            os.link(blank, note)
-        except FileNotFoundError:
-            self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._folder.mkdir(exist_ok=True, mode=0o700)
-            Path(blank).touch(0o600)
-            os.link(blank, note)
+            self._link(_MOVING + name)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
@@ -114,9 +108,19 @@ class Moves:
             atomic.sync_folder(self._folder)
         return name
 
+    def _link(self, note: str) -> None:
+        blank = self._folder / _BLANK
+        try:
+            os.link(blank, f"{self._folder}/{note}")
+        except FileNotFoundError:  # the first note, or somebody emptied STATE_DIR
+            self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+            blank.touch(0o600)
+            os.link(blank, f"{self._folder}/{note}")
+
     def _notes(self, kind: str) -> list[str]:
         try:
-            return [name for name in os.listdir(self._folder) if name.startswith(kind)]
+            return [path.name for path in self._folder.iterdir() if path.name.startswith(kind)]
         except FileNotFoundError:
             return []
 
