@@ -84,7 +84,7 @@ class WorkZones:
         self._unknown: set[str] = set()
 
     def resolve_zone(self, task_type: str) -> str:
-        """The zone that does `task_type` now: `local`, `cloud` or `both`. An unknown type is `local`, warned of once."""
+        """The zone that does `task_type` now: `local`, `cloud` or `both`. One unknown is `local`, warned of once."""
         if task_type not in TASK_TYPES and task_type not in self._unknown:
             self._unknown.add(task_type)
             log.warning("unknown task type %r: local only", task_type)
