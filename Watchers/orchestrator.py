@@ -18,10 +18,12 @@ from types import FrameType
 from typing import Any, Protocol
 
 from utils.bootstrap import Services
+from utils.core.routing import LOCAL
 from utils.core.stages import Stage
 from utils.core.supervision import RestartPolicy, after_fall
 from utils.core.task import format_time
 from utils.daemon import CannotStart, Stop, Worker, run
+from utils.dispatch.dispatcher import PATIENCE
 from utils.ports import Clock
 from utils.settings import warnings
 from utils.vault import atomic, locks
@@ -220,21 +222,20 @@ class Orchestrator(Worker):
 
     def run_cycle(self, now: datetime) -> str:
         """Look after the children, make tasks of what was dropped, route what waits."""
-        answers = [self._supervisor.tick()] if self._supervisor is not None else []
-        if self.services.settings.agent_name == "local":
-            answers.append(self.services.drops.run(now))
-        answers += [self.services.leftovers.run(), self._route(now)]
-        return "; ".join(answer for answer in answers if answer)
-
-    def _route(self, now: datetime) -> str:
-        """A single cycle (`--once`) leaves the tasks to the orchestrator that runs, if one does."""
-        if self._stop is not None:
-            return self.services.dispatcher.run(now, stopped=self._stop)
-        try:
+        if self._supervisor is not None:
+            return "; ".join(filter(None, (self._supervisor.tick(), self._work(now, PATIENCE))))
+        try:  # a single cycle (`--once`) leaves the work to the orchestrator that runs, if one does
             with locks.hold(self._lock, timeout=0):
-                return self.services.dispatcher.run(now, patience=_ONCE_SECONDS)
+                return self._work(now, _ONCE_SECONDS)
         except locks.Locked as error:
-            return f"an orchestrator runs ({error.holder}) and routes the tasks"
+            return f"an orchestrator runs ({error.holder}) and does the work"
+
+    def _work(self, now: datetime, patience: float) -> str:
+        s = self.services
+        filed = s.drops.run(now) if s.settings.agent_name == LOCAL else ""
+        put_back = s.leftovers.run()
+        routed = s.dispatcher.run(now, patience=patience, stopped=self._stop or (lambda: False))
+        return "; ".join(filter(None, (filed, put_back, routed)))
 
     def wait(self, seconds: float, stop: Stop) -> None:
         """Wait for the next cycle, a restart that is due, a drop, or the fall of a child."""

@@ -117,14 +117,10 @@ class Dispatcher:
         """What lies claimed by this agent, and nobody works on or has a plan for: left by a process that died."""
         jobs: list[tuple[str, Job]] = []
         for path in self._claims.abandoned():
-            task = None if self._is_planned(path) else self._readable(path)
+            task = None if self._layout.is_planned(path.stem) else self._readable(path)
             if task is not None and task.type in self._handlers and self._zones.runs_here(task.type):
                 jobs.append((path.name, partial(self._resume, path)))
         return jobs
-
-    def _is_planned(self, path: Path) -> bool:
-        match = ID_PATTERN.match(path.stem)
-        return match is not None and any(plan.exists() for plan in self._layout.plans(match["domain"], path.stem))
 
     def _waiting(self, now: datetime, counts: Counter[str]) -> list[tuple[Path, Ticket]]:
         """Every readable task with its ticket, in the order of work. A file is parsed again only when it changed."""
@@ -197,7 +193,7 @@ class Dispatcher:
             return self._give_up(path, DIED)
         try:
             self._handlers[task.type](path, task)
-            if os.path.lexists(path) and not self._is_planned(path):
+            if os.path.lexists(path) and not self._layout.is_planned(path.stem):
                 raise RuntimeError("it was left in progress without a plan")
         except Lost as error:
             self._attempts.uncount(path.name)

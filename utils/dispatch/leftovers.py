@@ -70,14 +70,15 @@ class Leftovers:
     def _unanswered(self, paths: list[Path]) -> Iterator[tuple[Path, Task]]:
         """The readable tasks that have no plan and no request."""
         for path in paths:
+            if self._layout.is_planned(path.stem):
+                continue
             try:
                 task = task_from(*frontmatter.read(path.read_bytes()))
             except (OSError, InvalidFrontMatter, InvalidTask):
                 continue  # not ours to judge while it is in somebody's hands
-            if not any(plan.exists() for plan in self._layout.plans(task.domain, task.id)):
-                wanted = request_ids(task.id)
-                if not any(file.stem in wanted for stage in _ANSWERED for file in self._layout.files(stage)):
-                    yield path, task
+            wanted = request_ids(task.id)
+            if not any(file.stem in wanted for stage in _ANSWERED for file in self._layout.files(stage)):
+                yield path, task
 
     def _put_back(self, path: Path, task: Task, zone: str, by: Callable[[Path, str, str], Path]) -> bool:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from utils.core import archive
 from utils.core.stages import DOMAINS, Stage
+from utils.core.task import ID_PATTERN
 
 FOLDERS: dict[Stage, str] = {
     Stage.INBOX: "Inbox",
@@ -122,6 +123,11 @@ class Layout:
         plan = self.plan(domain, task_id)
         by_month = archive.filed(self.relative(plan))
         return (plan, self.root / by_month) if by_month else (plan,)
+
+    def is_planned(self, task_id: str) -> bool:
+        """Whether a task has a plan: then whoever worked on it is done with it, and it waits for a decision."""
+        match = ID_PATTERN.match(task_id)
+        return match is not None and any(plan.exists() for plan in self.plans(match["domain"], task_id))
 
     def attachments(self, domain: str, task_id: str) -> Path:
         """The folder of what came with a task."""
