@@ -1,4 +1,4 @@
-"""Deliberate breaks of sync and routing that the tests must catch: `python -m tests.mutants [NAME…] [--list]`.
+"""Deliberate breaks of sync, claims and routing that the tests must catch: `python -m tests.mutants [NAME…] [--list]`.
 
 Each mutant is an exact replacement of text in a temporary copy of the tree, run against the few tests that guard what
 it breaks. Prints what caught it. Exits 1 where one survives, and where the text of one occurs no more.
@@ -36,6 +36,8 @@ ROUTING, DISPATCHER, ROUTED = (
     "utils/dispatch/dispatcher.py",
     "tests/test_orchestrator_routing.py",
 )
+CLAIMS, SIGNS, MOVING = "utils/claim_task.py", "utils/vault/heartbeats.py", "utils/vault/moving.py"
+CONTENDED, HEARTBEAT, CLAIM_CRASH = (f"tests/test_claims_{name}.py" for name in ("contended", "heartbeat", "crash"))
 PERMISSION = "tests/test_failover_permission.py"
 REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "values", "authors"))
 
@@ -60,6 +62,11 @@ _BRANCH_FIRST = (
     "    overtaken: list[str] = []\n",
     "    session.git.move_ref(session.git.branch, new, session.git.ref(session.git.branch))\n"
     "    overtaken: list[str] = []\n",
+)
+_NO_LOOK = (
+    CLAIMS,
+    "    if os.path.lexists(target):\n        raise TargetTaken",
+    "    if False:\n        raise TargetTaken",
 )
 _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _bring_home")
 
@@ -161,6 +168,37 @@ MUTANTS = (
          "tests/test_inference.py", "downgraded"),
     _one("drop-overtaken", "what is typed while a drop is filed is lost (S1)", "utils/dispatch/drops.py",
          "        if aside.read_bytes() == data:\n", "        if True:\n", ROUTED, "goes_on_typing"),
+    Mutant("claim-overwrites", "a claim replaces a namesake (S1)",
+           (_NO_LOOK, (CLAIMS, "atomic.rename_noreplace(path, target)", "os.replace(path, target)")),
+           CONTENDED, "eight_processes"),
+    _one("claim-spelt-otherwise", "names that are one elsewhere lie side by side", CLAIMS,
+         "if fold(other.name) == fold(target.name):", "if other.name == target.name:", CONTENDED, "one_to_another"),
+    _one("line-forgotten", "a move that was killed before its line has none (S4)", MOVING,
+         "            elif self._happened(entry):\n", "            elif False:\n", CLAIM_CRASH, "missing"),
+    _one("power-cut-unseen", "what a power cut left of a logged move is not looked at", MOVING,
+         "            self._finish(_LOGGED)\n", "            pass\n", CLAIM_CRASH, "missing"),
+    _one("note-too-early-gone", "the note goes before the line is on the disk", MOVING,
+         "            jsonl.flush(self._log)\n            if entry", "            self._is_done_with(_LOGGED + note)\n"
+         "            jsonl.flush(self._log)\n            if entry", CLAIM_CRASH, "made_before_the_move"),
+    _one("living-robbed", "a living process's work is taken up by another", SIGNS,
+         "return worker is not None and worker.is_alive", "return False", HEARTBEAT, "frozen"),
+    _one("dead-inherited-twice", "of many who find the work of the dead, several take it up", SIGNS,
+         "        if self.is_worked_on(task_id):\n            return False\n        temporary",
+         "        temporary", HEARTBEAT, "of_many_who_find"),
+    _one("sweep-robs", "a start takes away the signs of the living", SIGNS,
+         "            if worker is None or not worker.is_alive:\n", "            if True:\n", HEARTBEAT, "start_sweeps"),
+    _one("loser-goes-on", "a claim that lost at the merge does not stop (S4)", CLAIMS,
+         "if not self._heartbeats.beat(path.stem) or not os.path.lexists(path):",
+         "if not self._heartbeats.beat(path.stem):", CONTENDED, "loses_at_the_merge"),
+    _one("losing-is-a-try", "a task is blamed for a claim that was lost", DISPATCHER,
+         "        except Lost as error:\n            self._attempts.uncount(path.name)\n",
+         "        except Lost as error:\n", ROUTED, "is_no_failure"),
+    _one("taken-without-lease", "Local takes over what the Cloud still works on", "utils/dispatch/leftovers.py",
+         "if self._agent == LOCAL and self._other_stopped():", "if self._agent == LOCAL:",
+         "tests/test_leftovers.py", "waits_for_the_lease"),
+    _one("decided-begun-anew", "what waits for a decision is begun anew", DISPATCHER,
+         "None if self._layout.is_planned(path.stem) else self._readable(path)", "self._readable(path)",
+         ROUTED, "waits_for_a_decision"),
 )
 # fmt: on
 

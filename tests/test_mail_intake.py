@@ -356,6 +356,22 @@ def test_a_mail_whose_drafting_kills_the_process_is_set_aside_after_three_tries(
     assert not moved.exists()
 
 
+def test_a_claim_that_is_lost_while_the_engine_thinks_makes_no_request_and_is_no_try(node: Services) -> None:
+    class Slow(StubbornEngine):
+        def propose(self, mail: IncomingMail, rules: ReplyRules) -> Proposal:
+            [path] = node.layout.files(Stage.IN_PROGRESS)
+            path.rename(node.layout.folder(Stage.REJECTED) / path.name)  # a person, or a sync
+            return Proposal("other", "normal", "Hello.", "because")  # type: ignore[arg-type]
+
+    drop(node, make_mail())
+    node.engine = Slow(Crash())  # type: ignore[arg-type]
+    assert run(node) == "fetched 1, claim lost 1"
+    [path] = node.layout.files(Stage.REJECTED)
+    assert not files(node, Stage.PENDING_APPROVAL) and not plans(node)
+    assert node.intake._attempts.tries(path.stem) == 0
+    assert node.claims.signs(path.stem) == (False, None)
+
+
 def test_a_mail_whose_parsing_kills_the_process_is_set_aside_too(
     node: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.claim_kit import claimed_by_the_dead
+from tests.claim_kit import claimed_by_the_dead, living
 from tests.conftest import FakeClock
 from tests.fakes.watch import AlertNotes
 from utils.bootstrap import Services
@@ -326,10 +326,28 @@ def test_a_claim_that_is_lost_while_a_handler_works_is_no_failure(bench: Bench) 
         raise AssertionError("it went on")
 
     bench.handlers["accounting"] = handler
-    bench.task("accounting", "accounting", "a")
+    path = bench.task("accounting", "accounting", "a")
     assert bench.run() == "claim lost: 1"
+    assert Attempts(bench.node.settings.state_dir / "tasks" / "attempts.json").tries(path.name) == 0
+    assert bench.node.claims.signs(path.stem) == (False, None)
     assert len(bench.tasks(Stage.REJECTED)) == 1 and not bench.alerts.told
     assert bench.run() == "no task waits"
+
+
+def test_a_handler_that_leaves_its_task_without_a_plan_has_failed(bench: Bench) -> None:
+    """Or it would be begun anew for ever, as left by a dead process."""
+    bench.handlers["accounting"] = lambda path, task: "thought about it"
+    bench.task("accounting", "accounting", "a")
+    assert bench.run() == "failed, to be tried again: 1"
+    assert bench.run() == "to be tried again: 1"
+
+
+def test_work_of_a_living_process_of_this_node_is_left_to_it(bench: Bench) -> None:
+    path = bench.task("accounting", "accounting", "a")
+    bench.handlers["accounting"] = bench.finish
+    with living(lambda: bench.node.claims.claim(path)):
+        assert bench.run() == "no task waits"
+    assert bench.run() == "done: 1"
 
 
 def test_what_waits_for_a_decision_is_not_begun_anew_at_the_next_start(bench: Bench) -> None:
