@@ -166,6 +166,35 @@ def test_claims_tell_who_works_on_what(make_node, clock):
     assert [entry["event"] for entry in answer["recent"]] == ["claimed", "claimed", "created", "created"]
 
 
+def test_a_claim_is_provisional_until_the_remote_has_it(make_node, clock, monkeypatch):
+    node = make_node(clock=clock)
+    first, second = (add_task(node, str(number), clock.now()) for number in range(2))
+    for task in (first, second):
+        node.claims.claim(node.layout.find(task)[0])
+    asked = []
+
+    def confirmed(folder):
+        asked.append(folder)
+        return frozenset({f"In_Progress/local/{first}.md"})
+
+    monkeypatch.setattr(node.sync, "confirmed", confirmed)
+    active = Api(node).get("/api/claims")["active"]
+    assert {claim["task"]: claim["provisional"] for claim in active} == {first: False, second: True}
+    assert all(claim["working"] and claim["last_beat_at"] == "2026-06-01T12:00:00Z" for claim in active)
+    assert asked == ["In_Progress"], "git is asked once, however many claims there are"
+
+
+def test_claims_are_told_from_the_end_of_a_long_log(make_node, clock, monkeypatch):
+    node = make_node(clock=clock)
+    node.layout.claims_log.write_text('{"event":"tested"}\n' * 50_000)
+    node.claims.claim(node.layout.find(add_task(node, "1", clock.now()))[0])
+    decode, read = jsonl._decode, []
+    monkeypatch.setattr(jsonl, "_decode", lambda line: read.append(line) or decode(line))
+    answer = Api(node).get("/api/claims", limit=3)
+    assert [entry["event"] for entry in answer["recent"]] == ["claimed", "created", "tested"]
+    assert len(read) < 100
+
+
 def test_a_claim_file_that_no_log_line_knows_is_shown(make_node, clock):
     node = make_node(clock=clock)
     folder = node.layout.folder(Stage.IN_PROGRESS, agent="cloud")

@@ -369,7 +369,8 @@ def _check_name(target: Path) -> None:
 def claim_task(path: str | Path, agent: str) -> Path | None:
     """Claim the task file at `path` for `agent` (`cloud` or `local`) in the vault of the settings (`VAULT_PATH`).
 
-    Returns the new path under `In_Progress/<agent>/`, or None where somebody else was first.
+    Returns the new path under `In_Progress/<agent>/`, or None where somebody else was first. The claim is this
+    process's: when it ends before the task is moved on, the agent of the node takes the task up again.
     """
     from utils.bootstrap import Services
 
