@@ -26,7 +26,7 @@ from utils.core.task import ID_PATTERN, format_time
 from utils.ports import Clock
 from utils.vault import atomic, frontmatter, jsonl
 from utils.vault.heartbeats import Heartbeats
-from utils.vault.layout import AGENTS, Layout
+from utils.vault.layout import AGENTS, Layout, stage_at
 from utils.vault.moving import CLAIMED, Moves
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Claims:
             existing = self._layout.find(str(meta["id"]))
             if existing:
                 return existing[0]
-            entry = self._entry("created", str(meta["id"]), None, target)
+            entry = self._entry("created", str(meta["id"]), None, self._layout.relative(target))
             flush = self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
         flush()
         return target
@@ -201,7 +201,7 @@ class Claims:
             if os.path.lexists(target):
                 return
             self._explain(target, reason)
-            entry = self._entry("restored", target.stem, None, target, reason)
+            entry = self._entry("restored", target.stem, None, self._layout.relative(target), reason)
             flush = self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
         flush()
 
@@ -291,14 +291,15 @@ class Claims:
         explained: bool = False,
     ) -> Path:
         """Carry a file to `target` and log it, with its reason in a note beside it where it is to be `explained`."""
-        source_stage, target_stage = self._layout.stage_of(path), self._layout.stage_of(target)
+        source, goal = self._layout.relative(path), self._layout.relative(target)
+        source_stage, target_stage = stage_at(source), stage_at(goal)
         if source_stage is None or target_stage is None:
             raise IllegalMove(f"{path} is not a task of this vault")
         check_move(source_stage, target_stage)
         if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
         with self._moves.share() if event == CLAIMED else self._moves.hold():
-            entry = self._entry(event, path.stem, path, target, reason, agent)
+            entry = self._entry(event, path.stem, source, goal, reason, agent)
             flush = self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
             if source_stage is Stage.IN_PROGRESS:
                 self._heartbeats.end(path.stem)
@@ -335,8 +336,8 @@ class Claims:
         self,
         event: str,
         task_id: str,
-        source: Path | None,
-        target: Path,
+        source: str | None,
+        target: str,
         reason: str | None = None,
         agent: str | None = None,
     ) -> dict[str, Any]:
@@ -345,8 +346,8 @@ class Claims:
             "agent": agent or self._agent,
             "event": event,
             "task": task_id,
-            "from": self._layout.relative(source) if source else None,
-            "to": self._layout.relative(target),
+            "from": source,
+            "to": target,
             **({"reason": reason} if reason else {}),
         }
 

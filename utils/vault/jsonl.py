@@ -30,10 +30,11 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
 
 def write(path: Path, data: bytes) -> None:
     """Append one line as `append` does, but not yet durably: `flush` comes later, once for the lines of several."""
-    created = not path.exists()
-    if created:
+    try:
+        descriptor = _open_locked(path)
+    except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _open_locked(path)
+        descriptor = _open_locked(path)
     try:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -43,7 +44,7 @@ def write(path: Path, data: bytes) -> None:
             view = view[os.write(descriptor, view) :]
     finally:
         os.close(descriptor)
-    if created:
+    if not size:
         atomic.sync_folder(path.parent)
 
 
