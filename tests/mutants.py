@@ -177,9 +177,9 @@ MUTANTS = (
          "            elif self._happened(entry):\n", "            elif False:\n", CLAIM_CRASH, "missing"),
     _one("power-cut-unseen", "what a power cut left of a logged move is not looked at", MOVING,
          "            self._finish(_LOGGED)\n", "            pass\n", CLAIM_CRASH, "missing"),
-    _one("note-too-early-gone", "the note goes before the line is on the disk", MOVING,
-         "            jsonl.flush(self._log)\n            if entry", "            self._is_done_with(_LOGGED + note)\n"
-         "            jsonl.flush(self._log)\n            if entry", CLAIM_CRASH, "made_before_the_move"),
+    _one("line-unflushed", "the note goes although the line is not on the disk", MOVING,
+         "                notes = self._notes(_LOGGED)\n                jsonl.flush(self._log)\n",
+         "                notes = self._notes(_LOGGED)\n", CLAIM_CRASH, "made_before_the_move"),
     _one("living-robbed", "a living process's work is taken up by another", SIGNS,
          "return worker is not None and worker.is_alive", "return False", HEARTBEAT, "frozen"),
     _one("dead-inherited-twice", "of many who find the work of the dead, several take it up", SIGNS,

@@ -124,7 +124,7 @@ def test_the_note_is_made_before_the_move_and_goes_when_both_are_on_the_disk(hom
     seen = [name for line in done for name, call in steps.items() if re.search(call, line)]
     claim = seen.index("move") - 1
     assert seen[claim : claim + 6] == ["note", "move", "line", "logged", "log", "gone"]
-    assert seen[claim + 6 :] == ["note", "move", "line", "logged", "log", "folder", "gone"]
+    assert seen[claim + 6 :] == ["note", "move", "line", "logged", "folder", "log", "gone"]
 
 
 @pytest.mark.parametrize("kind", ["m", "l"])

@@ -4,8 +4,8 @@ The note is a name in `STATE_DIR/claims/moves/`: the line that the log will get.
 system's journal, which keeps it before the move that comes after it, and costs no flush (ADR 16); a line too long for a
 name is flushed as a file's content. Whoever takes the lock alone finishes what a killed holder began.
 
-Move and line are flushed after the lock. Until then the note is kept as logged, and the first to take the lock after a
-boot looks what a power cut left of it.
+Move and line are flushed after the lock, by one process for all who wait. Until then the note is kept as logged, and
+the first to take the lock after a boot looks what a power cut left of it.
 
 Claims hold the lock together: they move no file but what is there once, so the rename itself lets one win.
 """
@@ -47,6 +47,7 @@ class Moves:
         self._layout = layout
         self._log = layout.claims_log
         self._lock = state_dir / "locks" / "claims.lock"
+        self._flushing = state_dir / "locks" / "claims-flush.lock"
         self._folder = state_dir / "claims" / "moves"
         self._one_disk: bool | None = None
         self._looked = False
@@ -86,13 +87,21 @@ class Moves:
         os.rename(f"{self._folder}/{_MOVING}{note}", f"{self._folder}/{_LOGGED}{note}")
 
         def flush() -> None:
-            jsonl.flush(self._log)
             if entry["event"] != CLAIMED:
                 # The target's folder is enough: a rename is one step in the file system's journal.
                 atomic.sync_folder((self._layout.root / entry["to"]).parent)
-            self._is_done_with(_LOGGED + note)
+            self._flush(_LOGGED + note)
 
         return flush
+
+    def _flush(self, logged: str) -> None:
+        """Make the line durable, with those of all who wait meanwhile: fsyncs of one file stand in a row anyway."""
+        with locks.hold(self._flushing, note=None):
+            if os.path.lexists(self._folder / logged):
+                notes = self._notes(_LOGGED)
+                jsonl.flush(self._log)
+                for note in notes:
+                    self._is_done_with(note)
 
     def _note(self, line: bytes) -> str:
         """Note that the move of this line is about to be made; the note's name, without the sign of its kind."""
