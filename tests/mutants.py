@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
-TRUST, SECURITY, LOGS = (f"tests/test_sync_{name}.py" for name in ("trust", "security", "logs"))
+TRUST, SECURITY, LOGS, RESTORED = (f"tests/test_sync_{name}.py" for name in ("trust", "security", "logs", "restored"))
 MERGE, APPLY, GATHER, JUDGE = (
     "utils/core/merge.py",
     "utils/sync/apply.py",
@@ -40,6 +40,7 @@ CLAIMS, SIGNS, MOVING = "utils/claim_task.py", "utils/vault/heartbeats.py", "uti
 CONTENDED, HEARTBEAT, CLAIM_CRASH = (f"tests/test_claims_{name}.py" for name in ("contended", "heartbeat", "crash"))
 PERMISSION = "tests/test_failover_permission.py"
 REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "values", "authors"))
+DECIDE = "tests/test_merge_decide.py"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ MUTANTS = (
     _one("force-push", "the push is forced", GIT,
          'refspec = f"{commit}:{self.branch}"', 'refspec = f"+{commit}:{self.branch}"', TROUBLE, "43 or 31"),
     _one("no-lock", "two syncs of one vault run at once", SYNC,
-         "holding = locks.hold(self._lock, timeout=None if wait else _MOMENT)",
+         "holding = locks.hold(self._lock, timeout=_MOMENT)",
          "holding = __import__('contextlib').nullcontext()", TROUBLE, "32"),
     Mutant("branch-first", "the branch moves before the files do", (_BRANCH_FIRST,), CRASH, "half_applied"),
     Mutant("branch-first-no-intent", "… and nothing remembers what was to be done", (_BRANCH_FIRST, _NO_INTENT),
@@ -131,16 +132,26 @@ MUTANTS = (
     _one("offer-forgotten", "a merge that was pushed when we were killed is a stranger's", SYNC,
          "offered=[*offered, new][-_OFFERED:]", "offered=[]", CRASH, "no_strangers"),
     _one("deletions-unbound", "half of the vault may vanish here", GATHER,
-         "if len(lost) > _MANY and len(lost) * 2", "if False and len(lost) * 2", TROUBLE, "half_of_the_vault"),
+         "if slip := sync_rules.mass_deletion(lost,", "if slip := sync_rules.mass_deletion([],", TROUBLE,
+         "half_of_the_vault"),
+    _one("own-past-forgotten", "what a node judged before it was put back is judged anew (S3)", AUTHORS,
+         'own = {memory.get("at"), *', "own = {*", RESTORED, "alone or by_hand"),
+    _one("restore-not-asked", "a node put back undoes what its human wrote since (S3)", AUTHORS,
+         "if newest is None or awake:", "if True:", RESTORED, "a_person_says_so"),
+    _one("tug-of-war", "what no node takes stays in a person's commit, for ever", GATHER,
+         "        _leave_out(session, head, picture)\n", "        pass\n",
+         "tests/test_sync_foreign_trees.py", "commits_here"),
+    _one("lines-cross", "logs pair equal lines in any order (S1)", MERGE,
+         "before.append(last[k - 1] if k else -1)", "before.append(number - 1)", DECIDE, "lines"),
     _one("marker-unwatched", "an unmounted disk wipes the other node", GATHER,
-         "if session.layout.marker.name in removed:", "if False:", TROUBLE, "unmounted"),
+         "if changes.get(session.layout.marker.name, (None, True))[1] is None:", "if False:", TROUBLE, "unmounted"),
     _one("half-a-move", "a move travels without its other half", GATHER,
          'if path.rpartition("/")[2] in moving:', "if False:", TROUBLE, "35_a_task"),
     _one("secrets-travel", "the secret scan is off (S11)", GATHER,
          "    refusal = session.secrets.find(data, allow=session.zone == LOCAL)\n", "    refusal = None\n",
          TRUST, "36"),
     _one("rollback-unseen", "a remote that was forced back is believed", REMOTE,
-         "if seen and not session.accept_remote and", "if False and", TROUBLE, "28"),
+         "if seen and not session.answers.accept_remote and", "if False and", TROUBLE, "28"),
     _one("moves-unseen", "the human's moves are not noted before a commit (S7)", VALUES,
          "            self.observe_moves()\n", "            pass\n", TROUBLE, "noted"),
     _one("stale-index", "git's index stays behind after a crash (S2)", GATHER,

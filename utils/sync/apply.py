@@ -10,7 +10,7 @@ from utils.core.merge import Entry
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
 from utils.sync.values import Session
-from utils.vault import worktree
+from utils.vault import atomic, worktree
 from utils.vault.layout import stage_at
 
 _BATCH = 200
@@ -40,6 +40,7 @@ def finish(session: Session, *, again: bool = False) -> int:
     before = {path: pair[0] for path, pair in difference.items()}
     after = {path: pair[1] for path, pair in difference.items()}
     if again:
+        _sweep(session, before, after)
         _yield_to_moves(session, new, before, after)
     overtaken: list[str] = []
     with ThreadPoolExecutor(_WRITERS) as writers:
@@ -71,6 +72,23 @@ def finish(session: Session, *, again: bool = False) -> int:
     session.index |= after
     session.memory.update(applying=None, offered=None)
     return len(difference)
+
+
+def _sweep(session: Session, before: dict[str, Entry | None], after: dict[str, Entry | None]) -> None:
+    """Remove the temporary files that the killed run left: each holds the version that gave way, or the new one, or the
+    beginning of it. Anything else is another writer's, or an edit that came in the last moment."""
+    root = session.layout.root
+    for folder in {path.rpartition("/")[0] for path in after}:
+        if folder and worktree.look(root, folder).kind is not worktree.Kind.FOLDER:
+            continue
+        names = (session.layout.relative(file) for file in atomic.temporaries(root / folder))
+        litter = {name: data for name in names if (data := worktree.read(root, name))}
+        here = [path for path in after if path.rpartition("/")[0] == folder] if litter else []
+        old, new = ([e.oid for path in here if (e := side[path])] for side in (before, after))
+        contents = session.git.read_blobs([*old, *new]) if litter else {}
+        for name, data in litter.items():
+            if data in (contents[oid] for oid in old) or any(contents[oid].startswith(data) for oid in new):
+                (root / name).unlink(missing_ok=True)
 
 
 def _yield_to_moves(

@@ -40,6 +40,7 @@ def judge(session: Session, base: str | None, tip: str, difference: Difference, 
         word = difference if start == tip else session.git.diff(base, start)
         fresh = {} if start == tip else session.git.diff(start, tip)
     judged = Judged(zones={path: found.zone_of(commit.oid) for path, commit in found.newest().items()})
+    judged.newest = found.newest()
     judged.by_people = {path for path, commit in found.newest().items() if claimed_zone(commit.address) is None}
     judged.told |= tell_forged(session, found)
     halves = _halves_of_forged(found, fresh)
@@ -81,13 +82,15 @@ def _judge_fresh(
             f"{reasons[path].reason}; {how_to_enrol(session, unvouched[path])}", reasons[path].level
         )
     from_anybody = _warnings(strangers.name_clashes(session, start, tip, fresh))
-    from_anybody |= _wrong_names(fresh) | _warnings(_wrong_kinds(fresh))
+    from_anybody |= never_travels(fresh)
     if start and outside and session.zone == LOCAL:
         persons = {path: pair for path, pair in fresh.items() if path not in suspects}
         from_anybody |= scan.wrong_content(session, persons, by_person=True)
         from_anybody = _warnings(_beyond_reach(session, start, fresh)) | from_anybody
     secrets = {path: refusal for path, refusal in reasons.items() if refusal.level == "CRITICAL"}  # are never copied
     reasons |= from_anybody | {path: refusal for path, refusal in halves.items() if path in fresh} | secrets
+    for path in never_travels({path: (None, before) for path, (before, after) in fresh.items() if not after}):
+        reasons.pop(path, None)  # what should not be there, anybody may take away
     hold_moves_together(reasons, suspects)
     hold_moves_together(reasons, {path: pair for path, pair in fresh.items() if path not in suspects})
     staying = {before.oid for path in reasons if (before := fresh[path][0])}
@@ -162,7 +165,7 @@ def _halves_of_forged(found: Authors, fresh: Difference) -> dict[str, Refusal]:
 
 def _add_word(session: Session, judged: Judged, word: Difference) -> None:
     """Add what Local's word changed, under what was taken over since. Names and kinds are judged from anybody."""
-    reasons = _wrong_names(word) | _warnings(_wrong_kinds(word))
+    reasons = never_travels(word)
     for path, (before, after) in word.items():
         if path not in judged.changes and path in reasons:
             _refuse(session, judged, path, (before, after), reasons[path], [], set())
@@ -216,9 +219,8 @@ def _by_name(changes: Difference, *, left: bool) -> dict[str, list[str]]:
 
 
 def explained(refusal: Refusal, stands: Entry | None, kept_at: str | None) -> Refusal:
-    """The refusal with what stands instead, and where the refused text is."""
-    standing = "Local's version stands" if stands else "nothing stands there"
-    text = f"{refusal.reason}; {standing}"
+    """The refusal with what stands instead, if anything does, and where the refused text is."""
+    text = f"{refusal.reason}; Local's version stands" if stands else refusal.reason
     return Refusal(f"{text}; the text is kept at {kept_at}" if kept_at else text, refusal.level)
 
 
@@ -258,8 +260,10 @@ def _refuse(
     if after and after.mode != "160000" and not after.is_empty and not secret and after.oid not in staying:
         kept_at = merge.conflict_path(path, zone, after.oid)
         judged.asides.append(Aside(path, after, zone, session.zone, kept_at, refusal.reason))
-    told = explained(Refusal(f"refused from {zone}: {refusal.reason}", refusal.level), legitimate, kept_at)
-    judged.told |= session.refuse(path, told, after.oid if after else "removed")
+    who, commit = judged.person(path) or zone, judged.newest.get(path)
+    told = explained(Refusal(f"refused from {who}: {refusal.reason}", refusal.level), legitimate, kept_at)
+    origin, deed = (f"{who} ({commit.oid[:10]})", commit.oid) if commit else (who, "")
+    judged.told |= session.refuse(path, told, f"{after.oid if after else 'removed'} {deed}", origin=origin)
 
 
 def _beyond_reach(session: Session, base: str, difference: Difference) -> dict[str, str]:
@@ -269,7 +273,7 @@ def _beyond_reach(session: Session, base: str, difference: Difference) -> dict[s
     by_name: dict[str, list[str]] = {}
     for path in difference:
         name = path.rpartition("/")[2]
-        steers = name.startswith(".git") and name != sync_rules.KEEP and not path.startswith(merge.CONFLICTS)
+        steers = path in sync_rules.ROOT_FILES and name.startswith(".git")
         if steers or path == session.layout.marker.name:
             reasons[path] = "it is changed on Local only"
         if stage_at(path) is not None and ID_PATTERN.match(name.removesuffix(".md")):
@@ -286,6 +290,11 @@ def _beyond_reach(session: Session, base: str, difference: Difference) -> dict[s
         for other in by_name[path.rpartition("/")[2]]:
             reasons[other] = f"Local has answered it already ({path})"
     return reasons
+
+
+def never_travels(difference: Difference) -> dict[str, Refusal]:
+    """path → why nobody takes what came there, whoever made it."""
+    return _wrong_names(difference) | _warnings(_wrong_kinds(difference))
 
 
 def _wrong_names(difference: Difference) -> dict[str, Refusal]:
