@@ -24,6 +24,10 @@ class GmailWatcher(Worker):
         self.interval = float(services.settings.mail_poll_seconds)
         self._tasks = services.layout.folder(Stage.NEEDS_ACTION, domain="email")
 
+    def start(self, stop: Stop) -> None:
+        """Finish first what was cut off when a process of this node was killed."""
+        self.services.claims.repair()
+
     def run_cycle(self, now: datetime) -> str:
         """Take in mail and draft; "passive: …" where the other zone is the active one."""
         return self.services.intake.run(now)

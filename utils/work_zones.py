@@ -81,10 +81,12 @@ class WorkZones:
         self._probe = probe
         self._urls = urls
         self._timeout = timeout
+        self._unknown: set[str] = set()
 
     def resolve_zone(self, task_type: str) -> str:
-        """The zone that does `task_type` now: `local`, `cloud` or `both`. An unknown type is `local`."""
-        if task_type not in TASK_TYPES:
+        """The zone that does `task_type` now: `local`, `cloud` or `both`. One unknown is `local`, warned of once."""
+        if task_type not in TASK_TYPES and task_type not in self._unknown:
+            self._unknown.add(task_type)
             log.warning("unknown task type %r: local only", task_type)
         return routing.resolve(task_type, self._config.routing, self.active_zone())
 
