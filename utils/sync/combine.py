@@ -91,7 +91,7 @@ def _announce(session: Session, conflicts: tuple[Aside, ...]) -> bool:
     ]
     more = [f"and {len(lines) - _TOLD} more, all under {merge.CONFLICTS}"] if len(lines) > _TOLD else []
     key = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
-    first = printable(min(aside.path for aside in conflicts))
+    first = printable(min(aside.kept_at for aside in conflicts).removeprefix(merge.CONFLICTS))  # new with each text
     title = f"{len(lines)} note{'s were' if len(lines) > 1 else ' was'} changed in two places: {first}"
     return session.tell(f"conflicts {key}", "INFO", title, printable("\n".join(lines[:_TOLD] + more)))
 
