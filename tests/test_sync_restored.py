@@ -164,7 +164,10 @@ def test_what_was_pushed_after_the_question_is_asked_about_too(two: Two) -> None
 def test_a_commit_that_nobody_asked_about_is_not_accepted(two: Two, said: str) -> None:
     forge(two, {"Business_Goals.md": "pwned\n"})
     two.a.clock.advance(3600)
+    two.a.sync()
+    alerts = list(two.a.alerts)
     assert f"no commit {said} in this node's own name arrived" in str(two.a.sync(accept_own=said).error)
+    assert two.a.alerts == alerts, "a slip of the hand is nobody else's business"
     assert two.a.read("Business_Goals.md") != b"pwned\n"
 
 

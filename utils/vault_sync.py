@@ -38,6 +38,7 @@ from utils.sync.values import (
     SyncConfig,
     SyncResult,
     SyncStopped,
+    WrongAnswer,
 )
 from utils.vault import locks, skeleton
 from utils.vault.layout import Layout
@@ -183,6 +184,9 @@ class VaultSync:
             result.result = _word(result)
         except AdapterError as error:
             result.result, problem = "offline" if error.retry else "error", error
+        except WrongAnswer as error:
+            result.result, result.error = "error", str(error)
+            return result
         except SyncStopped as error:
             result.result, problem = "error", error
         except OSError as error:

@@ -15,7 +15,7 @@ from utils.core.routing import CLOUD, LOCAL
 from utils.core.signing import Key, claimed_zone
 from utils.core.task import parse_time
 from utils.ports import Commit
-from utils.sync.values import IDENTITIES, SHORT_WHILE, Session, SyncStopped, printable
+from utils.sync.values import IDENTITIES, SHORT_WHILE, Session, SyncStopped, WrongAnswer, printable
 
 log = logging.getLogger(__name__)
 _SHORTEST = 7  # letters of a commit's id
@@ -80,7 +80,7 @@ def _accepted(session: Session, commits: Sequence[Commit]) -> set[str]:
         return set()
     named = {c.oid for c in commits if c.oid.startswith(said) and claimed_zone(c.address) == session.zone}
     if len(named) != 1 or len(said) < _SHORTEST:
-        raise SyncStopped(f"no commit {said} in this node's own name arrived: name the one that the sync asked about")
+        raise WrongAnswer(f"no commit {said} in this node's own name arrived: name the one that the sync asked about")
     return named
 
 

@@ -170,6 +170,10 @@ class SyncStopped(Exception):
     """This sync can't go on; the message says what a person must do."""
 
 
+class WrongAnswer(SyncStopped):
+    """A person's answer names nothing that was asked about: nobody but that person needs to know."""
+
+
 class Memory:
     """What a vault's syncs remember: `STATE_DIR/sync.json`. Written durably; a damaged file counts as empty.
 
