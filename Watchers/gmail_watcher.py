@@ -23,21 +23,19 @@ class GmailWatcher(Worker):
         super().__init__(services)
         self.interval = float(services.settings.mail_poll_seconds)
         self._tasks = services.layout.folder(Stage.NEEDS_ACTION, domain="email")
+        self._signals = services.layout.signal(services.settings.agent_name).parent
 
     def run_cycle(self, now: datetime) -> str:
         """Take in mail and draft; "passive: …" where the other zone is the active one."""
         return self.services.intake.run(now)
 
     def wait(self, seconds: float, stop: Stop) -> None:
-        """Until there is new mail, a task is put into our folder, or `seconds` have passed."""
+        """Until there is new mail, a task is put into our folder, the zones change, or `seconds` have passed."""
         before = self._changed_at()
         self.services.mailbox.wait(seconds, lambda: stop() or self._changed_at() != before)
 
-    def _changed_at(self) -> int:
-        try:
-            return self._tasks.stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
+    def _changed_at(self) -> list[int]:
+        return [folder.stat().st_mtime_ns if folder.exists() else 0 for folder in (self._tasks, self._signals)]
 
 
 def main() -> int:

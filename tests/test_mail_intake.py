@@ -17,6 +17,7 @@ from tests.secret_samples import secrets
 from tests.servers import eventually
 from utils.adapters import secret_scan
 from utils.bootstrap import Services
+from utils.core.lease import State
 from utils.core.mail import IncomingMail, Proposal, RawMail, ReplyRules
 from utils.core.stages import Stage
 from utils.core.task import request_from, task_from
@@ -92,6 +93,9 @@ def test_the_draft_only_node_drafts_the_same(make_node: MakeNode, clock: FakeClo
 
 def test_the_passive_zone_leaves_the_mailbox_alone(node: Services) -> None:
     class Elsewhere:
+        def state(self) -> State:
+            return State.PASSIVE
+
         def runs_here(self, task_type: str) -> bool:
             return False
 

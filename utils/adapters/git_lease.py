@@ -150,7 +150,8 @@ class GitLease:
             ) from None
         quoted = str(config).replace("\\", "\\\\").replace('"', '\\"')
         version, extensions = (1, "[extensions]\n\tobjectFormat = sha256\n") if sha256 else (0, "")
-        wanted = f'[include]\n\tpath = "{quoted}"\n[core]\n\trepositoryFormatVersion = {version}\n\tbare = true\n{extensions}'
+        wanted = f'[include]\n\tpath = "{quoted}"\n[core]\n\trepositoryFormatVersion = {version}\n\tbare = true\n'
+        wanted += extensions
         file = self._folder / "config"
         try:
             if file.exists() and file.read_text("utf-8", "surrogateescape") == wanted:
@@ -167,7 +168,7 @@ class GitLease:
     def _is_cluttered(self) -> bool:
         """Whether old values lie about here; by one folder of loose objects the others are known."""
         try:
-            return len(os.listdir(self._folder / "objects" / "17")) > _CLUTTER
+            return len(list((self._folder / "objects" / "17").iterdir())) > _CLUTTER
         except OSError:
             return False
 

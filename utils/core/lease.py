@@ -247,14 +247,15 @@ def pushed(
     """The memory after the remote took `push`, which began at `before` and was answered at `now`.
 
     A new term that was answered late may have landed after others had the lease: it counts, but nothing is done in it
-    until they must have stopped.
+    until they must have stopped. Nor is anything done while another zone has to lay down its work.
     """
     memory = observed(memory, Sight(sha, push.lease.to_text()), here, now, rules, at)
     lease = push.lease
     in_time = now - before <= rules.renew_seconds / 2
-    if not _is_ours(lease, memory, here) or lease.leaving or not (push.sure or in_time):
+    if not _is_ours(lease, memory, here) or not (push.sure or in_time):
         return memory
-    return replace(memory, confirmed=lease.term, renewed=before, deadline=before + rules.ttl_seconds)
+    memory = replace(memory, confirmed=lease.term)
+    return memory if lease.leaving else replace(memory, renewed=before, deadline=before + rules.ttl_seconds)
 
 
 def laid_down(memory: Memory) -> Memory:

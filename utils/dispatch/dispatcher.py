@@ -74,7 +74,7 @@ class Dispatcher:
         for path in self._layout.files(Stage.IN_PROGRESS, agent=self._agent):
             task = self._readable(path)
             if task is not None and task.type in self._handlers:  # left by a process that died
-                counts[self._handle(path, task)] += 1
+                counts[self._resume(path, task)] += 1
         for path, ticket in self._waiting(now, counts):
             if ticket.type == MAIL:
                 continue
@@ -83,7 +83,7 @@ class Dispatcher:
             elif ticket.type not in self._handlers:
                 counts["waiting for a human"] += 1
             else:
-                counts[self._take(path)] += 1
+                counts[self._take(path, ticket.type)] += 1
         return ", ".join(f"{what}: {count}" for what, count in sorted(counts.items())) or "no task waits"
 
     def _waiting(self, now: datetime, counts: Counter[str]) -> list[tuple[Path, Ticket]]:
@@ -132,12 +132,19 @@ class Dispatcher:
         self._alert("WARNING", f"{path.name} is set aside", f"It is no valid task: {found.problem}", source="dispatch")
         return "set aside"
 
-    def _take(self, path: Path) -> str:
-        claimed = self._claims.claim(path)
-        if claimed is None:
-            return "claimed by another"
-        task = self._readable(claimed)
-        return self._handle(claimed, task) if task is not None else "changed meanwhile"
+    def _take(self, path: Path, task_type: str) -> str:
+        with self._zones.at_work(task_type) as ours:
+            if not ours:  # the zones changed since the round looked
+                return f"for {self._zones.resolve_zone(task_type)}"
+            claimed = self._claims.claim(path)
+            if claimed is None:
+                return "claimed by another"
+            task = self._readable(claimed)
+            return self._handle(claimed, task) if task is not None else "changed meanwhile"
+
+    def _resume(self, path: Path, task: Task) -> str:
+        with self._zones.at_work(task.type) as ours:
+            return self._handle(path, task) if ours else f"for {self._zones.resolve_zone(task.type)}"
 
     def _handle(self, path: Path, task: Task) -> str:
         try:
