@@ -32,15 +32,15 @@ def config() -> ZonesConfig:
 class Node:
     """One node's zones with everything around them in the test's hands."""
 
-    def __init__(self, bench: Bench, here: str, url: str) -> None:
+    def __init__(self, bench: Bench, here: str, url: str, name: str = "") -> None:
         self.here, self.bench = here, bench
         self.link: FakeLease = bench.shared.link(here)
         self.probe, self.alerts = FakeProbe(), AlertNotes()
         self.has_remote, self.wanted = bench.remote, False
-        self.layout = Layout(bench.folder / here / "vault")
+        self.layout = Layout(bench.folder / (name or here) / "vault")
         self.layout.root.mkdir(parents=True, exist_ok=True)
         self.layout.marker.touch()
-        self.state_dir = bench.folder / here / "state"
+        self.state_dir = bench.folder / (name or here) / "state"
         self.url = url
         self.zones = self.process()
 
@@ -82,8 +82,8 @@ class Bench:
         self.folder, self.config, self.clock = folder, config, clock
         self.shared, self.remote = SharedRef(), True
 
-    def node(self, here: str = "local", url: str = "") -> Node:
-        return Node(self, here, url)
+    def node(self, here: str = "local", url: str = "", name: str = "") -> Node:
+        return Node(self, here, url, name)
 
     def pair(self) -> tuple[Node, Node]:
         """Local and Cloud, Cloud active, both alive for ten minutes."""
@@ -322,6 +322,19 @@ def test_the_work_in_hand_is_finished_before_it_is_handed_over(bench: Bench, mon
     assert "has laid down its work" in cloud.zones.renew()
     local.zones.renew()
     assert (local.works, cloud.works) == (True, False)
+
+
+def test_only_the_node_that_worked_says_that_it_laid_its_work_down(bench: Bench) -> None:
+    """Somebody started a second node of the cloud: it has nothing to lay down, and can't speak for the first."""
+    local, cloud = bench.pair()
+    second = bench.node("cloud", name="second")
+    bench.live(3, local, cloud, second)
+    local.zones.switch("local", reason="now", by="test")
+    for node in (second, local, second, local):
+        node.zones.renew()
+    assert (local.works, cloud.works, second.works) == (False, True, False)
+    bench.live(2, cloud, local, second)
+    assert (local.works, cloud.works, second.works) == (True, False, False)
 
 
 def test_a_stale_or_impossible_switch_changes_nothing(bench: Bench) -> None:

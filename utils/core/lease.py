@@ -60,7 +60,8 @@ class Lease:
 
     `holder` is a zone, `node` the one of its nodes that holds the lease (empty: whichever comes first). `writer` began
     the term. `nonce` and `beat` make every renewal a new value. `leaving` is a zone that must lay down its work before
-    the holder begins (empty: none has to). `switches`: automatic changes of the last hour, this one included.
+    the holder begins (empty: none has to), `leaving_node` the one of its nodes that worked (empty: whichever did).
+    `switches`: automatic changes of the last hour, this one included.
     """
 
     term: int
@@ -73,6 +74,7 @@ class Lease:
     beat: int = 0
     pinned: bool = False
     leaving: str = ""
+    leaving_node: str = ""
     switches: int = 0
 
     def to_text(self) -> str:
@@ -333,8 +335,8 @@ def decide(memory: Memory, here: Here, now: float, rules: Failover) -> Step:
         return _first(memory, here, now, rules)
     if memory.astray:
         return _astray(memory, lease, here, now, rules)
-    if lease.leaving == here.zone and not _is_ours(lease, memory, here):
-        return Push(replace(lease, leaving="", **_beat(lease, memory)), memory.sha, lay_down=True)
+    if lease.leaving == here.zone and lease.leaving_node in ("", memory.node) and not _is_ours(lease, memory, here):
+        return Push(replace(lease, leaving="", leaving_node="", **_beat(lease, memory)), memory.sha, lay_down=True)
     if lease.holder == here.zone:
         return _as_holder(memory, lease, here, now, rules)
     return _failover(memory, lease, here, now, rules)
@@ -378,7 +380,7 @@ def _as_holder(memory: Memory, lease: Lease, here: Here, now: float, rules: Fail
         return _hand_back(memory, here, now, rules)
     if memory.renewed is not None and now - memory.renewed < rules.renew_seconds / 2:
         return Rest(f"{here.zone} is active, term {lease.term}")
-    return Push(replace(lease, node=memory.node, leaving="", **_beat(lease, memory)), memory.sha)
+    return Push(replace(lease, node=memory.node, leaving="", leaving_node="", **_beat(lease, memory)), memory.sha)
 
 
 def _failover(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> Step:
@@ -432,18 +434,21 @@ def _beat(lease: Lease, memory: Memory) -> dict[str, Any]:
 
 def switch(memory: Memory, here: Here, zone: str, reason: str, now: float, rules: Failover, *, pin: bool) -> Push:
     """A human, at this node, makes `zone` active. Whoever may still work lays that down first."""
-    lease, leaving = memory.known, ""
+    lease, leaving, who = memory.known, "", ""
     if lease and lease.leaving and not _others_stopped(memory, now, rules):
-        leaving = lease.leaving
+        leaving, who = lease.leaving, lease.leaving_node
     if lease and not _unchanged(memory, now, rules):
         if memory.astray:
-            leaving = here.other
+            leaving, who = here.other, ""
         elif not _is_ours(lease, memory, here):
-            leaving = lease.holder
+            leaving, who = lease.holder, lease.node
     if zone == here.zone:
         node = memory.node
     else:  # whoever of that zone works goes on
         node = lease.node if lease and lease.holder == zone else ""
-        leaving = leaving if leaving != zone else ""
-    new = Lease(memory.term + 1, zone, node, By.HUMAN, reason, memory.node, memory.nonce, pinned=pin, leaving=leaving)
+        leaving, who = (leaving, who) if leaving != zone else ("", "")
+    new = Lease(
+        memory.term + 1, zone, node, By.HUMAN, reason, memory.node, memory.nonce, pinned=pin, leaving=leaving,
+        leaving_node=who,
+    )  # fmt: skip
     return Push(new, memory.sha, lay_down=zone != here.zone, sure=False)
