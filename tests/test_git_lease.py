@@ -87,6 +87,7 @@ def test_who_saw_something_else_replaces_nothing(bench: Bench) -> None:
 def test_a_lease_that_was_taken_away_is_seen_as_gone(bench: Bench) -> None:
     node = bench.node("local")
     sha = node.push("one\n\n{}\n", None)
+    assert node.look().sha == sha
     git(bench.remote, "update-ref", "-d", LEASE)
     assert node.look().sha is None
     assert node.push("two\n\n{}\n", sha) is None

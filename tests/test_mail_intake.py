@@ -108,6 +108,28 @@ def test_the_passive_zone_leaves_the_mailbox_alone(node: Services) -> None:
     assert path.exists()
 
 
+def test_a_zone_that_is_handed_over_in_the_middle_of_its_mail_begins_no_other(node: Services) -> None:
+    for number in range(3):
+        drop(node, make_mail(message_id=f"<{number}@example.com>"), f"{number}.eml")
+
+    class HandsOver:
+        """A human switches while the second task is being drafted."""
+
+        name = "hands over"
+        drafts = 0
+
+        def propose(self, mail: IncomingMail, rules: ReplyRules) -> Proposal:
+            self.drafts += 1
+            if self.drafts == 2:
+                node.zones.switch("cloud", reason="test", by="test")
+            return again(node).engine.propose(mail, rules)
+
+    node.engine = HandsOver()
+    assert run(node) == "fetched 3, drafted 2"
+    assert run(node) == "pinned: cloud is the active zone"
+    assert len(files(node, Stage.NEEDS_ACTION)) == 1
+
+
 def test_a_newsletter_needs_no_reply_until_the_human_asks_for_one(node: Services) -> None:
     drop(node, make_mail(List_Id="<news.example.com>"))
     assert run(node) == "fetched 1, no reply needed 1"

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import FakeClock
 from tests.fakes.lease import FakeLease, SharedRef
 from tests.fakes.watch import AlertNotes, FakeProbe
-from utils.core.lease import State
+from utils.core.lease import BEATS, State
 from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, Rule, resolve
 from utils.core.zones import Failover, InvalidZones, ZonesConfig, parse
 from utils.settings import PROJECT_ROOT
@@ -218,6 +218,19 @@ def test_failover_by_http_while_the_lease_is_renewed_changes_nothing(bench: Benc
     assert local.zones.health()["zones"]["cloud"]["method"] == "http"
     bench.live(12, local)
     assert local.works
+
+
+def test_a_beat_that_came_round_while_we_slept_is_not_taken_for_a_dead_holder(bench: Bench) -> None:
+    local, cloud = bench.node("local", "https://ai.example.com"), bench.node("cloud")
+    local.probe.down = {"ai.example.com": "nothing listens"}
+    bench.live(10, local, cloud)
+    seen = bench.shared.text
+    for _ in range(BEATS):
+        bench.live(1, cloud)
+    assert bench.shared.text == seen
+    for _ in range(3):
+        assert "must lie unchanged" in local.zones.check_and_failover()
+    assert (local.works, cloud.works) == (False, True)
 
 
 def test_failback_where_it_is_configured(bench: Bench) -> None:

@@ -173,10 +173,7 @@ class WorkZones:
 
     def is_alone(self) -> bool:
         """Whether there is nobody to agree with: the vault has no remote, never had one, and none is configured."""
-        if self._has_remote():
-            self._remember_remote()
-            return False
-        return not self._remote_wanted and not self._shared.exists()
+        return not (self._has_remote() or self._remote_wanted or self._shared.exists())
 
     def is_lost(self) -> bool:
         """Whether there should be a remote, and is none."""
@@ -186,14 +183,14 @@ class WorkZones:
 
     def start(self) -> None:
         """After a start of the node: no work of the active zone before the remote has been asked."""
-        with locks.hold(self._lock):
+        with self._turn():
             self._keeper.start()
 
     def renew(self) -> str:
         """Renew the lease where this node holds it, else look how it stands; says what was seen or done."""
         if self.is_alone():
             return self._alone_words()
-        with locks.hold(self._lock):
+        with self._turn():
             said = self._keeper.renew()
             self._paint()
         return said
@@ -203,7 +200,7 @@ class WorkZones:
         if self.is_alone():
             return self._alone_words()
         seen, words = self._peer.check()
-        with locks.hold(self._lock):
+        with self._turn():
             said = self._keeper.check(seen.health.consecutive_failures, seen.successes)
             self._paint()
         return f"{words}; {said}"
@@ -220,7 +217,7 @@ class WorkZones:
             raise UnknownZone(zone)
         why = f"{reason} (by {by})"
         try:
-            with locks.hold(self._lock, timeout=_TURN):
+            with self._turn(_TURN):
                 alone, before = self.is_alone(), self.active_zone()
                 keeper = self._keeper_alone if alone else self._keeper
                 memory, previous = keeper.switch(zone, why, pin=pin, expected_term=expected_term)
@@ -307,6 +304,16 @@ class WorkZones:
 
     # ------------------------------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _turn(self, timeout: float | None = None) -> Iterator[None]:
+        """One process at a time asks the remote; that there is one is remembered."""
+        with locks.hold(self._lock, timeout=timeout):
+            if self._has_remote() and not self._shared.exists():
+                atomic.write(
+                    self._shared, b"This vault has had a git remote: without it, it is not alone.\n", mode=0o600
+                )
+            yield
+
     def _is_stale(self, memory: Memory) -> bool:
         failover = self._config.failover
         asked = memory.last_seen
@@ -314,13 +321,14 @@ class WorkZones:
 
     @cached_property
     def _keeper(self) -> Keeper:
-        return self._make_keeper(self._remote(), self._memory)
+        return self._make_keeper(self._remote(), self._memory, self._lay_down)
 
     @cached_property
     def _keeper_alone(self) -> Keeper:
-        return self._make_keeper(AloneRemote(self._memory_alone), self._memory_alone)
+        """Nobody takes the work over, so nothing has to be laid down first."""
+        return self._make_keeper(AloneRemote(self._memory_alone), self._memory_alone, lambda: True)
 
-    def _make_keeper(self, remote: LeaseRemote, store: MemoryFile) -> Keeper:
+    def _make_keeper(self, remote: LeaseRemote, store: MemoryFile, lay_down: Callable[[], bool]) -> Keeper:
         return Keeper(
             remote,
             store,
@@ -328,7 +336,7 @@ class WorkZones:
             preferred=self._config.initial_holder,
             failover=self._config.failover,
             clock=self._clock,
-            lay_down=self._lay_down,
+            lay_down=lay_down,
             tell=self._news.change,
             warn=self._news.warn,
         )
@@ -340,12 +348,6 @@ class WorkZones:
                 return True
         except locks.Locked:
             return False
-
-    def _remember_remote(self) -> None:
-        if not self._shared.exists():
-            atomic.write(
-                self._shared, b"This vault has had a git remote: without one its node is not alone.\n", mode=0o600
-            )
 
     def _alone_words(self) -> str:
         return f"{ALONE}, {self.active_zone()} is active"

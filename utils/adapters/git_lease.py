@@ -54,7 +54,6 @@ class GitLease:
         self._zone = zone
         self._timeout = min(timeout, _LONGEST)
         self._beat = secrets.randbelow(BEATS)
-        self._ssh: dict[str, str] | None = None
         self._read: tuple[str, str] = ("", "")
 
     def look(self) -> Sight:
@@ -163,7 +162,6 @@ class GitLease:
             file.write_text(wanted, "utf-8", "surrogateescape")  # last: a crash before it makes all anew
         except OSError as error:
             raise AdapterError(f"{self._folder} can't be made: {error.strerror}", retry=True) from None
-        self._ssh = None
 
     def _is_cluttered(self) -> bool:
         """Whether old values lie about here; by one folder of loose objects the others are known."""
@@ -184,9 +182,8 @@ class GitLease:
     # --- running -----------------------------------------------------------------------------------------------------
 
     def _network(self, *arguments: str) -> tuple[int, str, str]:
-        if self._ssh is None:
-            self._ssh = quiet_ssh(lambda: self._run("config", "--get", "core.sshCommand")[1].strip())
-        return self._run(*arguments, extra=self._ssh)
+        ssh = quiet_ssh(lambda: self._run("config", "--get", "core.sshCommand")[1].strip())
+        return self._run(*arguments, extra=ssh)
 
     def _local(self, *arguments: str, stdin: str | None = None) -> str:
         code, output, errors = self._run(*arguments, stdin=stdin)
