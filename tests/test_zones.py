@@ -224,6 +224,7 @@ def test_a_beat_that_came_round_while_we_slept_is_not_taken_for_a_dead_holder(be
     local, cloud = bench.node("local", "https://ai.example.com"), bench.node("cloud")
     local.probe.down = {"ai.example.com": "nothing listens"}
     bench.live(10, local, cloud)
+    local.zones.renew()
     seen = bench.shared.text
     for _ in range(BEATS):
         bench.live(1, cloud)
@@ -231,6 +232,37 @@ def test_a_beat_that_came_round_while_we_slept_is_not_taken_for_a_dead_holder(be
     for _ in range(3):
         assert "must lie unchanged" in local.zones.check_and_failover()
     assert (local.works, cloud.works) == (False, True)
+
+
+def test_a_take_over_that_landed_an_hour_late_begins_nothing_before_the_holder_noticed(bench: Bench) -> None:
+    """The cloud slept, its lease was to be taken, the push got lost on its way; the cloud woke up and renewed until the
+    value that the push was to replace came round again. Then it arrived."""
+    local, cloud = bench.node("local", "https://ai.example.com"), bench.node("cloud")
+    local.probe.down = {"ai.example.com": "nothing listens"}
+    bench.live(10, local, cloud)
+    local.link.late = True
+    while not local.link.under_way:
+        bench.live(1, local)
+    local.link.late = False
+    bench.live(BEATS, cloud)
+    assert cloud.works and local.link.land()
+    for ask in (local.zones.renew, local.zones.check_and_failover, local.zones.renew):
+        assert "not answered in time: waiting" in ask()
+        assert not local.works
+    bench.live(10, cloud, local)
+    assert (local.works, cloud.works) == (True, False)
+
+
+def test_a_switch_that_got_no_answer_does_not_happen_an_hour_later(bench: Bench) -> None:
+    _, cloud = bench.pair()
+    cloud.link.late = True
+    with pytest.raises(NotSwitched, match="did not say whether it took the switch"):
+        cloud.zones.switch("local", reason="a moment ago", by="test")
+    cloud.link.late = False
+    for _ in range(2 * BEATS):
+        bench.live(1, cloud)
+        assert not cloud.link.land()
+    assert cloud.works
 
 
 def test_failback_where_it_is_configured(bench: Bench) -> None:

@@ -23,12 +23,13 @@ class SharedRef:
 
 @dataclass
 class FakeLease:
-    """How one zone reaches the remote. `down`: not at all; `lost`: a push lands, its answer does not come."""
+    """How one zone reaches the remote. `down`: not at all; `late`: a push gets no answer, and arrives at `land()`."""
 
     shared: SharedRef
     zone: str
     down: bool = False
-    lost: bool = False
+    late: bool = False
+    under_way: list[tuple[str, str | None]] = field(default_factory=list)
     looks: int = 0
 
     def look(self) -> Sight:
@@ -38,13 +39,22 @@ class FakeLease:
 
     def push(self, text: str, expected: str | None) -> str | None:
         self._need()
+        if self.late:
+            self.under_way.append((text, expected))
+            raise AdapterError("the answer did not come", retry=True)
         if self.shared.text != expected:
             return None
         self.shared.text = text
         self.beat()
-        if self.lost:
-            raise AdapterError("the answer did not come", retry=True)
         return text
+
+    def land(self) -> bool:
+        """The oldest push that is under way arrives: whether it replaced anything."""
+        text, expected = self.under_way[0]
+        if self.shared.text != expected:
+            return False
+        self.shared.text = text
+        return True
 
     def beat(self) -> None:
         self._need()
