@@ -72,14 +72,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped; nothing is lost, the next sync goes on", file=sys.stderr)
         return 130
     except (VaultProblem, AdapterError, OSError) as error:
-        if options.json:
-            print(json.dumps({"result": "error", "error": str(error)}, ensure_ascii=False))
-        else:
-            print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _failed(str(error), as_json=options.json)
+    except Exception as error:
+        logging.getLogger(__name__).exception("a defect of this program")
+        return _failed(f"a defect of this program ({type(error).__name__}: {error})", as_json=options.json)
     finally:
         services.close()
     return EXIT_CODES[result.result]
+
+
+def _failed(reason: str, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"result": "error", "error": reason}, ensure_ascii=False))
+    else:
+        print(f"error: {reason}", file=sys.stderr)
+    return EXIT_CODES["error"]
 
 
 def keep_house(services: Services) -> None:

@@ -26,6 +26,8 @@ from tests.oracle import CLOUD, LOCAL, Oracle, Witness, fold
 from tests.vaults import Node, Two, git
 from utils.claim_task import Claims
 from utils.core.stages import Stage
+from utils.core.task import format_time
+from utils.sync.values import Memory
 from utils.vault import jsonl
 from utils.vault.layout import Layout
 from utils.vault_sync import SyncResult
@@ -328,7 +330,11 @@ class History(RuleBasedStateMachine):
     # --- a third clone -----------------------------------------------------------------------------------------------
 
     def do_clock_jump(self, name: str, hours: int) -> None:
-        self.node(name).clock.advance(hours * 3600)
+        """Time passes on a node that synced to no effect all along: one that slept would ask who wrote in its name
+        (`test_sync_restored`)."""
+        node = self.node(name)
+        node.clock.advance(hours * 3600)
+        Memory(node.state / "sync.json").update(last_success_at=format_time(node.clock.now()))
 
     def do_phone(self, _: str, path: str, fresh: bool) -> None:
         """A person's plain git elsewhere; where it is behind, it merges, and its own words stand."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
-TRUST, SECURITY, LOGS = (f"tests/test_sync_{name}.py" for name in ("trust", "security", "logs"))
+TRUST, SECURITY, LOGS, RESTORED = (f"tests/test_sync_{name}.py" for name in ("trust", "security", "logs", "restored"))
 MERGE, APPLY, GATHER, JUDGE = (
     "utils/core/merge.py",
     "utils/sync/apply.py",
@@ -36,6 +36,7 @@ REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "value
 LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "utils/work_zones.py"
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
+DECIDE = "tests/test_merge_decide.py"
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,17 @@ MUTANTS = (
     _one("offer-forgotten", "a merge that was pushed when we were killed is a stranger's", SYNC,
          "offered=[*offered, new][-_OFFERED:]", "offered=[]", CRASH, "no_strangers"),
     _one("deletions-unbound", "half of the vault may vanish here", GATHER,
-         "if len(lost) > _MANY and len(lost) * 2", "if False and len(lost) * 2", TROUBLE, "half_of_the_vault"),
+         "if slip := sync_rules.mass_deletion(lost,", "if slip := sync_rules.mass_deletion([],", TROUBLE,
+         "half_of_the_vault"),
+    _one("own-past-forgotten", "what a node judged before it was put back is judged anew (S3)", AUTHORS,
+         'own = {memory.get("at"), *', "own = {*", RESTORED, "alone or by_hand"),
+    _one("restore-not-asked", "a node put back undoes what its human wrote since (S3)", JUDGE,
+         "    if refused:\n        raise", "    if False:\n        raise", RESTORED, "a_person_says_so"),
+    _one("tug-of-war", "what no node takes stays in a person's commit, for ever", GATHER,
+         "        _leave_out(session, head, picture)\n", "        pass\n",
+         "tests/test_sync_foreign_trees.py", "commits_here"),
+    _one("lines-cross", "logs pair equal lines in any order (S1)", MERGE,
+         "before.append(last[k - 1] if k else -1)", "before.append(number - 1)", DECIDE, "lines"),
     _one("marker-unwatched", "an unmounted disk wipes the other node", GATHER,
          "if session.layout.marker.name in removed:", "if False:", TROUBLE, "unmounted"),
     _one("half-a-move", "a move travels without its other half", GATHER,

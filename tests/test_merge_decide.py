@@ -130,6 +130,29 @@ def test_lines_of_two_writers_are_in_the_order_of_time(first: list[int], second:
     assert numbers(unite(log(ours), log(theirs))) == sorted({*ours, *theirs})
 
 
+few = st.lists(st.integers(0, 3), max_size=12)
+
+
+@given(few, few, few)
+def test_equal_lines_of_one_writer_stay_as_many_as_they_were(
+    base: list[int], first: list[int], second: list[int]
+) -> None:
+    """Ticks without a time. Where both sides only appended, uniting again with either side changes nothing."""
+    ours, theirs = base + first, base + second
+    united = unite(log(ours), log(theirs))
+    lines_of = numbers(united)
+    assert is_subsequence(ours, lines_of) and is_subsequence(theirs, lines_of)
+    assert all(lines_of.count(n) >= max(ours.count(n), theirs.count(n)) for n in range(4))
+    assert all(lines_of.count(n) <= ours.count(n) + theirs.count(n) - base.count(n) for n in range(4))
+    assert unite(united, united) == united
+
+
+def test_twenty_thousand_equal_lines_are_united() -> None:
+    ticks = b'{"event":"tick"}\n' * 20_000
+    united = unite(b'{"a":1}\n' + ticks, b'{"b":1}\n' + ticks)
+    assert united == b'{"a":1}\n{"b":1}\n' + ticks
+
+
 def test_a_torn_last_line_does_not_eat_the_next() -> None:
     assert unite(b'{"n":1}\n{"n":', b'{"n":1}\n{"n":2}\n') == b'{"n":1}\n{"n":\n{"n":2}\n'
 

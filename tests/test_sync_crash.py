@@ -230,3 +230,18 @@ def test_a_claim_that_yielded_stays_yielded_after_a_kill_behind_the_push(two: Tw
     result = two.a.sync()
     assert result.refused == [] and two.a.has(f"In_Progress/cloud/{name}")
     check_everything_after(two, {"since.md": b"written after the crash\n", f"In_Progress/cloud/{name}": b"task\n"})
+
+
+@pytest.mark.parametrize("share", [1, 7, 13])
+def test_a_killed_run_leaves_no_temporary_file(two: Two, share: int) -> None:
+    """Of the version that came, whole or half written, and of the one that gave way; what is somebody else's stays."""
+    two.seed_files({"Updates/x.md": "the old version\n", "Updates/y.md": "the old version of y\n"})
+    two.a.write("Updates/x.md", "the version that came\n")
+    two.a.write("Updates/y.md", "y came\n")
+    two.a.sync()
+    assert two.b.sync_and_die("file")
+    two.b.write("Updates/.tmp-0123456789abcdef", b"the version that came\n"[:share])
+    two.b.write("Updates/.tmp-1123456789abcdef", "the old version of y\n")
+    two.b.write("Updates/.tmp-2123456789abcdef", "a claim's, being written\n")
+    assert two.b.sync().error is None
+    assert [path.name for path in (two.b.root / "Updates").glob(".tmp-*")] == [".tmp-2123456789abcdef"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,3 +171,27 @@ def test_a_vault_that_was_one_before_is_not_silently_made_anew(
     with pytest.raises(VaultProblem, match=r"was a vault before|lost its history"):
         node.sync.ensure_ready(is_default=True)
     assert not (root / ".git").exists()
+
+
+@pytest.mark.parametrize("count", [10, 30])
+def test_a_small_vault_is_not_wiped_by_a_slip_either(two: Two, count: int) -> None:
+    two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(count)})
+    shutil.rmtree(two.a.root / "Notes")
+    result = two.a.sync()
+    assert result.result == "error" and f"{count} of" in str(result.error) and "--allow-deletions" in str(result.error)
+    two.b.sync()
+    assert two.b.has("Notes/3.md")
+    two.a.git("restore", ".")
+    assert two.a.sync().result == "noop"
+
+
+def test_a_person_tidies_up_unasked(two: Two) -> None:
+    """Few notes, or news and copies that nobody needs any more."""
+    two.seed_files({f"Updates/conflicts/{number}.md": f"{number}\n" for number in range(40)})
+    two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(9)})
+    shutil.rmtree(two.a.root / "Updates/conflicts")
+    shutil.rmtree(two.a.root / "Notes")
+    assert two.a.sync().error is None
+    two.settle()
+    assert not two.b.has("Notes/3.md") and not two.b.has("Updates/conflicts/3.md")
+    two.assert_agree()

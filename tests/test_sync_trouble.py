@@ -523,3 +523,31 @@ def test_the_day_s_objects_are_packed_and_none_is_lost(two: Two) -> None:
     assert len(list((two.a.root / ".git/objects/pack").glob("*.pack"))) < 6
     two.a.git("fsck", "--full", "--strict")
     two.assert_agree()
+
+
+def test_another_branch_without_a_commit_comes_home_with_its_edits(two: Two) -> None:
+    """`git checkout --orphan` in the vault, while the Cloud goes on."""
+    two.seed_files({"Updates/u.md": "1\n", "Updates/gone.md": "x\n", "note.md": "1\n"})
+    two.a.git("checkout", "-q", "--orphan", "new")
+    two.a.write("note.md", "2\n")
+    two.b.write("Updates/u.md", "2\n")
+    two.b.remove("Updates/gone.md")
+    two.b.sync()
+    assert two.a.sync().error is None
+    two.settle()
+    assert two.a.read("Updates/u.md") == b"2\n" and two.b.read("note.md") == b"2\n"
+    assert not two.a.has("Updates/gone.md")
+    two.assert_agree()
+
+
+def test_what_nobody_foresaw_is_an_error_that_is_told_and_the_next_sync_goes_on(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.a.write("note.md", "x\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.sync.gather.look", lambda *_: [][1])
+        result = two.a.sync()
+    assert result.result == "error" and "IndexError" in str(result.error)
+    assert two.a.vault_sync().status()["state"] == "error"
+    assert [level for level, _, _ in two.a.alerts] == ["WARNING"]
+    assert two.a.sync().result == "ok"

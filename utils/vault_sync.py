@@ -42,6 +42,7 @@ _GOOD = ("noop", "ok", "conflicts")
 _TOLD = "an alert was raised: its log line comes along"
 _MOMENT = 0.25  # seconds; `status` holds the lock for an instant when it looks, and that is no sync
 _INIT = "run `python -m scripts.init_vault`"
+_UNFORESEEN = "a defect of this program stopped the sync; the log has the details, and the next sync tries again"
 
 
 class SyncBusy(RuntimeError):
@@ -173,6 +174,9 @@ class VaultSync:
             result.result, problem = "error", error
         except OSError as error:
             result.result, problem = "error", _explained(error, self._layout.root)
+        except Exception as error:
+            log.exception("the sync met what nobody foresaw")
+            result.result, problem = "error", SyncStopped(f"{_UNFORESEEN} ({type(error).__name__}: {error})")
         result.error = str(problem) if problem else None
         result.duration_ms = round((self._clock.monotonic() - begun) * 1000)
         self._remember(result)

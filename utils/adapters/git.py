@@ -274,12 +274,8 @@ class GitVault:
             found[""] = set(_records(self._run(["ls-tree", "-z", "--name-only", "--full-tree", commit])))
         return {folder: names for folder, names in found.items() if folder in wanted}
 
-    def count_files(self, commit: str) -> int:
-        """How many files a commit has."""
-        return self._run(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]).count(b"\0")
-
-    def files_under(self, commit: str, folders: Iterable[str]) -> list[str]:
-        """Paths of every file in these folders of a commit, at any depth."""
+    def files_under(self, commit: str, folders: Iterable[str] = ()) -> list[str]:
+        """Paths of every file in these folders of a commit, at any depth; of every file where none are named."""
         inside = [f"{folder}/" for folder in folders]
         return list(_records(self._run(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", *inside])))
 
@@ -365,14 +361,15 @@ class GitVault:
         signed = signatures.verify(self._objects((commit.oid for commit in found), b"commit"), self._keys)
         return [replace(c, signature=signed[c.oid].verdict, key=signed[c.oid].key) for c in found]
 
-    def added(self, old: str | None, new: str) -> list[Added]:
-        """What each commit of `old..new` put where, oldest commit first; also what a later one took back.
+    def added(self, known: Sequence[str], new: str) -> list[Added]:
+        """What each commit of `new` that none of `known` contains put where, oldest commit first; also what a later one
+        took back.
 
         Of a merge only what differs from every parent.
         """
         mark = secrets.token_hex(16)
         arguments = ["log", "-z", "-c", "--root", "--topo-order", "--reverse", "--raw", "--no-abbrev", "--no-renames"]
-        arguments += ["--no-show-signature", f"--format={mark}%H", f"{old}..{new}" if old else new, "--"]
+        arguments += ["--no-show-signature", f"--format={mark}%H", new, *(f"^{old}" for old in known), "--"]
         found: list[Added] = []
         fresh: set[str] = set()
         older: set[str] = set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -56,6 +56,7 @@ _SECRET_TEXT = tuple(
 _WINDOWS_NAMES = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?$")
 _IMPOSSIBLE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _LARGEST_LOG = 95 * 1048576  # bytes; git hosts refuse 100 MiB
+_MANY = 10  # notes; fewer may go without a question
 _LONGEST_NAME = 250  # bytes of one part; ext4 takes 255, and conflict copies need a few
 _LONGEST_PATH = 1000  # bytes; macOS takes 1024 and Linux 4096 for the whole, vault and copies' folder included
 
@@ -82,8 +83,8 @@ def name_refusal(path: str) -> Refusal | None:
     """Why no file of this name travels in either direction, or None: what git or another file system would misread."""
     if len(path.encode("utf-8", "surrogateescape")) > _LONGEST_PATH:
         return Refusal("the path is too long: please shorten it")
-    for part in PurePosixPath(path).parts:
-        if part in ("..", ".") or re.sub(r"[ .]+$", "", part).lower() in (".git", "git~1"):
+    for part in path.split("/"):  # as git has it: a forged tree may hold ".", "..", or a name that is empty
+        if part in ("", ".", "..") or re.sub(r"[ .]+$", "", part).lower() in (".git", "git~1"):
             return Refusal("the name is reserved for git or the system")
         if _IMPOSSIBLE.search(part) or part[-1] in ". " or _WINDOWS_NAMES.match(part):
             return Refusal("the name can't exist on Windows: please rename the file")
@@ -127,6 +128,19 @@ def kind_refusal(path: str, size: int, largest: int) -> Refusal | None:
     elif size > largest:
         return Refusal(f"{size / 1048576:.1f} MB is more than SYNC_MAX_FILE_MB allows ({largest // 1048576} MB)")
     return None
+
+
+def mass_deletion(lost: Iterable[str], there: Callable[[], Iterable[str]]) -> str | None:
+    """How much goes where the loss of the files `lost` looks like a slip, or None: ten notes and more, and more than
+    half of all notes among `there` (asked only if need be). News, logs and empty folders count on neither side."""
+    count = sum(map(_is_note, lost))
+    if count < _MANY or count * 2 <= (notes := sum(map(_is_note, there()))):
+        return None
+    return f"{count} of {notes} notes"
+
+
+def _is_note(path: str) -> bool:
+    return not path.startswith(("Logs/", "Signals/", "Updates/")) and path.rpartition("/")[2] != KEEP
 
 
 def secrets_in(data: bytes) -> Iterator[tuple[str, int]]:

@@ -10,7 +10,7 @@ from utils.core.merge import Entry
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
 from utils.sync.values import Session
-from utils.vault import locks, worktree
+from utils.vault import atomic, locks, worktree
 from utils.vault.layout import stage_at
 
 _BATCH = 200
@@ -40,6 +40,7 @@ def finish(session: Session, *, again: bool = False) -> int:
     before = {path: pair[0] for path, pair in difference.items()}
     after = {path: pair[1] for path, pair in difference.items()}
     if again:
+        _sweep(session, before, after)
         _yield_to_moves(session, new, before, after)
     overtaken: list[str] = []
     with ThreadPoolExecutor(_WRITERS) as writers:
@@ -71,6 +72,23 @@ def finish(session: Session, *, again: bool = False) -> int:
     session.index |= after
     session.memory.update(applying=None, offered=None)
     return len(difference)
+
+
+def _sweep(session: Session, before: dict[str, Entry | None], after: dict[str, Entry | None]) -> None:
+    """Remove the temporary files that the killed run left: each holds a version that git has, or the beginning of one.
+
+    Anything else is another writer's, or an edit that came in the last moment.
+    """
+    for folder in {path.rpartition("/")[0] for path in after}:
+        litter = atomic.temporaries(session.layout.root / folder)
+        if not litter:
+            continue
+        entries = [e for path in after if path.rpartition("/")[0] == folder for e in (before[path], after[path]) if e]
+        versions = session.git.read_blobs({entry.oid for entry in entries}).values()
+        for file in litter:
+            data = file.read_bytes()
+            if data and any(version.startswith(data) for version in versions):
+                file.unlink()
 
 
 def _yield_to_moves(

@@ -23,12 +23,14 @@ class Authors:
 
     `forged`: commit id → why it is refused as a whole. `unvouched`: persons' commits that nobody signed, which are
     held to what the cloud may do. `settled`: the newest commit that is Local's word together with all it contains.
+    `unknown`: commits in Local's own name that Local does not know and nobody signed; they count as the cloud's.
     """
 
     commits: list[Commit] = field(default_factory=list)
     cloud: set[str] = field(default_factory=set)
     forged: dict[str, str] = field(default_factory=dict)
     unvouched: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
     settled: str | None = None
 
     def zone_of(self, oid: str) -> str:
@@ -54,8 +56,10 @@ def attribute(session: Session, base: str | None, tip: str, *, outside: bool) ->
         found.cloud = {commit.oid for commit in commits if commit.address == IDENTITIES[CLOUD][1]}
         return found
     arrived = _arrived(session, tip, commits)
-    offered = set(session.memory.load().get("offered", []))
-    found.settled = _settled(session, base, commits, offered if session.zone == LOCAL else set())
+    memory = session.memory.load()
+    offered = set(memory.get("offered", []))
+    own = {memory.get("at"), *(offered if session.zone == LOCAL else ())}
+    found.settled = _settled(session, base, commits, own)
     if found.settled:
         judged_before = _contained(found.settled, commits)
         found.commits = [commit for commit in commits if commit.oid not in judged_before]
@@ -91,8 +95,11 @@ def _attribute_one(session: Session, commit: Commit, found: Authors, *, arrived:
             found.cloud.add(oid)
     elif claim is not None and keyring.enrolled(claim) and arrived:
         found.forged[oid] = _why(session, commit, claim)
-    elif claim == CLOUD or (claim == LOCAL and session.zone == LOCAL and arrived):
+    elif claim == CLOUD:
+        found.cloud.add(oid)
+    elif claim == LOCAL and session.zone == LOCAL and arrived and not session.accept_remote:
         found.cloud.add(oid)  # what Local made lies in its branch, or is the merge that it pushed when it was killed
+        found.unknown.add(oid)
     elif claim is None and arrived and keyring.enrolled(session.peer) and not session.config.accept_unsigned:
         found.cloud.add(oid)
         found.unvouched.add(oid)
@@ -126,8 +133,9 @@ def _contained(oid: str, commits: Sequence[Commit]) -> set[str]:
     return found
 
 
-def _settled(session: Session, base: str, commits: Sequence[Commit], offered: set[str]) -> str | None:
-    """The newest word of Local's that contains `base`; on Local also a merge that it `offered` when it was killed.
+def _settled(session: Session, base: str, commits: Sequence[Commit], own: set[str | None]) -> str | None:
+    """The newest word of Local's that contains `base`, or what this node itself decided (`own`): what the work tree
+    held after its last sync, before the vault was put back from a backup; a merge that it offered when it was killed.
 
     Each word that Local pushed contains those before it, and so all of them contain what both nodes have. One beside
     them is old: its push lost a race, and a hostile remote kept it to play it back.
@@ -135,7 +143,7 @@ def _settled(session: Session, base: str, commits: Sequence[Commit], offered: se
     newest: list[Commit] = []
     seen: set[str] = set()
     for commit in commits:
-        if commit.oid not in seen and (commit.oid in offered or _is_locals_word(session, commit)):
+        if commit.oid not in seen and (commit.oid in own or _is_locals_word(session, commit)):
             contained = _contained(commit.oid, commits)
             seen |= contained
             newest += [commit] if base in contained else []

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from utils.core import merge
+from utils.core import merge, sync_rules
 from utils.core.merge import Aside, Entry, Plan
 from utils.core.routing import LOCAL
 from utils.core.task import format_time
@@ -93,12 +93,12 @@ def _stop_mass_deletion(session: Session, base: str | None, difference: Differen
     lost = [path for path, before in gone.items() if before and before.oid not in kept]
     if session.zone != LOCAL:
         lost = [path for path in lost if path in judged.by_people]
-    if session.accept_remote or session.allow_deletions or base is None or len(lost) <= 20:
+    if session.accept_remote or session.allow_deletions or base is None:
         return
-    if len(lost) * 2 > session.git.count_files(base):
+    if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
         raise SyncStopped(
-            f"the remote deleted {len(lost)} files, more than half of the vault, so nothing was taken over. If that is"
-            " meant, run `python -m scripts.sync --allow-deletions` once"
+            f"the remote deleted {slip}, more than half, so nothing was taken over. If that is meant, run"
+            " `python -m scripts.sync --allow-deletions` once"
         )
 
 
@@ -143,4 +143,4 @@ def _log(
 
 
 def _line(entry: dict[str, str]) -> bytes:
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

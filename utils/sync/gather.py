@@ -18,7 +18,6 @@ from utils.vault import worktree
 from utils.vault.layout import stage_at
 from utils.vault.worktree import Kind
 
-_MANY = 20
 _REPOSITORY = Refusal("a git repository inside the vault is not synced")
 _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 
@@ -62,6 +61,8 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
         picture = look(session, head)
     session.result.waiting = len(picture.unsettled)
     _stop_mass_deletion(session, head, picture)
+    if head:
+        _leave_out(session, head, picture)
     overtaken = _settle_overtaken(session, head, picture) if head else []
     session.checkpoint("gathered")
     commit = head
@@ -206,11 +207,25 @@ def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) ->
         )
     kept = {entry.oid for entry in picture.changes.values() if entry is not None}
     lost = [path for path, before in removed.items() if before.oid not in kept]
-    if len(lost) > _MANY and len(lost) * 2 > session.git.count_files(head):
+    if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(head)):
         raise SyncStopped(
-            f"{len(lost)} files, more than half of the vault, are gone here, so nothing was synced. If that is meant,"
-            " run `python -m scripts.sync --allow-deletions` once; otherwise put them back"
+            f"{slip}, more than half, are gone here, so nothing was synced. If that is meant, run"
+            " `python -m scripts.sync --allow-deletions` once; otherwise put them back"
         )
+
+
+def _leave_out(session: Session, head: str, picture: Picture) -> None:
+    """What a person committed here with plain git and what no node takes leaves the history's end; the file stays."""
+    at = session.memory.load().get("at")
+    if head == at:
+        return
+    difference = session.git.diff(at if at and session.git.resolve(at) else None, head)
+    for path, refusal in judge.never_travels(difference).items():
+        if path not in picture.before and refusal.level != "CRITICAL":  # a secret stops the push (`outgoing`)
+            entry = difference[path][1]
+            is_repository = entry is not None and entry.mode == "160000"
+            _look_at_readable(session, f"{path}/" if is_repository else path, Seen(None), picture)
+            picture.before[path], picture.changes[path] = entry, None
 
 
 def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Picture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 from utils.core import merge, sync_rules
 from utils.core.archive import filed
@@ -12,16 +13,17 @@ from utils.core.routing import CLOUD, LOCAL
 from utils.core.signing import claimed_zone
 from utils.core.stages import Stage
 from utils.core.sync_rules import Refusal
-from utils.core.task import ID_PATTERN
+from utils.core.task import ID_PATTERN, parse_time
 from utils.ports import Commit
 from utils.sync import copies, laundering, scan, strangers
 from utils.sync.authors import Authors, attribute, how_to_enrol, tell_forged
 from utils.sync.forged import without_forged
-from utils.sync.values import IDENTITIES, Difference, Judged, Session
+from utils.sync.values import IDENTITIES, Difference, Judged, Session, SyncStopped, printable
 from utils.vault import frontmatter
 from utils.vault.layout import FOLDERS, stage_at
 
 _EXECUTABLE = "100755"
+_AWAY = timedelta(minutes=15)  # without a sync; one that syncs every five was not put back from a backup
 _FINAL = (Stage.APPROVED, Stage.REJECTED, Stage.DONE)
 
 
@@ -81,13 +83,14 @@ def _judge_fresh(
             f"{reasons[path].reason}; {how_to_enrol(session, unvouched[path])}", reasons[path].level
         )
     from_anybody = _warnings(strangers.name_clashes(session, start, tip, fresh))
-    from_anybody |= _wrong_names(fresh) | _warnings(_wrong_kinds(fresh))
+    from_anybody |= never_travels(fresh)
     if start and outside and session.zone == LOCAL:
         persons = {path: pair for path, pair in fresh.items() if path not in suspects}
         from_anybody |= scan.wrong_content(session, persons, by_person=True)
         from_anybody = _warnings(_beyond_reach(session, start, fresh)) | from_anybody
     secrets = {path: refusal for path, refusal in reasons.items() if refusal.level == "CRITICAL"}  # are never copied
     reasons |= from_anybody | {path: refusal for path, refusal in halves.items() if path in fresh} | secrets
+    _stop_unknown(session, found, reasons)
     hold_moves_together(reasons, suspects)
     hold_moves_together(reasons, {path: pair for path, pair in fresh.items() if path not in suspects})
     staying = {before.oid for path in reasons if (before := fresh[path][0])}
@@ -104,6 +107,24 @@ def _judge_fresh(
     _append_only(session, suspects, judged)
     if start and outside:
         _settle_copies(session, start, judged)
+
+
+def _stop_unknown(session: Session, found: Authors, reasons: Mapping[str, Refusal]) -> None:
+    """A Local that was put back from a backup meets what it wrote since, as if somebody wrote in its name: after a
+    while without a sync only a person knows which it is, and the human's notes must not be undone for it."""
+    last = session.memory.load().get("last_success_at")
+    if last and session.clock.now() - parse_time(last) < _AWAY:
+        return
+    newest = found.newest()
+    refused = sorted(path for path in reasons if path in newest and newest[path].oid in found.unknown)
+    if refused:
+        raise SyncStopped(
+            f"{len(found.unknown)} commit(s) in this node's own name arrived that it does not know (newest:"
+            f" {newest[refused[0]].oid[:10]}, {printable(refused[0])}), so nothing was taken over. If this node was put"
+            " back from a backup, or its vault was copied to another machine, run `python -m scripts.sync"
+            " --accept-remote` once: then they count as its own. If not, somebody writes in its name: change the"
+            " access keys of the vault's remote and have the nodes sign (docs/sync.md), then they are refused"
+        )
 
 
 def _unhidden(session: Session, judged: Judged, found: Authors, start: str, fresh: Difference) -> Difference:
@@ -162,7 +183,7 @@ def _halves_of_forged(found: Authors, fresh: Difference) -> dict[str, Refusal]:
 
 def _add_word(session: Session, judged: Judged, word: Difference) -> None:
     """Add what Local's word changed, under what was taken over since. Names and kinds are judged from anybody."""
-    reasons = _wrong_names(word) | _warnings(_wrong_kinds(word))
+    reasons = never_travels(word)
     for path, (before, after) in word.items():
         if path not in judged.changes and path in reasons:
             _refuse(session, judged, path, (before, after), reasons[path], [], set())
@@ -269,7 +290,7 @@ def _beyond_reach(session: Session, base: str, difference: Difference) -> dict[s
     by_name: dict[str, list[str]] = {}
     for path in difference:
         name = path.rpartition("/")[2]
-        steers = name.startswith(".git") and name != sync_rules.KEEP and not path.startswith(merge.CONFLICTS)
+        steers = path in sync_rules.ROOT_FILES and name.startswith(".git")
         if steers or path == session.layout.marker.name:
             reasons[path] = "it is changed on Local only"
         if stage_at(path) is not None and ID_PATTERN.match(name.removesuffix(".md")):
@@ -286,6 +307,11 @@ def _beyond_reach(session: Session, base: str, difference: Difference) -> dict[s
         for other in by_name[path.rpartition("/")[2]]:
             reasons[other] = f"Local has answered it already ({path})"
     return reasons
+
+
+def never_travels(difference: Difference) -> dict[str, Refusal]:
+    """path → why nobody takes what came there, whoever made it."""
+    return _wrong_names(difference) | _warnings(_wrong_kinds(difference))
 
 
 def _wrong_names(difference: Difference) -> dict[str, Refusal]:

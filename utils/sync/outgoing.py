@@ -1,4 +1,5 @@
-"""Outgoing: what a person committed here with plain git is searched for secrets before it is pushed (S11)."""
+"""Outgoing: what the remote never had is searched for secrets before it is pushed (S11): a person may have committed
+it here with plain git."""
 
 from __future__ import annotations
 
@@ -18,13 +19,14 @@ def check(session: Session, head: str | None, ours: str | None, there: There, th
     """Stop where a commit that the remote lacks, and that this sync did not make, ever held a secret: `head` is the
     commit before this sync gathered, `ours` the one after.
 
-    Costs nothing where the remote was seen to have `head`. After a rollback that was accepted it may have lost it.
+    Costs nothing where the remote was seen to have `head`. What it had once, and lost when it was rolled back or
+    emptied, was told when it came; pushing it again gives nothing away.
     """
-    seen = there.seen if not session.accept_remote else None
-    if head is not None and head not in (seen, theirs, session.searched):
-        found = _first_secret(session, session.git.added(theirs or seen, head))
+    if head is not None and head not in (there.seen, theirs, session.searched):
+        seen = session.git.resolve(there.seen) if there.seen else None
+        found = _first_secret(session, session.git.added([had for had in (seen, theirs) if had], head))
         if found is not None:
-            _stop(session, found[0], found[1], _remedy(session, theirs or seen, head))
+            _stop(session, found[0], found[1], _remedy(session, seen or theirs, head))
     session.searched = ours
 
 
@@ -53,13 +55,16 @@ def _first_secret(session: Session, added: Sequence[Added]) -> tuple[Added, str]
 def _remedy(session: Session, there: str | None, head: str) -> str:
     base = session.git.merge_base(there, head) if there else None
     if base is None:
-        return "take it out of every commit (`git rebase -i --root` in the vault)"
+        return (
+            "take it out of every commit (git-filter-repo does that), or begin a new history: move the vault's folder"
+            " .git away and run `python -m scripts.init_vault`"
+        )
     return f"run `git reset --soft {base[:12]}` in the vault (no file changes), take it out of the file"
 
 
 def _stop(session: Session, item: Added, reason: str, remedy: str) -> None:
     text = (
-        f"nothing was pushed: the commit {item.commit[:10]}, made here with plain git, has {printable(item.path)}:"
+        f"nothing was pushed: the commit {item.commit[:10]}, which the remote never had, has {printable(item.path)}:"
         f" {reason}. Please {remedy}, and sync again. If it was pushed anywhere else, revoke the key"
     )
     session.tell(f"outgoing {item.commit} {item.path}", "CRITICAL", "A secret was committed in the vault", text)

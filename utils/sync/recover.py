@@ -112,6 +112,9 @@ def _bring_home(session: Session) -> None:
     """
     head, branch = session.git.head()
     unfinished = session.git.unfinished()
+    if head is None and branch != session.git.branch and session.git.resolve(session.git.branch):
+        session.git.point_head()  # another branch, still without a commit: what lies here are edits of the vault's own
+        session.index_is_stale = True
     if head is None or (branch == session.git.branch and not unfinished):
         return
     home = session.git.resolve(session.git.branch)

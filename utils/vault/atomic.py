@@ -177,6 +177,13 @@ def sweep(root: Path, *, older_than: float) -> int:
     return removed
 
 
+def temporaries(folder: Path) -> list[Path]:
+    """The temporary files in `folder`, of live and of killed writers."""
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name) and path.is_file()]
+
+
 def sync_folder(folder: Path) -> None:
     """Make the folder's entries durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
