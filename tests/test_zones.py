@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -166,6 +167,8 @@ def test_work_ends_with_the_deadline_and_begins_again_when_the_remote_answers(be
     assert (cloud.zones.state(), cloud.works) == (State.UNSURE, False)
     assert cloud.zones.active_zone() == "cloud"
     assert "could not renew" in cloud.zones.trouble()[0]
+    cloud.zones.renew()
+    assert cloud.alerts.titles[-1] == "WARNING cloud can't renew the zone lease"
     cloud.link.down = False
     cloud.zones.renew()
     assert (cloud.zones.state(), cloud.zones.trouble()) == (State.ACTIVE, [])
@@ -382,6 +385,14 @@ def test_only_the_node_that_worked_says_that_it_laid_its_work_down(bench: Bench)
     assert (local.works, cloud.works, second.works) == (True, False, False)
 
 
+def test_whatever_a_person_gives_as_a_reason_can_be_read_by_the_other_node(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    local.zones.switch("local", reason="two\nlines \u202e" + "and more " * 500, by="test")
+    cloud.zones.check_and_failover()
+    assert cloud.zones.status()["term"] == 2
+    assert str(cloud.zones.status()["reason"]).startswith("two lines and more")
+
+
 def test_a_stale_or_impossible_switch_changes_nothing(bench: Bench) -> None:
     local, _ = bench.pair()
     local.zones.switch("local", reason="a", by="test")
@@ -589,6 +600,12 @@ def test_failover_has_defaults_and_the_file_says_them_all() -> None:
     assert set(raw["failover"]) == set(vars(Failover()))
     raw["failover"] = {}
     assert parse(raw).failover == Failover()
+
+
+def test_the_page_on_zones_lists_the_numbers_as_they_are() -> None:
+    table = re.findall(r"(?m)^\| `(\w+)` \| `?([\w.]+)`? \|", (PROJECT_ROOT / "docs" / "zones.md").read_text())
+    told = {name: value for name, value in table if hasattr(Failover(), name)}
+    assert told == {name: str(value).lower() for name, value in vars(Failover()).items()}
 
 
 def test_the_names_of_the_mission_document_work_from_the_environment(

@@ -193,6 +193,9 @@ class WorkZones:
         with self._turn():
             said = self._keeper.renew()
             self._paint()
+        if self.state() is State.UNSURE:
+            text = f"{said}. Until it can, {self._here.zone} begins no work of the active zone."
+            self._alert("WARNING", f"{self._here.zone} can't renew the zone lease", text, source="zones")
         return said
 
     def check_and_failover(self) -> str:
@@ -215,7 +218,7 @@ class WorkZones:
         """
         if zone not in ZONES:
             raise UnknownZone(zone)
-        why = f"{reason} (by {by})"
+        why = rules.plain(f"{reason} (by {by})")
         try:
             with self._turn(_TURN):
                 alone, before = self.is_alone(), self.active_zone()

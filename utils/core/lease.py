@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
+from utils.core import visible
 from utils.core.routing import ZONES
 from utils.core.zones import Failover
 
@@ -50,6 +51,9 @@ class By(StrEnum):
     HUMAN = "human"
 
 
+_LONGEST = 8000  # characters of a lease
+_LONGEST_REASON = 1000
+
 _UNREADABLE = "the lease on the remote can't be read"
 _AUTOMATIC = frozenset({By.FAILOVER, By.FAILBACK})
 
@@ -83,7 +87,10 @@ class Lease:
 
 
 def lease_from_text(text: str) -> Lease:
-    """Inverse of `Lease.to_text`; raises `ValueError` for anything else."""
+    """Inverse of `Lease.to_text`; raises `ValueError` for anything else, and for a reason that is no plain line: it
+    comes from the remote, and people read it."""
+    if len(text) > _LONGEST:
+        raise ValueError("it is too long")
     try:
         raw = json.loads(text.partition("\n\n")[2])
         types = {f.name: {"int": int, "bool": bool}.get(str(f.type), str) for f in fields(Lease)}
@@ -94,7 +101,14 @@ def lease_from_text(text: str) -> Lease:
         raise ValueError(f"it is no JSON object: {error}") from None
     if lease.holder not in ZONES or lease.leaving not in ("", *ZONES) or lease.term < 1:
         raise ValueError("it names a zone or a term that can't be")
+    if lease.reason != plain(lease.reason):
+        raise ValueError("its reason is no plain line")
     return lease
+
+
+def plain(reason: str) -> str:
+    """A reason as one line of visible characters, of a length that people read."""
+    return " ".join(visible.strip(reason).split())[:_LONGEST_REASON].strip()
 
 
 @dataclass(frozen=True)
