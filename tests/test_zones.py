@@ -17,6 +17,7 @@ from tests.fakes.watch import AlertNotes, FakeProbe
 from utils.core.lease import BEATS, State
 from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, Rule, resolve
 from utils.core.zones import Failover, InvalidZones, ZonesConfig, parse
+from utils.ports import AdapterError
 from utils.settings import PROJECT_ROOT
 from utils.vault import jsonl
 from utils.vault.layout import Layout
@@ -298,11 +299,38 @@ def test_too_many_changes_freeze_the_zones_until_a_human_switches(bench: Bench) 
     assert cloud.works
     bench.live(30, local)
     assert (local.works, local.zones.state()) == (False, State.FROZEN)
-    assert local.alerts.titles[-1] == "CRITICAL The zones are frozen"
+    assert "CRITICAL The zones are frozen" in local.alerts.titles
     assert "too often" in local.zones.trouble()[0]
     local.zones.switch("local", reason="enough", by="ann")
     bench.live(8, local)
     assert local.works
+
+
+def test_that_no_zone_is_active_is_told(bench: Bench) -> None:
+    """A human chose the cloud, and it is gone: nothing changes by itself, but nobody may think that all is well."""
+    local, cloud = bench.pair()
+    local.zones.switch("cloud", reason="I prefer it", by="test")
+    bench.live(2, local, cloud)
+    assert local.zones.trouble() == []
+    bench.live(16, local)
+    assert local.alerts.titles[-1] == "CRITICAL No zone is active"
+    assert "cloud is active, term 2, chosen by a human" in local.alerts.told[-1][2]
+    assert "no zone is active" in local.zones.trouble()[0]
+    bench.live(2, cloud, local)
+    assert local.zones.trouble() == []
+
+
+def test_a_remote_that_takes_no_lease_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = bench.node("cloud")
+
+    def refuse(text: str, expected: str | None) -> str | None:
+        raise AdapterError("the remote refused the lease: only branches here", retry=True)
+
+    monkeypatch.setattr(cloud.link, "push", refuse)
+    bench.live(16, cloud)
+    assert not cloud.works
+    assert cloud.alerts.titles[-1] == "CRITICAL No zone is active"
+    assert "only branches here" in cloud.alerts.told[-1][2]
 
 
 def test_a_passive_zone_that_fails_is_a_warning_only(bench: Bench) -> None:

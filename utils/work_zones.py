@@ -35,6 +35,7 @@ __all__ = ["NotSwitched", "StaleTerm", "Standing", "UnknownZone", "WorkZones", "
 log = logging.getLogger(__name__)
 
 _DRAIN = 20.0  # seconds that a hand-over waits for the work in hand
+_ORPHANED = 3  # times what the lease must lie unchanged before it is taken
 _TURN = 60.0  # seconds that a human's switch waits for another process that asks the remote
 
 NO_LEASE = "nobody has taken the lease yet"
@@ -206,6 +207,10 @@ class WorkZones:
         with self._turn():
             said = self._keeper.check(seen.health.consecutive_failures, seen.successes)
             self._paint()
+        if self._is_orphaned(self._memory.load()):
+            self._alert(
+                "CRITICAL", "No zone is active", f"The lease is not renewed. Seen from here: {said}.", source="zones"
+            )
         return f"{words}; {said}"
 
     def switch(
@@ -299,6 +304,11 @@ class WorkZones:
                 f"{self._here.zone} holds the lease but could not renew it, and does no work of the active zone: can"
                 " the remote be reached, and does the scheduler run?"
             )
+        elif self._is_orphaned(memory):
+            found.append(
+                "no zone is active: the lease is not renewed, and nobody takes it. The newest alert and the scheduler's"
+                " log say why; when that is mended, switch by hand: python -m scripts.zones switch"
+            )
         elif self._is_stale(memory):
             found.append(
                 "the remote was not asked about the zones lately: can it be reached, and does the scheduler run?"
@@ -321,6 +331,13 @@ class WorkZones:
         failover = self._config.failover
         asked = memory.last_seen
         return asked is None or self._clock.monotonic() - asked > failover.ttl_seconds + failover.margin_seconds
+
+    def _is_orphaned(self, memory: Memory) -> bool:
+        """Whether nobody did anything about the lease for longer than a failover takes, though the remote answers."""
+        failover, now = self._config.failover, self._clock.monotonic()
+        if memory.first_seen is None or self._is_stale(memory):
+            return False
+        return now - memory.first_seen > _ORPHANED * (failover.ttl_seconds + failover.margin_seconds)
 
     @cached_property
     def _keeper(self) -> Keeper:
