@@ -18,9 +18,10 @@ from typing import Any
 from utils.core import lease as rules
 from utils.core import routing
 from utils.core.health import Change, ServiceHealth, Status
-from utils.core.lease import Here, Memory, State
+from utils.core.lease import Here, State
 from utils.core.routing import TASK_TYPES, ZONES, Rule
 from utils.core.zones import ZonesConfig
+from utils.lease import trouble
 from utils.lease.alone import AloneRemote
 from utils.lease.keeper import Keeper, NotSwitched, StaleTerm
 from utils.lease.memory import MemoryFile
@@ -35,7 +36,6 @@ __all__ = ["NotSwitched", "StaleTerm", "Standing", "UnknownZone", "WorkZones", "
 log = logging.getLogger(__name__)
 
 _DRAIN = 20.0  # seconds that a hand-over waits for the work in hand
-_ORPHANED = 3  # times what the lease must lie unchanged before it is taken
 _TURN = 60.0  # seconds that a human's switch waits for another process that asks the remote
 
 NO_LEASE = "nobody has taken the lease yet"
@@ -207,7 +207,7 @@ class WorkZones:
         with self._turn():
             said = self._keeper.check(seen.health.consecutive_failures, seen.successes)
             self._paint()
-        if self._is_orphaned(self._memory.load()):
+        if trouble.is_orphaned(self._memory.load(), self._clock.monotonic(), self._config.failover):
             self._alert(
                 "CRITICAL", "No zone is active", f"The lease is not renewed. Seen from here: {said}.", source="zones"
             )
@@ -293,27 +293,8 @@ class WorkZones:
             return []
         if self.is_lost():
             return [LOST]
-        memory, state = self._memory.load(), self.state()
-        found = [f"{memory.astray}. If it stays so, switch by hand: python -m scripts.zones switch"] * bool(
-            memory.astray
-        )
-        if state is State.FROZEN:
-            found.append("the zones changed by themselves too often: find out why, then switch by hand")
-        if state is State.UNSURE:
-            found.append(
-                f"{self._here.zone} holds the lease but could not renew it, and does no work of the active zone: can"
-                " the remote be reached, and does the scheduler run?"
-            )
-        elif self._is_orphaned(memory):
-            found.append(
-                "no zone is active: the lease is not renewed, and nobody takes it. The newest alert and the scheduler's"
-                " log say why; when that is mended, switch by hand: python -m scripts.zones switch"
-            )
-        elif self._is_stale(memory):
-            found.append(
-                "the remote was not asked about the zones lately: can it be reached, and does the scheduler run?"
-            )
-        return found
+        now = self._clock.monotonic()
+        return trouble.found(self._memory.load(), self.state(), self._here.zone, now, self._config.failover)
 
     # ------------------------------------------------------------------------------------------------------------------
 
@@ -326,18 +307,6 @@ class WorkZones:
                     self._shared, b"This vault has had a git remote: without it, it is not alone.\n", mode=0o600
                 )
             yield
-
-    def _is_stale(self, memory: Memory) -> bool:
-        failover = self._config.failover
-        asked = memory.last_seen
-        return asked is None or self._clock.monotonic() - asked > failover.ttl_seconds + failover.margin_seconds
-
-    def _is_orphaned(self, memory: Memory) -> bool:
-        """Whether nobody did anything about the lease for longer than a failover takes, though the remote answers."""
-        failover, now = self._config.failover, self._clock.monotonic()
-        if memory.first_seen is None or self._is_stale(memory):
-            return False
-        return now - memory.first_seen > _ORPHANED * (failover.ttl_seconds + failover.margin_seconds)
 
     @cached_property
     def _keeper(self) -> Keeper:
