@@ -171,6 +171,8 @@ MUTANTS = (
     _one("lease-pause-unseen", "the same value after a long pause counts as unchanged all the while", LEASE,
          "unbroken = memory.last_seen is not None and now - memory.last_seen <= rules.ttl_seconds",
          "unbroken = memory.last_seen is not None", ZONES, "came_round"),
+    _one("lease-for-ever", "a zone works on although it could not renew its lease", LEASE,
+         "return State.ACTIVE if now < memory.deadline else State.UNSURE", "return State.ACTIVE", ZONES, "work_ends"),
     _one("lease-late-deadline", "a deadline counts from the answer, not from before the push", LEASE,
          "deadline=before + rules.ttl_seconds", "deadline=now + rules.ttl_seconds", WORLD, "promise"),
     _one("lease-doubt-off", "work begins in a term whose push was answered late", LEASE,
