@@ -32,6 +32,13 @@ fail() {
     exit 1
 }
 
+# Python ends quietly at a Ctrl-C (see scripts/__init__.py), and so do we.
+interrupted() {
+    if [ -n "${LAUNCHED-}" ]; then say "The node goes on starting: $0 status"; fi
+    exit 130
+}
+trap interrupted INT
+
 find_python() {
     for candidate in python3.13 python3.12 python3.11 python3.14 python3 python; do
         if command -v "$candidate" >/dev/null 2>&1 &&
@@ -48,11 +55,13 @@ set_up() {
         step "Making the virtual environment .venv (first use)"
         python=$(find_python) || fail "Python 3.11 or newer is needed, and none was found" \
             "Debian, Ubuntu: sudo apt-get install python3 python3-venv    macOS: brew install python@3.13"
+        trap 'rm -rf "$VENV"; interrupted' INT # half of it would be taken for the whole
         out=$("$python" -m venv "$VENV" 2>&1) || {
             rm -rf "$VENV"
             fail "the virtual environment can't be made with $python" "$out" \
                 "Debian, Ubuntu: sudo apt-get install python3-venv"
         }
+        trap interrupted INT
     fi
     stamp="$VENV/.requirements"
     wanted=$(cksum <requirements.txt)
@@ -110,17 +119,22 @@ launch() {
     set -m # a process group of its own: Ctrl-C here is not meant for it
     SUPERVISE_API=true nohup "$PY" -m Watchers.orchestrator >>"$LOG" 2>&1 </dev/null &
     printf '%s\n' "$!" >"$PIDS/orchestrator.pid"
+    LAUNCHED=1
     set +m
 }
 
 start() {
-    [ "${1-}" = ready ] || set_up
+    if [ "${1-}" = ready ]; then read_facts; else set_up; fi # ready: what ran is gone, and so is its address
     mkdir -p "$LOGS" "$PIDS" || fail "the folder $STATE_DIR can't be written (STATE_DIR)"
     one_at_a_time
     if pid_of orchestrator >/dev/null; then
         "$PY" -m scripts.node wait --seconds "$PATIENCE" "$(pid_of orchestrator)" ||
             fail "the orchestrator runs already, but its API does not answer" "Log: $LOG" "Try: $0 restart"
         say "Everything runs already."
+        case "$API_URL" in
+        *":$API_PORT") ;;
+        *) say "The settings say API_PORT=$API_PORT now: $0 restart takes it." ;;
+        esac
     else
         end dashboard # left over from a release that started the API by itself
         problem=$("$PY" -m scripts.node port) || fail "${problem:-the port cannot be checked}" \
@@ -161,6 +175,7 @@ wait_for_api() {
 }
 
 report() {
+    LAUNCHED=
     say ""
     say "The node runs ($NODE)."
     say "  API      $API_URL/api/platinum/status"

@@ -7,6 +7,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from utils.core.commands import elsewhere
 from utils.core.stages import Stage
 from utils.daemon import Stop, Worker, run
 from utils.execution.executor import draft_only_answer
@@ -44,7 +45,7 @@ class ApprovalWatcher(Worker):
                 "WARNING",
                 "UNSIGNED_COMMITS is 'accept'",
                 "Whoever can push to the vault's remote passes for a person, whose notes are believed. Enrol the keys "
-                "of your devices instead: python -m scripts.keys enrol --person NAME KEY",
+                f"of your devices instead: {elsewhere('keys enrol --person NAME KEY')}",
                 source=self.name,
             )
         self.services.tools.stopped = stop

@@ -63,6 +63,7 @@ class Supervisor:
         spawner: Spawner,
         *,
         state_file: Path,
+        api_url: str = "",
         clock: Clock,
         alert: Callable[..., Any],
         policy: RestartPolicy | None = None,
@@ -70,6 +71,7 @@ class Supervisor:
         self._children = [Child(name, command) for name, command in commands.items()]
         self._spawner = spawner
         self._state_file = state_file
+        self._api_url = api_url
         self._clock = clock
         self._alert = alert
         self._policy = policy or RestartPolicy()
@@ -159,7 +161,7 @@ class Supervisor:
             for child in self._children
         }
         if children != self._written:
-            own = {"pid": os.getpid(), "since": format_time(self._started_at)}
+            own = {"pid": os.getpid(), "since": format_time(self._started_at), "api": self._api_url}
             text = json.dumps({"orchestrator": own, "children": children}, indent=1)
             atomic.write(self._state_file, text.encode(), mode=0o600)
             self._written = children
@@ -203,6 +205,7 @@ class Orchestrator(Worker):
             self._commands,
             self.services.processes,
             state_file=state_dir / "processes.json",
+            api_url=self.services.settings.own_api_url,
             clock=self.services.clock,
             alert=self.services.alerts.send,
             policy=self._policy,

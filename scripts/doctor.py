@@ -11,14 +11,17 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scripts import doctor_sync, keys
-from scripts.node import is_our_api, port_problem, status
+from scripts.node import api_url, is_our_api, other_remote, port_problem, status
 from utils.adapters.git_command import QUIET_SSH, masked, network_error
 from utils.adapters.processes import run_to_end
 from utils.adapters.ssh_keys import KeyStore
 from utils.bootstrap import Services
+from utils.core import visible
+from utils.core.commands import command, elsewhere
 from utils.core.signing import BadKey
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings, Settings, load, warnings
@@ -82,9 +85,16 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
 def _vault(services: Services) -> Iterator[Finding]:
     layout, root = services.layout, services.layout.root
     if not root.is_dir():
-        yield Finding(BROKEN, "vault", f"{root} does not exist: mount the disk, or run python -m scripts.init_vault")
+        yield Finding(BROKEN, "vault", f"{root} does not exist: mount the disk, or run {command('init_vault')}")
+    elif not layout.marker.exists() and _is_committed(root, layout.marker.name):
+        yield Finding(
+            BROKEN,
+            "vault",
+            f"{layout.marker} is gone, so nothing is synced: is the disk mounted? Put it back: `git -C"
+            f" {shlex.quote(str(root))} restore {layout.marker.name}`",
+        )
     elif not layout.marker.exists() or not (root / ".git").exists():
-        yield Finding(NOTE, "vault", f"{root} is not set up yet: run python -m scripts.init_vault")
+        yield Finding(NOTE, "vault", f"{root} is not set up yet: run {command('init_vault')}")
     elif not os.access(root, os.W_OK | os.X_OK):
         yield Finding(BROKEN, "vault", f"{root} can't be written to: check its owner and rights")
     else:
@@ -98,13 +108,19 @@ def _vault(services: Services) -> Iterator[Finding]:
         yield Finding(NOTE, "state", f"{state} can be read by others: chmod 700 {state}")
 
 
+def _is_committed(root: Path, name: str) -> bool:
+    asked = ["git", "-C", str(root), "cat-file", "-e", f"HEAD:{name}"]
+    return run_to_end(asked, cwd=root, timeout=_REMOTE_SECONDS, stopped=lambda: False)[0] == 0
+
+
 def _remote(services: Services, tell: Tell) -> Iterator[Finding]:
     s = services.settings
     if not services.sync.has_remote():
         remedy = "the next start sets VAULT_REMOTE_URL up" if s.vault_remote_url else "set VAULT_REMOTE_URL"
         yield Finding(NOTE, "remote", f"the vault has no git remote, so this node is alone: {remedy}")
         return
-    yield from _other_remote(services)
+    if problem := other_remote(s):
+        yield Finding(BROKEN, "remote", problem)
     yield _remote_answer(services, tell)
 
 
@@ -115,22 +131,6 @@ def upkeep(services: Services) -> Iterator[Finding]:
         yield Finding(NOTE, "upkeep", f"{last['at']}: {last['problem']}; tried again each day, after a sync")
     elif last.get("at"):
         yield Finding(OK, "upkeep", f"last at {last['at']}: {last['did']}")
-
-
-def _other_remote(services: Services) -> Iterator[Finding]:
-    """The setting counts at the set-up alone; later it may say something that is not so."""
-    s = services.settings
-    root, name = services.layout.root, s.vault_sync_remote
-    asked = ["git", "-C", str(root), "config", "--get", f"remote.{name}.url"]
-    code, output = run_to_end(asked, cwd=root, timeout=_REMOTE_SECONDS, stopped=lambda: False)
-    if s.vault_remote_url and code == 0 and output.strip().rstrip("/") != s.vault_remote_url.rstrip("/"):
-        yield Finding(
-            BROKEN,
-            "remote",
-            f"VAULT_REMOTE_URL ({masked(s.vault_remote_url)}) differs from the vault's remote {name} "
-            f"({masked(output.strip())}), which is the one in use: `git -C {shlex.quote(str(root))} remote set-url "
-            f"{name} …` or correct the setting",
-        )
 
 
 def _remote_answer(services: Services, tell: Tell) -> Finding:
@@ -148,8 +148,8 @@ def _remote_answer(services: Services, tell: Tell) -> Finding:
         return Finding(
             NOTE, "remote", f"{s.vault_sync_remote} has no {s.vault_sync_branch} yet: Local's first sync makes it"
         )
-    said = f"no answer within {timeout} s" if code is None else str(network_error(output))
-    return Finding(BROKEN, "remote", f"{s.vault_sync_remote}: {masked(said)} (network, address, or access key)")
+    said = f"no answer within {timeout} s (network or address)" if code is None else str(network_error(output))
+    return Finding(BROKEN, "remote", f"{s.vault_sync_remote}: {masked(said)}")
 
 
 def _has_own_ssh(services: Services) -> bool:
@@ -178,19 +178,19 @@ def _signing(services: Services) -> Iterator[Finding]:
             NOTE,
             "signing",
             "commits are not signed, so only an author's name says who wrote one. To change that, run on both nodes"
-            f" `{keys.COMMAND} create`, and on each the `enrol` command that the other one prints",
+            f" `{elsewhere('keys create')}`, and on each the `enrol` command that the other one prints",
         )
         return
     if not own:
         yield Finding(
-            NOTE, "signing", f"the {s.peer} node's key is enrolled, but this node has none: {keys.COMMAND} create"
+            NOTE, "signing", f"the {s.peer} node's key is enrolled, but this node has none: {command('keys create')}"
         )
     elif not known:
         yield Finding(
             BROKEN if keyring.enrolled(s.peer) else NOTE,
             "signing",
-            f"this node signs, but no key of the {s.peer} node is enrolled here: run `{keys.COMMAND} show` there. If"
-            f" it was not done yet, enrol this node's there: {own}",
+            f"this node signs, but no key of the {s.peer} node is enrolled here: run `{elsewhere('keys show')}` there."
+            f" If it was not done yet, enrol this node's there: {own}",
         )
     else:
         people = [key.name for key in keyring.allowed if key.zone is None]
@@ -203,12 +203,32 @@ def _signing(services: Services) -> Iterator[Finding]:
             NOTE,
             "signing",
             "UNSIGNED_COMMITS=accept: whoever can push to the vault's remote passes for you under any other name."
-            f" Better enrol your devices: {keys.COMMAND} enrol --person NAME KEY",
+            f" Better enrol your devices: {elsewhere('keys enrol --person NAME KEY')}",
         )
+
+
+def _hidden(root: Path) -> Iterator[Finding]:
+    """Notes that somebody told git not to look at, so that no sync sees an edit of them."""
+    asked = ["git", "-C", str(root), "ls-files", "-v", "-z"]
+    code, output = run_to_end(asked, cwd=root, timeout=_REMOTE_SECONDS, stopped=lambda: False)
+    records = output.split("\0") if code == 0 else []
+    for option, paths in (
+        ("--no-assume-unchanged", [record[2:] for record in records if record[:1].islower()]),
+        ("--no-skip-worktree", [record[2:] for record in records if record[:1] in ("S", "s")]),
+    ):
+        if paths:
+            first = shlex.quote(visible.escape(paths[0]).replace("\n", "⟦U+000A⟧"))
+            yield Finding(
+                NOTE,
+                "sync",
+                f"{len(paths)} note(s) are marked so that git overlooks what happens to them, and so does sync: for"
+                f" each, `git -C {shlex.quote(str(root))} update-index {option} -- {first}`",
+            )
 
 
 def _sync(services: Services) -> Iterator[Finding]:
     if (services.layout.root / ".git").is_dir():
+        yield from _hidden(services.layout.root)
         for verdict, detail in doctor_sync.explain(services, ok=OK, note=NOTE, broken=BROKEN):
             yield Finding(verdict, "sync", detail)
 
@@ -295,7 +315,7 @@ def _processes(s: Settings) -> Iterator[Finding]:
     problem = port_problem(s)
     remedy = "./start_everything.sh"
     if state.runs:
-        yield Finding(OK, "processes", "API and orchestrator run")
+        yield Finding(OK, "processes", f"API and orchestrator run (API on {api_url(s)})")
     elif state.orchestrator:
         yield Finding(BROKEN, "processes", f"the API does not run, the orchestrator does: {remedy} restart")
     elif state.api or (problem and is_our_api(problem)):
@@ -306,6 +326,8 @@ def _processes(s: Settings) -> Iterator[Finding]:
         yield Finding(NOTE, "processes", f"nothing runs: {remedy}")
     if not state.api and problem and not is_our_api(problem):
         yield Finding(BROKEN, "port", f"{problem}: set another API_PORT")
+    if state.elsewhere:
+        yield Finding(NOTE, "processes", state.elsewhere)
     yield from (Finding(BROKEN, "processes", f"{line} (see {s.state_dir}/logs)") for line in state.fallen)
 
 

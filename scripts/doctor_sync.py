@@ -10,6 +10,7 @@ from typing import Any
 
 from utils.bootstrap import Services
 from utils.core import visible
+from utils.core.commands import command
 from utils.core.task import parse_time
 from utils.sync import kept
 
@@ -88,7 +89,7 @@ def _to_look_at(services: Services, last: dict[str, Any], note: str) -> Iterator
     if refused := last["refused"]:
         first = visible.escape(refused[0]["path"]).replace("\n", "⟦U+000A⟧")
         why = f"{first}: {refused[0]['reason']}"
-        yield note, f"{len(refused)} file(s) did not travel ({why}); `python -m scripts.sync` names all"
+        yield note, f"{len(refused)} file(s) did not travel ({why}); `{command('sync')}` names all"
     if copies := sum(1 for _ in kept.copies(services.layout)):
         yield (
             note,
@@ -97,7 +98,7 @@ def _to_look_at(services: Services, last: dict[str, Any], note: str) -> Iterator
 
 
 def _start(runs: datetime | None) -> str:
-    return f"the scheduler does it at {runs:%H:%M} UTC" if runs else "./start_everything.sh, or python -m scripts.sync"
+    return f"the scheduler does it at {runs:%H:%M} UTC" if runs else f"./start_everything.sh, or {command('sync')}"
 
 
 def _since(result: str, stamp: str | None) -> str:

@@ -11,7 +11,7 @@ HEAD = """\
 # Settings of this node. Copy this file to `.env` and change what you need; every value here is the default.
 # A variable of the environment wins over this file. A value with spaces or '#' goes into quotes: NAME="a # b".
 # Any secret may come from a file instead: NAME_FILE=/path (for example IMAP_PASS_FILE).
-# Written by `python -m scripts.env_example`; change the text in utils/settings.py.
+# Written by `.venv/bin/python -m scripts.env_example`; change the text in utils/settings.py.
 """
 #: The title of the section that begins with a setting.
 SECTIONS = {

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from scripts.node import other_remote
 from scripts.sync import show_progress
 from utils.bootstrap import Services
 from utils.settings import InvalidSettings
@@ -29,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     services.settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         print(services.sync.prepare(services.settings.vault_remote_url))
+        if problem := other_remote(services.settings):
+            print(f"Note: {problem}", file=sys.stderr)
     except VaultProblem as error:
         print(f"init_vault: {error}", file=sys.stderr)
         return 1

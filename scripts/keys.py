@@ -11,11 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from utils.adapters.ssh_keys import KeyStore, read_public_key
+from utils.core.commands import command, elsewhere
 from utils.core.signing import ADDRESSES, BadKey, Key, person
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings, Settings, load
-
-COMMAND = ".venv/bin/python -m scripts.keys"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.keys",
         description=__doc__,
-        epilog=f"First `{COMMAND} create` on both nodes, then on each the `enrol` command that the other one printed.",
+        epilog=f"First `{elsewhere('keys create')}` on both nodes, then on each the `enrol` command that the other one"
+        " printed.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("create", help="make this node's key (never over one that exists), and say how to enrol it")
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="whose signatures are believed, and whose no longer")
     revoke = commands.add_parser("revoke", help="believe a key no longer")
     revoke.add_argument("which", metavar="NAME", help="a zone, a person's name, or a fingerprint (SHA256:…)")
+    revoke.add_argument("--yes", action="store_true", help="also where it is this node's own")
     return parser
 
 
@@ -69,10 +70,10 @@ def _do(options: argparse.Namespace, settings: Settings, store: KeyStore) -> str
         case "list":
             return _listing(store, zone)
         case "revoke":
-            return _revoke(store, options.which)
+            return _revoke(store, options.which, zone, sure=options.yes)
     text = read_public_key(" ".join(options.key))
     if options.zone == zone:
-        raise BadKey(f"this is the {zone} node: its own key is made by `{COMMAND} create`")
+        raise BadKey(f"this is the {zone} node: its own key is made by `{command('keys create')}`")
     key = Key(text, ADDRESSES[options.zone] if options.zone else person(options.person))
     new = store.enrol(key)
     text = f"{key.name}: {key.fingerprint} is {'now' if new else 'already'} enrolled on this node ({zone})"
@@ -81,7 +82,7 @@ def _do(options: argparse.Namespace, settings: Settings, store: KeyStore) -> str
 
 def introduction(settings: Settings, store: KeyStore) -> str:
     """The command that enrols this node's key on the other one. Raises `BadKey` where there is no key."""
-    return f"{COMMAND} enrol --zone {settings.agent_name} {shlex.quote(store.own())}"
+    return elsewhere(f"keys enrol --zone {settings.agent_name} {shlex.quote(store.own())}")
 
 
 def _introduction(settings: Settings, store: KeyStore) -> str:
@@ -96,9 +97,9 @@ def _missing(store: KeyStore, zone: str) -> str:
     keyring = store.keyring()
     peer = next(other for other in ADDRESSES if other != zone)
     if not keyring.own:
-        return f"This node has no key of its own yet: {COMMAND} create"
+        return f"This node has no key of its own yet: {command('keys create')}"
     if not any(key.zone == peer for key in keyring.allowed):
-        return f"The {peer} node's key is not enrolled here yet: run `{COMMAND} show` there."
+        return f"The {peer} node's key is not enrolled here yet: run `{elsewhere('keys show')}` there."
     return ""
 
 
@@ -110,18 +111,37 @@ def _listing(store: KeyStore, zone: str) -> str:
         for key in keys
         if state == "revoked" or not keyring.was_revoked(key.fingerprint)
     ]
-    return "\n".join(lines) or f"No key is known. Begin with: {COMMAND} create"
+    return "\n".join(lines) or f"No key is known. Begin with: {command('keys create')}"
 
 
-def _revoke(store: KeyStore, which: str) -> str:
+def _revoke(store: KeyStore, which: str, zone: str, *, sure: bool) -> str:
+    peer = next(other for other in ADDRESSES if other != zone)
+    if store.is_own(which) and not sure:
+        raise BadKey(
+            f"this is the key that this node ({zone}) signs with. Without it nothing syncs here until there is another"
+            f" that the {peer} node knows. If somebody else has it, or it is to be replaced:"
+            f" {command(f'keys revoke {zone} --yes')}, which says what comes next. To believe the {peer} node's key no"
+            f" longer: {command(f'keys revoke {peer}')}"
+        )
     key = store.revoke(which)
     if key is None:
         return f"{which} was revoked already"
-    again = f"--zone {key.zone}" if key.zone else f"--person {key.name}"
-    return (
+    said = (
         f"{key.name}: {key.fingerprint} is revoked here. New commits signed with it are refused; what was taken over"
-        f" before stays. Revoke it on the other node too, then enrol the new key: {COMMAND} enrol {again} KEY"
+        " before stays."
     )
+    if key.zone == zone:
+        return (
+            f"{said} Nothing syncs until this node has another key: {command('keys create')}\nThen on the {peer} node:"
+            f" {elsewhere(f'keys revoke {zone}')}, and there the `enrol` command that `create` prints here."
+        )
+    if key.zone:
+        return (
+            f"{said} On the {peer} node, unless that is how it began: {elsewhere(f'keys revoke {peer} --yes')}, then"
+            f" {elsewhere('keys create')}, and here the `enrol` command that it prints."
+        )
+    again = command(f"keys enrol --person {key.name} KEY")
+    return f"{said} Revoke it on the other node too, then enrol the new key on both: {again}"
 
 
 if __name__ == "__main__":

@@ -20,14 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from utils import daemon
+from utils.adapters.git_command import masked
 from utils.adapters.http_probe import HttpProbe
+from utils.adapters.processes import run_to_end
 from utils.bootstrap import Services
+from utils.core.commands import command
 from utils.settings import Settings, load_leniently, warnings
 from utils.vault import locks
 from utils.vault.skeleton import Condition, condition
 
 _LEAVING_SECONDS = 5.0
 _FALLS_AT_START = 3
+_GIT_SECONDS = 30
 
 
 def main() -> int:
@@ -85,9 +89,31 @@ def prepare(settings: Settings) -> int:
         services.close()
     if daemon.prepare("set-up") is None:
         return daemon.EXIT_USAGE
+    if problem := other_remote(settings):
+        print(f"Note: {problem}", file=sys.stderr, flush=True)
     make_mail_folder(settings)
     print(facts(settings))
     return 0
+
+
+def other_remote(settings: Settings) -> str | None:
+    """That the vault's remote is another than VAULT_REMOTE_URL, with the remedy; None where it is not.
+
+    The setting counts at the set-up alone, and later it may say something that is not so.
+    """
+    root, name, wanted = settings.vault_path, settings.vault_sync_remote, settings.vault_remote_url
+    if not wanted or not root.is_dir():
+        return None
+    asked = ["git", "-C", str(root), "config", "--get", f"remote.{name}.url"]
+    code, output = run_to_end(asked, cwd=root, timeout=_GIT_SECONDS, stopped=lambda: False)
+    used = output.strip()
+    if code != 0 or used.rstrip("/") == wanted.rstrip("/"):
+        return None
+    return (
+        f"VAULT_REMOTE_URL ({masked(wanted)}) differs from the vault's remote {name} ({masked(used)}), which is the one"
+        f" in use. If you moved the repository, `git -C {shlex.quote(str(root))} remote set-url {name} …` with the new"
+        f" address, then `{command('sync')}`; else correct the setting"
+    )
 
 
 def make_mail_folder(settings: Settings) -> None:
@@ -101,7 +127,7 @@ def facts(settings: Settings) -> str:
     """Settings as assignments of a shell."""
     values = {
         "STATE_DIR": str(settings.state_dir),
-        "API_URL": settings.own_api_url,
+        "API_URL": api_url(settings),
         "API_PORT": str(settings.api_port),
         "VAULT": str(settings.vault_path),
         "MAIL_IN": str(settings.maildir) if settings.mail_provider == "maildir" else "",
@@ -109,6 +135,14 @@ def facts(settings: Settings) -> str:
         "NODE": f"{settings.agent_name}, {settings.agent_mode}",
     }
     return "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
+
+
+def api_url(settings: Settings) -> str:
+    """Where the API of the node that runs listens; the settings may have changed since, or come from another shell.
+    Where no node runs, what the settings say."""
+    own = read_json(settings.state_dir / "processes.json").get("orchestrator", {})
+    holder = locks.holder(settings.state_dir / "locks" / "orchestrator.lock")
+    return own.get("api") or settings.own_api_url if holder == f"pid {own.get('pid')}" else settings.own_api_url
 
 
 def port_problem(settings: Settings) -> str | None:
@@ -150,7 +184,7 @@ def wait(settings: Settings, seconds: float, pid: int) -> int:
         falls = known.get("children", {}).get("dashboard", {}).get("restarts", 0) if ours else 0
         if not _lives(pid):
             return 1
-        if HttpProbe().check(f"{settings.own_api_url}/api/health", 2).ok:
+        if HttpProbe().check(f"{api_url(settings)}/api/health", 2).ok:
             return 0
         if falls >= _FALLS_AT_START:
             return 1
@@ -176,6 +210,7 @@ class State:
     orchestrator: bool
     fallen: list[str]
     died: bool = False  # no orchestrator runs, and the last one was not stopped
+    elsewhere: str | None = None  # that it runs at another address than the settings say
 
     @property
     def runs(self) -> bool:
@@ -185,10 +220,13 @@ class State:
 
 def status(settings: Settings) -> State:
     """What runs of this node."""
-    api = HttpProbe().check(f"{settings.own_api_url}/api/health", 2)
-    lines = [
-        f"{'api':<19} {settings.own_api_url} " + (f"answers ({api.latency_ms:g} ms)" if api.ok else api.error or "")
-    ]
+    url = api_url(settings)
+    api = HttpProbe().check(f"{url}/api/health", 2)
+    lines = [f"{'api':<19} {url} " + (f"answers ({api.latency_ms:g} ms)" if api.ok else api.error or "")]
+    elsewhere = None
+    if url != settings.own_api_url:
+        elsewhere = f"it runs at {url}; the settings say {settings.own_api_url}: ./start_everything.sh restart"
+        lines.append(f"{'':<19} {elsewhere}")
     known = read_json(settings.state_dir / "processes.json")
     orchestrated = locks.is_held(settings.state_dir / "locks" / "orchestrator.lock")
     if not orchestrated:
@@ -207,7 +245,7 @@ def status(settings: Settings) -> State:
         lines.append(f"  {line}")
         if child["state"] != "running":
             fallen.append(" ".join(line.split()))
-    return State(lines, api.ok, True, fallen)
+    return State(lines, api.ok, True, fallen, elsewhere=elsewhere)
 
 
 def _seconds(stamp: str | None) -> str:

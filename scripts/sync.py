@@ -18,6 +18,7 @@ from utils.ports import AdapterError
 from utils.settings import InvalidSettings
 from utils.sync.housekeeping import TIME_LIMIT
 from utils.vault.skeleton import VaultProblem
+from utils.vault_sync import Answers
 
 HOUSEKEEPING = "housekeeping:"
 EXIT_CODES = {"noop": 0, "ok": 0, "conflicts": 0, "offline": 3, "error": 1}
@@ -40,6 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--accept-remote", action="store_true", help="merge with a remote that was rolled back or replaced, this once"
     )
     parser.add_argument(
+        "--accept-own",
+        metavar="COMMIT",
+        default="",
+        help="after a restore from a backup: this commit of the remote, and what it contains, is this node's own work",
+    )
+    parser.add_argument(
+        "--push-secret",
+        metavar="COMMIT",
+        default=[],
+        action="append",
+        help="push this commit and those before it, although one seems to hold a secret (a false alarm, or revoked)",
+    )
+    parser.add_argument(
         "--repair",
         action="store_true",
         help="for a damaged repository: keep it aside, take the history anew from the remote, keep every note",
@@ -59,9 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = services.sync.repair()
         else:
             services.ensure_ready()
-            result = services.sync.run(
-                wait=True, allow_deletions=options.allow_deletions, accept_remote=options.accept_remote
+            answers = Answers(
+                options.allow_deletions, options.accept_remote, options.accept_own, tuple(options.push_secret)
             )
+            result = services.sync.run(answers, wait=True)
         if options.json:
             print(json.dumps(result.to_dict(), ensure_ascii=False), flush=True)
         else:

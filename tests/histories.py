@@ -342,7 +342,16 @@ class History(RuleBasedStateMachine):
         self.put(clone, path, self.content("text"))
         self.commit(clone, "Ada <ada@example.org>")
         merged = git(
-            clone, "-c", "merge.renames=false", "pull", "-q", "--no-rebase", "--no-edit", "-Xours", check=False
+            clone,
+            "-c",
+            "merge.renames=false",
+            "pull",
+            "-q",
+            "--no-rebase",
+            "--no-edit",
+            "-Xours",
+            "-Xno-renames",
+            check=False,
         )
         if merged or git(clone, "status", "--porcelain") or not self.pushed(clone):
             self.clone(update=True)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
 from pathlib import Path
+
+import pytest
+
+from utils.core import commands
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -147,3 +153,31 @@ def test_only_the_layout_knows_the_stages_folders() -> None:
                     if text.split("/")[0] in folders and not any(space in text for space in " \n"):
                         wrong.append(f"{name}:{node.lineno}: {text!r}")
     assert wrong == []
+
+
+def test_a_command_that_a_person_is_told_works_in_a_plain_shell() -> None:
+    """Nobody has to know of the virtual environment: `utils.core.commands` writes the command lines."""
+    wrong = []
+    for name, tree in [pair for folder in ("utils", "Watchers", "scripts", "mcp_servers") for pair in modules(folder)]:
+        if name == "utils.core.commands":
+            continue
+        programs = [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "prog"]
+        statements = [node for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+        docstrings = [node for node in statements if isinstance(node.value, ast.Constant)]
+        silent = {id(part) for node in (*programs, *docstrings) for part in ast.walk(node)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent:
+                words = node.value.replace(".venv/bin/python -m", "")
+                wrong += [f"{name}: {words}"] if re.search("python -m |(?<!-m )pip install", words) else []
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs/sync.md"):
+        text = re.sub(r"<!--.*?-->|\.venv/bin/python -m", "", path.read_text(encoding="utf-8"))
+        wrong += [f"{path.name}: {line}" for line in text.splitlines() if "python -m " in line]
+    assert wrong == []
+
+
+def test_the_command_lines_name_the_interpreter_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(ROOT / ".venv/bin/python"))
+    assert commands.command("sync --repair") == ".venv/bin/python -m scripts.sync --repair"
+    monkeypatch.setattr(sys, "executable", "/opt/my env/bin/python3")
+    assert commands.command("doctor") == "'/opt/my env/bin/python3' -m scripts.doctor"
+    assert commands.elsewhere("keys show") == ".venv/bin/python -m scripts.keys show"

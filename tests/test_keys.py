@@ -117,6 +117,11 @@ def test_what_is_no_public_key_is_refused_with_the_remedy(run: Run, tmp_path: Pa
         code, said, wrong = run("local", "enrol", "--zone", "cloud", given)
         assert code == 1 and "private key" in wrong and ".pub" in wrong
         assert secret not in said + wrong
+    for named in ("/no/such/file.pub", "other.pob.pub"):
+        code, _, wrong = run("local", "enrol", "--zone", "cloud", named)
+        assert code == 1 and f"there is no file {named}" in wrong
+    code, said, wrong = run("local", "enrol", "--zone", "cloud", f"/{secret}")
+    assert code == 1 and "there is no such file" in wrong and secret not in said + wrong
     kind, data, _ = public.read_text().split()
     wrongs = ["hello", f"{kind} AAAA", f"ssh-rsa {data}", f"{kind} {data}\n{kind} {data}", "", f"cert-authority {data}"]
     for given in wrongs:
@@ -141,7 +146,8 @@ def test_a_key_belongs_to_one_and_each_has_one(run: Run, tmp_path: Path) -> None
     ):
         code, _, wrong = run("local", "enrol", *arguments)
         assert code == 1 and remedy in wrong, arguments
-    assert run("local", "revoke", "cloud")[0] == 0
+    code, said, _ = run("local", "revoke", "cloud")
+    assert code == 0 and "scripts.keys create, and here the `enrol`" in said
     assert "already" in run("local", "revoke", "cloud")[1]
     assert "was revoked here" in run("local", "enrol", "--zone", "cloud", str(one))[2]
     assert run("local", "enrol", "--zone", "cloud", str(two))[0] == 0
@@ -150,7 +156,14 @@ def test_a_key_belongs_to_one_and_each_has_one(run: Run, tmp_path: Path) -> None
 
 def test_revoking_ones_own_key_sets_it_aside(run: Run, tmp_path: Path) -> None:
     old = printed_command(run("local", "create")[1])[-1]
-    assert run("local", "revoke", "local")[0] == 0
+    fingerprint = re.findall("SHA256:[^ ]+", run("local", "list")[1])[0]
+    for named in ("local", fingerprint):
+        code, _, wrong = run("local", "revoke", named)
+        assert code == 1 and "nothing syncs here" in wrong and "revoke local --yes" in wrong and "revoke cloud" in wrong
+    assert (tmp_path / "local/state/keys/node").exists(), "it was asked for first"
+    code, said, _ = run("local", "revoke", "local", "--yes")
+    assert code == 0 and "keys create" in said and "on the cloud node: .venv/bin/python -m scripts.keys revoke" in said
+    assert "enrol --zone local" not in said, "a node's own key is not enrolled there"
     assert not (tmp_path / "local/state/keys/node").exists()
     assert "no key yet" in run("local", "show")[2]
     assert printed_command(run("local", "create")[1])[-1] != old

@@ -147,6 +147,13 @@ def test_equal_lines_of_one_writer_stay_as_many_as_they_were(
     assert unite(united, united) == united
 
 
+def test_equal_lines_are_told_apart_by_their_neighbours() -> None:
+    united = unite(b"t\nx\nt\ny\nt\n", b"y\nt\nz\n")
+    assert united == unite(united, b"y\nt\nz\n") == b"t\nx\nt\ny\nt\nz\n"
+    base = b"a\nt\nb\nt\nc\nt\n"
+    assert unite(b"t\nc\nt\nlocal\n", base + b"other\n", base=base) == base + b"local\nother\n"
+
+
 def test_twenty_thousand_equal_lines_are_united() -> None:
     ticks = b'{"event":"tick"}\n' * 20_000
     united = unite(b'{"a":1}\n' + ticks, b'{"b":1}\n' + ticks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -212,6 +213,81 @@ def test_while_the_remote_is_asked_it_says_so(copy: Copy) -> None:
     assert done.returncode == 1
     assert "Asking the vault's remote (up to 2 s a step)" in done.stderr
     assert done.stderr.index("Asking") < done.stderr.index("set-up: ")
+
+
+def test_a_setting_that_names_another_remote_than_the_vaults_is_told_at_the_start(copy: Copy, tmp_path: Path) -> None:
+    for name in ("old.git", "new.git"):
+        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(tmp_path / name)], check=True)
+    vault = {"VAULT_REMOTE_URL": str(tmp_path / "old.git")}
+    init = [".venv/bin/python", "-m", "scripts.init_vault"]
+    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    subprocess.run(init, cwd=copy.folder, env=environ | vault, check=True, capture_output=True)
+    moved = {"VAULT_REMOTE_URL": str(tmp_path / "new.git")}
+    again = subprocess.run(init, cwd=copy.folder, env=environ | moved, check=True, capture_output=True, text=True)
+    started = copy(**moved)
+    assert started.returncode == 0
+    for said in (again.stderr, started.stderr):
+        assert f"VAULT_REMOTE_URL ({tmp_path / 'new.git'}) differs from the vault's remote origin" in said
+        assert "remote set-url origin" in said
+    assert "differs" not in copy(**vault).stderr
+
+
+def test_a_node_that_runs_is_found_whatever_port_the_settings_say_now(copy: Copy) -> None:
+    assert copy().returncode == 0
+    before = eventually(lambda: len(copy.pids()) == 6 and copy.pids(), what="six processes")
+    other = str(free_port())
+    status = copy("status", API_PORT=other)
+    assert status.returncode == 0
+    assert f"http://127.0.0.1:{copy.port} answers" in status.stdout
+    assert f"the settings say http://127.0.0.1:{other}" in status.stdout
+    again = copy(API_PORT=other)
+    assert again.returncode == 0, again.stderr
+    assert "Everything runs already." in again.stdout and f"API_PORT={other} now" in again.stdout
+    assert f"API      http://127.0.0.1:{copy.port}/" in again.stdout
+    assert copy.pids() == before
+    restarted = copy("restart", API_PORT=other)
+    assert restarted.returncode == 0 and f"API      http://127.0.0.1:{other}/" in restarted.stdout
+    assert copy("status", API_PORT=other).returncode == 0
+
+
+def interrupt(command: list[str], when: str, folder: Path, **settings: str) -> tuple[int, str]:
+    """Press Ctrl-C once the command has printed `when`; its exit code and all that it printed."""
+    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | settings
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    said = ""
+    while when not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all in the foreground
+    rest, _ = process.communicate(timeout=60)
+    return process.returncode, said + rest
+
+
+def test_ctrl_c_ends_a_start_and_the_doctor_without_a_traceback(copy: Copy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"git://127.0.0.1:{mute.getsockname()[1]}/vault.git"
+        script = [str(copy.folder / "start_everything.sh")]
+        code, said = interrupt(script, "Asking the vault's remote", copy.folder, VAULT_REMOTE_URL=url)
+        assert code == 130 and "Traceback" not in said and "Failed" not in said, said
+        assert copy.pids() == set()
+        vault = copy.folder / "AI_Employee_Vault"
+        subprocess.run(["git", "init", "--quiet", str(vault)], check=True)
+        subprocess.run(["git", "-C", str(vault), "remote", "add", "origin", url], check=True)
+        doctor = [".venv/bin/python", "-m", "scripts.doctor"]
+        code, said = interrupt(doctor, "checking the vault's remote", copy.folder)
+        assert code == 130 and "Traceback" not in said, said
+        asking = subprocess.run(["pgrep", "-f", url], capture_output=True, text=True, check=False).stdout
+        assert asking == "", "git was ended too"
 
 
 def test_a_port_in_use_is_said_with_its_holder_and_the_remedy(copy: Copy) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.vaults import Node, Two
+from utils.vault import atomic
 
 STEPS = ["gathered", "committed", "fetched", "decided", "pushed", "intent", "file", "applied", "moved"]
 #: The numbers of the scenarios where a sync is longest on its way, fewer elsewhere: kept short for each run of CI.
@@ -232,16 +233,47 @@ def test_a_claim_that_yielded_stays_yielded_after_a_kill_behind_the_push(two: Tw
     check_everything_after(two, {"since.md": b"written after the crash\n", f"In_Progress/cloud/{name}": b"task\n"})
 
 
-@pytest.mark.parametrize("share", [1, 7, 13])
+LITTER = "Updates/.tmp-{}123456789abcdef"
+
+
+@pytest.mark.parametrize("share", [1, 7, 13, 21])
 def test_a_killed_run_leaves_no_temporary_file(two: Two, share: int) -> None:
-    """Of the version that came, whole or half written, and of the one that gave way; what is somebody else's stays."""
-    two.seed_files({"Updates/x.md": "the old version\n", "Updates/y.md": "the old version of y\n"})
+    """Of the version that came, whole or half written, and of the one that gave way. What is somebody else's stays: a
+    file being written, an edit that came out of the exchange in the last moment."""
+    two.seed_files({"Updates/x.md": "the old version\n", "Updates/y.md": "another old version\n"})
     two.a.write("Updates/x.md", "the version that came\n")
     two.a.write("Updates/y.md", "y came\n")
     two.a.sync()
     assert two.b.sync_and_die("file")
-    two.b.write("Updates/.tmp-0123456789abcdef", b"the version that came\n"[:share])
-    two.b.write("Updates/.tmp-1123456789abcdef", "the old version of y\n")
-    two.b.write("Updates/.tmp-2123456789abcdef", "a claim's, being written\n")
+    contents = [b"the version that came\n"[:share], b"another old version\n", b"a claim's, being", b"another old"]
+    for number, data in enumerate(contents):
+        two.b.write(LITTER.format(number), data)
+    (two.b.root / LITTER.format(4)).symlink_to("x.md")
     assert two.b.sync().error is None
-    assert [path.name for path in (two.b.root / "Updates").glob(".tmp-*")] == [".tmp-2123456789abcdef"]
+    assert [number for number in range(5) if two.b.has(LITTER.format(number))] == [2, 3, 4]
+
+
+def test_what_is_swept_after_a_kill_lies_in_the_vault_and_is_there_still(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.seed_files({"Notes/f/x.md": "old\n", "Updates/x.md": "old\n"})
+    two.a.write("Notes/f/x.md", "new\n")
+    two.a.write("Updates/x.md", "new\n")
+    two.a.sync()
+    assert two.b.sync_and_die("intent")
+    outside = two.folder / "outside"
+    (two.b.root / "Notes/f").rename(outside)
+    (two.b.root / "Notes/f").symlink_to(outside)
+    (outside / ".tmp-0123456789abcdef").write_text("old\n")
+    two.b.write(LITTER.format(0), "live\n")
+    listed = atomic.temporaries
+
+    def renamed_meanwhile(folder: Path) -> list[Path]:
+        found = listed(folder)
+        for file in found:
+            file.rename(file.with_name("made.md"))
+        return found
+
+    monkeypatch.setattr(atomic, "temporaries", renamed_meanwhile)
+    assert two.b.sync().error is None
+    assert (outside / ".tmp-0123456789abcdef").exists() and two.b.read("Updates/made.md") == b"live\n"

@@ -146,8 +146,8 @@ def test_a_refused_note_says_what_stands_and_where_the_text_is(two: Two) -> None
     two.commit_all(clone, author="AI Employee (cloud) <cloud@ai-employee.invalid>")
     git(clone, "push", "-q")
     two.a.sync()
-    told = {title.rpartition(" ")[2]: message for _, title, message in two.a.alerts}
-    assert "Local's version stands" in told["Dashboard.md"] and "nothing stands there" in told["Briefings/new.md"]
+    told = {title.split(": ")[1].partition(",")[0]: message for _, title, message in two.a.alerts}
+    assert "Local's version stands" in told["Dashboard.md"] and "stands" not in told["Briefings/new.md"]
     for path, message in told.items():
         kept = next(name for name in two.a.conflicts() if name.startswith(path))
         assert f"Updates/conflicts/{kept}" in message

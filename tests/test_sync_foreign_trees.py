@@ -77,19 +77,72 @@ def test_a_name_is_judged_as_git_has_it() -> None:
         assert sync_rules.name_refusal(sync_rules.harmless(path)) is None, path
 
 
+def count(two: Two) -> str:
+    return git(two.remote, "rev-list", "--count", "main")
+
+
+def is_quiet(two: Two) -> bool:
+    two.settle()
+    before = count(two)
+    return [result.result for result in two.settle()] == ["noop"] * 4 and count(two) == before
+
+
+@pytest.mark.parametrize("edited", [False, True])
 @pytest.mark.parametrize("name", [".gitignore", ".gitattributes", ".gitmodules", "aux.md"])
-def test_a_person_commits_here_what_no_node_takes(two: Two, name: str) -> None:
+def test_a_person_commits_here_what_no_node_takes(two: Two, name: str, edited: bool) -> None:
     """It leaves the history's end and stays on the disk: no tug of war of the two nodes."""
-    two.a.write(f"Notes/project/{name}", "x\n")
+    path = f"Notes/project/{name}"
+    two.a.write(path, "x\n")
     two.a.git("add", "-A")
     two.a.git("commit", "-q", "-m", "vault backup")
+    if edited:
+        two.a.write(path, "xy\n")
+    assert [item["path"] for item in two.a.sync().refused] == [path]
+    assert is_quiet(two)
+    assert two.a.has(path) and not two.b.has(path)
+    assert [title for _, title, _ in two.a.alerts] == [f"Not synced: {path}"]
+
+
+def test_a_program_that_commits_everything_adds_it_once(two: Two) -> None:
+    for name in (".gitignore", "why? [1] #.md"):
+        two.a.write(f"Notes/{name}", "x\n")
+    for _ in range(3):
+        two.a.git("add", "-A")
+        two.a.git("commit", "-q", "-m", "vault backup", check=False)
+        assert is_quiet(two)
+    before = count(two)
+    two.a.git("add", "-A")
+    two.a.git("commit", "-q", "-m", "vault backup", check=False)
+    assert is_quiet(two) and count(two) == before
+    assert two.a.has("Notes/.gitignore") and not two.b.has("Notes/.gitignore")
+
+
+def test_a_link_that_a_person_commits_over_a_note_takes_it_from_nobody(two: Two) -> None:
+    two.seed_files({"Notes/x.md": "precious\n"})
+    two.a.remove("Notes/x.md")
+    (two.a.root / "Notes/x.md").symlink_to("y.md")
+    two.a.git("add", "-A")
+    two.a.git("commit", "-q", "-m", "backup")
     two.settle()
-    count = git(two.remote, "rev-list", "--count", "main")
-    assert [result.result for result in two.settle()] == ["noop"] * 4
-    assert git(two.remote, "rev-list", "--count", "main") == count
-    assert two.a.read(f"Notes/project/{name}") == b"x\n" and not two.b.has(f"Notes/project/{name}")
-    assert [item["path"] for item in two.a.sync().refused] == [f"Notes/project/{name}"]
-    assert [title for _, title, _ in two.a.alerts] == [f"Not synced: Notes/project/{name}"]
+    assert is_quiet(two)
+    assert two.b.read("Notes/x.md") == b"precious\n" and (two.a.root / "Notes/x.md").is_symlink()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_cloud_that_does_not_know_what_it_had_fights_nobody(two: Two, lost: bool) -> None:
+    """Both nodes have a file that steers git, where the Cloud may not write, and its memory is lost; or Local only has
+    it, from a version that left it in."""
+    clone = two.clone("phone")
+    (clone / "Notes").mkdir()
+    (clone / "Notes/.gitattributes").write_text("* text\n")
+    two.commit_all(clone)
+    git(clone, "push", "-q")
+    for node in (two.a, two.b) if lost else (two.a,):
+        node.git("pull", "-q", "origin", "main")
+        Memory(node.state / "sync.json").update(at=two.head(), remote_head=two.head())
+    if lost:
+        (two.b.state / "sync.json").unlink()
+    assert is_quiet(two)
 
 
 def test_two_nodes_that_have_what_steers_git_from_an_older_version_may_lose_it(two: Two) -> None:

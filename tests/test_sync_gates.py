@@ -195,3 +195,30 @@ def test_a_person_tidies_up_unasked(two: Two) -> None:
     two.settle()
     assert not two.b.has("Notes/3.md") and not two.b.has("Updates/conflicts/3.md")
     two.assert_agree()
+
+
+def test_moves_with_edits_are_no_loss(two: Two) -> None:
+    """Obsidian renames a folder and updates the links in it; an agent's tasks are edited where they are claimed."""
+    two.seed_files({f"Notes/{number}.md": f"see [[Notes/{number + 1}]]\n" for number in range(12)})
+    for number in range(12):
+        two.a.write(f"Archive/{number}.md", f"see [[Archive/{number + 1}]]\n")
+        two.a.remove(f"Notes/{number}.md")
+    assert two.a.sync().error is None
+    assert two.b.sync().error is None
+    clone = two.clone("phone")
+    (clone / "Projects").mkdir()
+    for number in range(12):
+        git(clone, "mv", f"Archive/{number}.md", f"Projects/{number}.md")
+        (clone / f"Projects/{number}.md").write_text(f"{number}\nfiled\n")
+    two.commit_all(clone)
+    git(clone, "push", "-q")
+    assert [result.error for result in two.settle()] == [None] * 4
+    two.assert_agree()
+
+
+def test_what_agents_made_beside_notes_is_tidied_unasked(two: Two) -> None:
+    names = [f"Quarantine/email-20260601T100000Z-{number:08x}.md.reason.md" for number in range(12)]
+    two.seed_files({name: f"why {name}\n" for name in names})
+    for name in names:
+        two.a.remove(name)
+    assert two.a.sync().error is None

@@ -17,6 +17,7 @@ from tests.vaults import Two, git, until
 from utils.adapters import git as adapter
 from utils.adapters import git_command, git_glance
 from utils.bootstrap import Services
+from utils.ports import Damaged
 from utils.vault_sync import SyncResult
 
 
@@ -85,8 +86,50 @@ def test_a_wrong_key_is_an_error_with_its_remedy_and_no_prompt(two: Two, ssh: Ss
     result = two.a.sync()
     assert result.result == "error"
     assert "the remote refused us" in str(result.error) and "Check the key" in str(result.error)
+    assert "Permission denied (publickey" in str(result.error) and "ssh -i KEYFILE" in str(result.error)
     two.a.git("config", "core.sshCommand", ssh.command())
     check_works(two)
+
+
+CLOSING = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "remedy", "retry"),
+    [
+        (
+            "ssh: Could not resolve hostname git.example.org: Name or service not known",
+            "Could not resolve hostname git.example.org",
+            "is the host's name",
+            True,
+        ),
+        (
+            "ssh: connect to host git.example.org port 22: Connection refused",
+            "port 22: Connection refused",
+            "does the server run",
+            True,
+        ),
+        ("Connection closed by 192.0.2.7 port 22", "Connection closed by 192.0.2.7", "`ssh -v`", True),
+        ("kex_exchange_identification: read: Connection reset by peer", "Connection reset by peer", "`ssh -v`", True),
+        ("ssh: connect to host h port 22: Connection timed out", "timed out", "is the port", True),
+        ("/home/a/.ssh/config: line 3: Bad configuration option: x", "Bad configuration option", "`ssh -T`", True),
+        ("git@git.example.org: Permission denied (publickey).", "git@git.example.org: Per", "public half", False),
+        ("Host key verification failed.", "host key is not known here", "connect once by hand", False),
+        ("remote: \nremote: =====\nremote: ERROR: The project is gone", "ERROR: The project is gone", "", True),
+    ],
+)
+def test_what_ssh_says_is_told_with_its_remedy(said: str, reason: str, remedy: str, retry: bool) -> None:
+    error = git_command.network_error(f"{said}\n{CLOSING}and the repository exists.\n")
+    assert reason in str(error) and remedy in str(error) and error.retry is retry
+    assert "Could not read from remote repository" not in str(error)
+    assert not isinstance(error, Damaged)
+
+
+def test_a_host_that_has_no_address_is_named(two: Two) -> None:
+    two.a.git("remote", "set-url", "origin", "ssh://git@no-such-host.invalid/v.git")
+    result = two.a.sync()
+    assert result.result == "offline"
+    assert "no-such-host.invalid" in str(result.error) and "Is the network there" in str(result.error)
 
 
 def test_an_unknown_host_key_is_an_error_with_its_remedy(two: Two, ssh: Sshd, tmp_path: Path) -> None:

@@ -3,14 +3,17 @@ and is undone on neither node. No keys are set up here; with keys `test_sync_sig
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.vaults import Node, Two, git
+from utils.vault_sync import SyncResult
 
 LOCAL = "AI Employee (local) <local@ai-employee.invalid>"
+TASK = "email-20260601T100000Z-0a1b2c3d.md"
 NOTES = {f"Notes/{number}.md": f"{number}\n".encode() for number in range(5)}
 
 
@@ -73,28 +76,125 @@ def put_all_back(node: Node) -> None:
     put_back(node.state)
 
 
-def test_the_vault_and_the_state_are_put_back_and_a_person_says_so(two: Two) -> None:
+def asked_about(result: SyncResult) -> str:
+    """The commit that the sync asks about."""
+    found = re.search(r"sync --accept-own ([0-9a-f]{12})`", str(result.error))
+    assert result.result == "error" and found, result.summary()
+    return found[1]
+
+
+def said_own(two: Two) -> None:
+    """The person says that what the sync asks about is Local's own work."""
+    assert two.a.sync(accept_own=asked_about(two.a.sync())).error is None
+    two.settle()
+
+
+@pytest.mark.parametrize("later", [600, 3600, -86400], ids=["ten minutes", "an hour", "a clock that is behind"])
+def test_the_vault_and_the_state_are_put_back_and_a_person_says_so(two: Two, later: float) -> None:
     two.seed_files({"Company_Handbook.md": "old\n"})
     keep(two.a.root), keep(two.a.state)
     write_more(two)
     before = two.head()
     put_all_back(two.a)
-    two.a.clock.advance(3600)
-    result = two.a.sync()
-    assert result.result == "error" and "put back from a backup" in str(result.error)
-    assert "--accept-remote" in str(result.error) and two.head() == before
+    two.a.clock.advance(later)
+    asked_about(two.a.sync())
+    assert two.head() == before and "CRITICAL" in {level for level, _, _ in two.a.alerts}
     assert two.b.sync().result == "noop", "nothing of it was undone on the other node"
-    assert two.a.sync(accept_remote=True).error is None
-    two.settle()
+    said_own(two)
     assert_all_is_there(two)
+
+
+@pytest.mark.parametrize("there", [f"Done/{TASK}", f"Rejected/{TASK}", f"Done/2026-01/{TASK}"])
+def test_what_local_answered_since_stays_answered(two: Two, there: str) -> None:
+    """An approval that came to life again would be carried out twice."""
+    two.seed_files({f"Approved/{TASK}": "---\nx: 1\n---\npay\n", ".gitignore": "old\n"})
+    keep(two.a.root), keep(two.a.state)
+    two.a.move(f"Approved/{TASK}", there)
+    two.a.write(".gitignore", "new\n")
+    two.settle()
+    put_all_back(two.a)
+    two.a.clock.advance(3600)
+    said_own(two)
+    for node in (two.a, two.b):
+        assert node.has(there) and not node.has(f"Approved/{TASK}") and node.read(".gitignore") == b"new\n"
+    two.assert_agree()
+
+
+def test_what_local_merged_over_a_phones_version_stays(two: Two) -> None:
+    """Nothing of it would be refused, but the phone's would come back."""
+    two.seed_files({"Plans/x.md": "base\n"})
+    keep(two.a.root), keep(two.a.state)
+    phone = two.clone("phone")
+    (phone / "Plans/x.md").write_text("phone\n")
+    two.commit_all(phone)
+    git(phone, "push", "-q")
+    two.a.write("Plans/x.md", "the human on local\n")
+    two.settle()
+    put_all_back(two.a)
+    two.a.clock.advance(3600)
+    said_own(two)
+    assert two.b.read("Plans/x.md") == b"the human on local\n"
+    two.assert_agree()
+
+
+def forge(two: Two, files: dict[str, str], *, name: str = "evil") -> None:
+    clone = two.clone(name)
+    for path, text in files.items():
+        (clone / path).parent.mkdir(parents=True, exist_ok=True)
+        (clone / path).write_text(text)
+    two.commit_all(clone, author=LOCAL)
+    git(clone, "push", "-q")
+
+
+def test_what_was_pushed_after_the_question_is_asked_about_too(two: Two) -> None:
+    two.seed_files({"Business_Goals.md": "ours\n"})
+    keep(two.a.root), keep(two.a.state)
+    write_more(two)
+    put_all_back(two.a)
+    two.a.clock.advance(3600)
+    own = asked_about(two.a.sync())
+    forge(two, {"Business_Goals.md": "pwned\n"})
+    assert asked_about(two.a.sync(accept_own=own)) != own
+    assert two.a.read("Business_Goals.md") == b"ours\n"
+
+
+@pytest.mark.parametrize("said", ["0123456789ab", "abc", "nonsense"])
+def test_a_commit_that_nobody_asked_about_is_not_accepted(two: Two, said: str) -> None:
+    forge(two, {"Business_Goals.md": "pwned\n"})
+    two.a.clock.advance(3600)
+    assert f"no commit {said} in this node's own name arrived" in str(two.a.sync(accept_own=said).error)
+    assert two.a.read("Business_Goals.md") != b"pwned\n"
+
+
+def test_a_forger_who_met_a_sleeping_local_is_refused_once_local_signs(two: Two) -> None:
+    two.seed_files({"Company_Handbook.md": "ours\n"})
+    forge(two, {"Company_Handbook.md": "pwned\n"})
+    two.a.clock.advance(3600)
+    assert "keys create`; then they are refused" in str(two.a.sync().error)
+    two.a.write("Notes/mine.md", "x\n")
+    two.a.keys.create("local")
+    assert two.a.sync().error is None
+    two.b.sync()
+    assert two.a.read("Company_Handbook.md") == b"ours\n" and two.b.has("Notes/mine.md")
+
+
+def test_who_accepts_a_rolled_back_remote_accepts_no_deletions_in_locals_name(two: Two) -> None:
+    two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(30)})
+    old = two.head()
+    two.a.write("Notes/z.md", "z\n")
+    two.settle()
+    git(two.remote, "update-ref", "refs/heads/main", old)
+    clone = two.clone("evil")
+    git(clone, "rm", "-rq", "Notes")
+    two.commit_all(clone, author=LOCAL)
+    git(clone, "push", "-q")
+    two.a.sync(accept_remote=True)
+    assert two.a.has("Notes/3.md") and two.a.has("Notes/z.md")
 
 
 def test_who_writes_in_the_name_of_a_local_that_syncs_is_refused_at_once(two: Two) -> None:
     two.seed_files({"Company_Handbook.md": "ours\n"})
-    clone = two.clone("evil")
-    (clone / "Company_Handbook.md").write_text("pwned\n")
-    two.commit_all(clone, author=LOCAL)
-    git(clone, "push", "-q")
+    forge(two, {"Company_Handbook.md": "pwned\n"})
     two.a.clock.advance(300)
     assert [item["path"] for item in two.a.sync().refused] == ["Company_Handbook.md"]
     two.settle()

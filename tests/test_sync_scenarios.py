@@ -360,7 +360,18 @@ def test_23_the_executable_bit_stays_and_a_large_file_is_refused_with_a_reason(t
     assert len(two.a.alerts) == 1, "told once"
 
 
-@pytest.mark.parametrize("name", ["index.lock", "refs/heads/main.lock", "HEAD.lock", "packed-refs.lock"])
+LOCKS = [
+    "index.lock",
+    "refs/heads/main.lock",
+    "HEAD.lock",
+    "packed-refs.lock",
+    "logs/HEAD.lock",
+    "logs/refs/heads/main.lock",
+    "info/sparse-checkout.lock",
+]
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_24_a_lock_of_a_dead_process_is_removed(two: Two, name: str) -> None:
     (two.a.root / ".git" / name).write_bytes(b"")
     two.a.write("note.md", "x\n")

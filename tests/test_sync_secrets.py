@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -296,24 +297,35 @@ def with_a_phones_secret(two: Two) -> None:
     assert not two.a.has("note.md") and in_history(two, TOKEN) != ""
 
 
-def test_36_a_secret_that_the_remote_had_once_stops_no_repair_of_the_remote(two: Two) -> None:
+@pytest.mark.parametrize("how", ["rolled back", "emptied", "replaced"])
+def test_36_a_remote_that_lacks_a_secret_gets_it_back_when_a_person_says_so_only(two: Two, how: str) -> None:
+    """It may have been taken out of the remote's history on purpose, or the new remote be another host."""
     old = two.head()
     with_a_phones_secret(two)
-    git(two.remote, "update-ref", "refs/heads/main", old)
+    if how == "rolled back":
+        git(two.remote, "update-ref", "refs/heads/main", old)
+    elif how == "emptied":
+        git(two.remote, "update-ref", "-d", "refs/heads/main")
+    else:
+        shutil.rmtree(two.remote)
+        git(two.folder, "init", "-q", "--bare", "--initial-branch=main", str(two.remote))
     two.a.write("more.md", "x\n")
-    assert two.a.sync(accept_remote=True).error is None
-    assert two.b.sync(accept_remote=True).error is None
+    result = two.a.sync(accept_remote=how == "rolled back")
+    assert result.result == "error" and "note.md" in str(result.error) and TOKEN not in str(result.error)
+    asked = re.search(r"sync --push-secret ([0-9a-f]{10})`", str(result.error))
+    assert (asked and how == "emptied") or in_history(two, TOKEN) == ""
+    assert asked and two.a.sync(accept_remote=True, push_secret=(asked[1],)).error is None
+    two.b.sync(accept_remote=True)
     two.settle()
     two.assert_agree()
 
 
-def test_36_a_secret_that_the_remote_had_once_stops_no_new_empty_remote(two: Two) -> None:
-    with_a_phones_secret(two)
-    git(two.remote, "update-ref", "-d", "refs/heads/main")
-    two.a.write("more.md", "x\n")
-    assert two.a.sync().error is None
-    two.settle()
-    two.assert_agree()
+def test_36_a_name_of_no_commit_lets_no_secret_go(two: Two) -> None:
+    two.a.write("note.md", f"my key: {TOKEN}\n")
+    two.a.git("add", "-A")
+    two.a.git("commit", "-q", "-m", "backup")
+    assert "there is no commit 0123456789" in str(two.a.sync(push_secret=("0123456789",)).error)
+    assert in_history(two, TOKEN) == ""
 
 
 def test_36_a_first_push_searches_the_whole_history_and_the_remedy_works(tmp_path: Path) -> None:

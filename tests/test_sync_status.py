@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts import doctor_sync
+from scripts import doctor, doctor_sync
 from tests.vaults import Two, git, until
 from utils.bootstrap import Services
+from utils.core import commands
 from utils.core.task import format_time
+from utils.sync.gather import PUT_BACK
 from utils.vault import locks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,14 +150,15 @@ def test_the_doctor_names_what_does_not_travel_and_what_was_kept(node: Services)
 
 def test_the_doctor_on_a_vault_that_never_synced(node: Services) -> None:
     (node.settings.state_dir / "sync.json").unlink()
-    assert says(node) == ["note: never synced: ./start_everything.sh, or python -m scripts.sync"]
+    assert says(node) == [f"note: never synced: ./start_everything.sh, or {commands.command('sync')}"]
     schedule(node, 3)
     assert says(node)[0].startswith("note: never synced: the scheduler does it at ")
 
 
 def test_the_doctor_on_a_scheduler_that_does_not_run(node: Services) -> None:
     schedule(node, -10)
-    remedy = "nothing syncs by itself, the scheduler does not run: ./start_everything.sh, or python -m scripts.sync"
+    by_hand = commands.command("sync")
+    remedy = f"nothing syncs by itself, the scheduler does not run: ./start_everything.sh, or {by_hand}"
     assert f"note: {remedy}" in says(node)
     remember(node, last_success_at=ago(hours=3))
     assert f"BROKEN: {remedy}" in says(node)
@@ -190,6 +194,56 @@ def test_the_doctor_on_a_closed_gate_names_its_command(node: Services, remote: P
     node.sync.run()
     line = says(node)[0]
     assert line.startswith("BROKEN: stands still since 20") and "--accept-remote" in line
+
+
+def test_the_doctor_and_the_sync_agree_on_a_marker_that_is_gone(node: Services) -> None:
+    (node.layout.root / ".vault").unlink()
+    stopped = str(node.sync.run().error)
+    [finding] = doctor._vault(node)
+    remedy = "restore .vault`"
+    assert finding.verdict == doctor.BROKEN and "is gone" in finding.detail and "is gone" in stopped
+    assert remedy in finding.detail and remedy in stopped
+    git(node.layout.root, "restore", ".vault")
+    assert node.sync.run().error is None
+    assert next(doctor._vault(node)).verdict == doctor.OK
+
+
+def test_notes_that_git_was_told_to_overlook(node: Services) -> None:
+    root = node.layout.root
+    for name in ("assumed.md", "skipped.md", "sparse.md"):
+        (root / name).write_text("old\n")
+    assert node.sync.run().error is None
+    git(root, "update-index", "--assume-unchanged", "assumed.md")
+    git(root, "update-index", "--skip-worktree", "skipped.md", "sparse.md")
+    (root / "sparse.md").unlink()
+    for name in ("assumed.md", "skipped.md"):
+        (root / name).write_text("new\n")
+    node.sync.run()
+    assert git(root, "show", "origin/main:skipped.md") == "new\n", "it lies here: it is looked at all the same"
+    assert git(root, "show", "origin/main:sparse.md") == "old\n", "not meant to lie here: no deletion"
+    assumed, sparse = doctor._hidden(root)
+    assert "--no-assume-unchanged -- assumed.md" in assumed.detail
+    assert "--no-skip-worktree -- sparse.md" in sparse.detail
+    git(root, "update-index", "--no-assume-unchanged", "--", "assumed.md")
+    node.sync.run()
+    assert git(root, "show", "origin/main:assumed.md") == "new\n", "the remedy works"
+
+
+def test_a_remedy_for_notes_that_are_gone_brings_them_back_and_touches_no_edit(node: Services) -> None:
+    root = node.layout.root
+    (root / "notes").mkdir()
+    for name in [*map(str, range(60)), "[a]", "-f"]:
+        (root / f"notes/{name}.md").write_text(f"{name}\n")
+    (root / "edited.md").write_text("old\n")
+    assert node.sync.run().error is None
+    shutil.rmtree(root / "notes")
+    (root / "edited.md").write_text("new, and not yet synced\n")
+    stopped = str(node.sync.run().error)
+    assert f"`{PUT_BACK}` in the vault" in stopped and "--allow-deletions" in stopped
+    subprocess.run(["bash", "-c", PUT_BACK], cwd=root, check=True)
+    assert all((root / f"notes/{name}.md").exists() for name in (*range(60), "[a]", "-f"))
+    assert (root / "edited.md").read_text() == "new, and not yet synced\n"
+    assert node.sync.run().error is None
 
 
 def test_the_doctor_on_a_sync_that_runs_and_one_that_hangs(node: Services) -> None:

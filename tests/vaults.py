@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import FakeClock
 from utils.adapters.git import GitVault
@@ -26,7 +27,7 @@ from utils.claim_task import Claims
 from utils.ports import SecretScanner
 from utils.sync.housekeeping import Housekeeping
 from utils.vault.layout import Layout
-from utils.vault_sync import IDENTITIES, SyncConfig, SyncResult, VaultSync
+from utils.vault_sync import IDENTITIES, Answers, SyncConfig, SyncResult, VaultSync
 
 MARKERS = (b"<<<<<<< ", b">>>>>>> ")
 
@@ -101,10 +102,10 @@ class Node:
         """Its keys; none, until a test makes some."""
         return KeyStore(self.state / "keys")
 
-    def sync(self, **options: bool) -> SyncResult:
+    def sync(self, **answers: Any) -> SyncResult:
         for path, data in self.files().items():
             self.live |= set(data.splitlines()) if path.endswith(".jsonl") else {data}
-        return self.vault_sync().run(**options)
+        return self.vault_sync().run(Answers(**answers))
 
     def sync_and_die(self, step: str, count: int = 1) -> bool:
         """Sync in a process that dies, like by kill -9, the `count`-th time it passes `step`; whether it got there."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from utils.core.commands import command
 from utils.core.disk import remedy
 from utils.core.routing import LOCAL
 from utils.core.signing import Keyring
@@ -25,12 +27,22 @@ from utils.ports import AdapterError, Clock, Damaged, SecretScanner, VaultGit, V
 from utils.sync import apply, authors, gather, mend, outgoing, recover
 from utils.sync import remote as remotely
 from utils.sync.combine import Merged, merged
-from utils.sync.values import IDENTITIES, RUNNING, Memory, Session, SyncConfig, SyncResult, SyncStopped
+from utils.sync.values import (
+    IDENTITIES,
+    NO_ANSWERS,
+    RUNNING,
+    Answers,
+    Memory,
+    Session,
+    SyncConfig,
+    SyncResult,
+    SyncStopped,
+)
 from utils.vault import locks, skeleton
 from utils.vault.layout import Layout
 from utils.vault.skeleton import Condition, VaultProblem
 
-__all__ = ["IDENTITIES", "SyncBusy", "SyncConfig", "SyncResult", "VaultSync", "sync_vault"]
+__all__ = ["IDENTITIES", "Answers", "SyncBusy", "SyncConfig", "SyncResult", "VaultSync", "sync_vault"]
 
 log = logging.getLogger(__name__)
 #: Says what takes long while it does: at set-up to everybody, in each sync (DEBUG) to a command line that shows it.
@@ -41,7 +53,9 @@ _OFFERED = 8
 _GOOD = ("noop", "ok", "conflicts")
 _TOLD = "an alert was raised: its log line comes along"
 _MOMENT = 0.25  # seconds; `status` holds the lock for an instant when it looks, and that is no sync
-_INIT = "run `python -m scripts.init_vault`"
+_CAUSE = re.compile(r"(?P<cause>[^\n]{15,}?)(?:[:;.](?=\s)|\.?$)(?P<rest>.*)", re.DOTALL)
+_TITLE = 200  # characters
+_INIT = f"run `{command('init_vault')}`"
 _UNFORESEEN = "a defect of this program stopped the sync; the log has the details, and the next sync tries again"
 
 
@@ -97,14 +111,11 @@ class VaultSync:
 
     # --- syncing -----------------------------------------------------------------------------------------------------
 
-    def run(self, *, wait: bool = False, allow_deletions: bool = False, accept_remote: bool = False) -> SyncResult:
-        """Sync once. What went wrong is in the result; only `SyncBusy` is raised, where one runs and not `wait`.
-
-        `allow_deletions` lets a mass deletion pass, `accept_remote` a remote that was rolled back or replaced.
-        """
+    def run(self, answers: Answers = NO_ANSWERS, *, wait: bool = False) -> SyncResult:
+        """Sync once. What went wrong is in the result; only `SyncBusy` is raised, where one runs and not `wait`."""
         try:
             with self._alone(wait):
-                return self._run(allow_deletions, accept_remote)
+                return self._run(answers)
         except OSError as error:  # the lock itself could not be made
             result = SyncResult("error", started_at=format_time(self._clock.now()))
             result.error = str(_explained(error, self._layout.root))
@@ -131,7 +142,7 @@ class VaultSync:
                 if base:
                     git.move_ref(git.branch, base, None)
                     git.refresh_index(base)
-            return self._run(allow_deletions=False, accept_remote=False)
+            return self._run()
 
     def confirm(self) -> SyncResult | None:
         """For a caller who knows that no file of the vault changed since the last sync: a sync that looks at no file
@@ -153,14 +164,14 @@ class VaultSync:
         except (SyncBusy, VaultProblem, OSError):
             return None  # `run` says what is wrong
 
-    def _run(self, allow_deletions: bool, accept_remote: bool, *, settle: bool = True) -> SyncResult:
+    def _run(self, answers: Answers = NO_ANSWERS, *, settle: bool = True) -> SyncResult:
         started, begun = self._clock.now(), self._clock.monotonic()
         result = SyncResult(started_at=format_time(started))
         problem: Exception | None = None
         try:
             with self._git.open() as git:
                 session = self._session(git, result)
-                session.allow_deletions, session.accept_remote = allow_deletions, accept_remote
+                session.answers = answers
                 if not settle:
                     session.config = replace(self._config, settle_seconds=0)
                 try:
@@ -215,6 +226,7 @@ class VaultSync:
         git, remote = session.git, session.remote
         head, _ = git.head()
         joining = head is None and remote  # nothing is committed here before we know what the remote holds
+        session.index_is_stale |= joining
         with remotely.beside(git, lambda: remotely.ask(session) if remote else None) as answer:  # meanwhile
             ours = gather.gather(session, head, ref=None if joining else git.branch)
             there = answer()
@@ -395,7 +407,7 @@ class VaultSync:
 
     def _first_run(self) -> SyncResult:
         with self._alone(wait=True):
-            return self._run(allow_deletions=False, accept_remote=False, settle=False)
+            return self._run(settle=False)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -425,11 +437,16 @@ class VaultSync:
     def _alone(self, wait: bool) -> Iterator[None]:
         if not (self._layout.root / ".git").is_dir():
             raise VaultProblem(f"{self._layout.root} is no vault with a git repository: {_INIT}")
+        holding = locks.hold(self._lock, timeout=_MOMENT)
         try:
-            holding = locks.hold(self._lock, timeout=None if wait else _MOMENT)
             holding.__enter__()
         except locks.Locked as error:
-            raise SyncBusy(f"a sync of this vault runs already ({error.holder or 'another process'})") from None
+            holder = error.holder or "another process"
+            if not wait:
+                raise SyncBusy(f"a sync of this vault runs already ({holder})") from None
+            progress.info("waiting for another sync of this vault, which runs already (%s) …", holder)
+            holding = locks.hold(self._lock)
+            holding.__enter__()
         try:
             yield
         finally:
@@ -442,8 +459,7 @@ class VaultSync:
             memory = self._memory.load()
             known = (memory.get("last_sync") or {}).get("error")
             if result.result == "error" and known != result.error:
-                why = (result.error or "").partition(":")[0][:80]
-                self._alert("WARNING", f"The vault does not sync: {why}", result.error or "", source="vault_sync")
+                self._alert("WARNING", *_as_alert(result.error or ""), source="vault_sync")
             now = format_time(self._clock.now())
             since = {"last_success_at": now, "at": result.at or memory.get("at")} if good else {}
             failing = None if good else memory.get("failing_since") or result.started_at
@@ -459,6 +475,17 @@ def _word(result: SyncResult) -> str:
     if result.conflicts:
         return "conflicts"
     return "ok" if result.committed or result.pulled or result.pushed else "noop"
+
+
+def _as_alert(error: str) -> tuple[str, str]:
+    """An error as `(title, message)`: the cause in the one, what to do in the other, nothing twice and nothing cut.
+
+    The title tells one cause from the next, because an alert of the same title is soon only counted.
+    """
+    found = _CAUSE.match(error)
+    if found is None or len(found["cause"]) > _TITLE:
+        return "The vault does not sync", error
+    return f"The vault does not sync: {found['cause']}", found["rest"].strip() or error
 
 
 def _conflicts(decision: Merged) -> list[dict[str, str]]:

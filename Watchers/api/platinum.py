@@ -14,6 +14,7 @@ from flask import Blueprint
 
 from utils import VERSION
 from utils.bootstrap import Services
+from utils.core.commands import command
 from utils.core.policy import ACTIONS, refusal
 from utils.core.stages import Stage
 from utils.core.task import parse_time
@@ -65,7 +66,7 @@ def _vault_sync(node: Services) -> Verdict:
     if shutil.which("git") is None:
         return Verdict(False, "git is not installed")
     if not (node.settings.vault_path / ".git").exists():
-        return Verdict(False, "the vault is no git repository: run python -m scripts.init_vault")
+        return Verdict(False, f"the vault is no git repository: run {command('init_vault')}")
     status = node.sync.status()
     if status["state"] == "error":
         return Verdict(False, f"the last sync failed: {status['last_sync']['error']}")
@@ -133,7 +134,7 @@ def _vault_structure(node: Services) -> Verdict:
     if not node.layout.marker.exists():
         missing.insert(0, node.layout.marker.name)
     if missing:
-        return Verdict(False, f"missing in the vault: {', '.join(missing)} (python -m scripts.init_vault makes them)")
+        return Verdict(False, f"missing in the vault: {', '.join(missing)} ({command('init_vault')} makes them)")
     return Verdict(True, f"{len(SKELETON)} folders")
 
 

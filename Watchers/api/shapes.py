@@ -87,6 +87,7 @@ CONFLICT = obj(
     original=text,
     lost=maybe_text,
     stands=maybe_text,
+    by=maybe_text,
     why=maybe_text,
     since=time,
     size=whole,

@@ -40,8 +40,10 @@ from utils.adapters.git_command import (
     scrub,
 )
 from utils.adapters.ssh_keys import INSTALL, git_settings
+from utils.core import commands
 from utils.core.merge import Entry
 from utils.ports import AdapterError, Added, Commit, Damaged, Made, Pushed, Seen
+from utils.vault import atomic
 from utils.vault.worktree import blob_id
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class GitVault:
         from git import InvalidGitRepositoryError, NoSuchPathError, Repo
 
         if not self.git_dir.is_dir():
-            raise AdapterError(f"{self.root} is no git repository: run `python -m scripts.init_vault`", retry=False)
+            raise AdapterError(f"{self.root} is no git repository: run `{commands.command('init_vault')}`", retry=False)
         scrub()
         self._mended += git_repair.mend_names(
             self.git_dir,
@@ -111,7 +113,7 @@ class GitVault:
                 yield self
         except (InvalidGitRepositoryError, NoSuchPathError) as error:
             raise AdapterError(
-                f"{self.root}/.git is damaged ({type(error).__name__}): run `python -m scripts.sync --repair`",
+                f"{self.root}/.git is damaged ({type(error).__name__}): run `{commands.command('sync --repair')}`",
                 retry=False,
             ) from error
         finally:
@@ -180,12 +182,15 @@ class GitVault:
         self.initialise()
 
     def set_remote(self, url: str) -> None:
-        """Name the remote, or give it another address."""
+        """Name the remote, or give it another address; a person's plain `git push` and `git pull` go there."""
+        branch = self.branch.removeprefix("refs/heads/")
         with self.open():
             if self._run(["remote", "get-url", "--", self.remote], ok=(0, 2, 128)).strip():
                 self._run(["remote", "set-url", "--", self.remote, url])
             else:
                 self._run(["remote", "add", "--", self.remote, url])
+            self._run(["config", "--local", f"branch.{branch}.remote", self.remote])
+            self._run(["config", "--local", f"branch.{branch}.merge", self.branch])
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -218,6 +223,8 @@ class GitVault:
     def changed(self) -> dict[str, Seen]:
         """Paths whose work tree or index differs from HEAD → what HEAD has there. Ignored files are not among them."""
         arguments = [
+            "-c",
+            "core.sparseCheckout=true",  # then a note marked skip-worktree that lies here is looked at all the same
             "status",
             "--porcelain=v2",
             "-z",
@@ -543,6 +550,16 @@ class GitVault:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(number, signal.SIGKILL)
 
+    def ignore_here(self, path: str) -> None:
+        """Have git take no more notice of the untracked file `path` in this clone (`.git/info/exclude`)."""
+        pattern = "/" + re.sub(r"([\\*?\[ ])", r"\\\1", path)
+        file = self.git_dir / "info" / "exclude"
+        known = file.read_bytes() if file.exists() else b""
+        line = pattern.encode("utf-8", "surrogateescape")
+        if b"\n" not in line and line not in known.splitlines():
+            file.parent.mkdir(exist_ok=True)
+            atomic.write(file, known + (b"\n" if known and not known.endswith(b"\n") else b"") + line + b"\n")
+
     # --- recovery ----------------------------------------------------------------------------------------------------
 
     def unfinished(self) -> list[str]:
@@ -583,10 +600,12 @@ class GitVault:
         return found
 
     def locks(self) -> list[Path]:
-        """Lock files of git that lie in the repository now."""
-        places = [self.git_dir, self.git_dir / "objects", self.git_dir / "objects" / "info"]
-        places += [*(folder for folder in (self.git_dir / "refs").rglob("*") if folder.is_dir())]
-        return sorted(path for place in [*places, self.git_dir / "refs"] for path in place.glob("*.lock"))
+        """Lock files of git that lie in the repository now and could stop a sync. Not the one on the commit graphs: no
+        sync writes them, and housekeeping, which does and sweeps it, works beside a sync."""
+        places = [self.git_dir / name for name in (".", "info", "objects", "objects/info")]
+        for tree in (self.git_dir / "refs", self.git_dir / "logs"):
+            places += [tree, *(folder for folder in tree.rglob("*") if folder.is_dir())]
+        return sorted(path for place in places for path in place.glob("*.lock"))
 
     def mended(self) -> list[str]:
         """What `open` found damaged and put right, each as a few words; said once."""

@@ -27,12 +27,21 @@ _CONFIG = (
     "core.autocrlf=false",
     "core.fileMode=false",
     "core.attributesFile=/dev/null",
+    "core.excludesFile=/dev/null",  # what does not travel is the vault's own word, not that of a user's machine
+    "core.ignoreStat=false",
+    "core.logAllRefUpdates=true",  # a damaged branch comes back from its reflog
     "core.untrackedCache=false",  # it misses a note made in the clock tick in which its folder was read
     "fastimport.unpackLimit=30",
     "fetch.unpackLimit=30",
     "gc.auto=0",
     "maintenance.auto=false",
+    "diff.ignoreSubmodules=none",
+    "diff.orderFile=/dev/null",
+    "i18n.logOutputEncoding=UTF-8",
+    "init.defaultRefFormat=files",  # `git_repair` reads them
+    "log.follow=false",
     "push.gpgSign=false",
+    "push.pushOption=",
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
     "fetch.writeCommitGraph=false",
@@ -120,7 +129,39 @@ _DAMAGE = re.compile(
     r"|unknown index|broken ref|reference broken|packfile|\.(pack|idx)\b|not a git repository: '/|bad config"
     r"|did not send all necessary|unable to load|nonexistent object|reference already exists|does not point to a valid"
 )
-_CUT_OFF = re.compile(r"(?i)hung up|early EOF|RPC failed|disconnect|index-pack|does not appear to be|protocol error")
+_CUT_OFF = re.compile(
+    r"(?i)hung up|early EOF|RPC failed|disconnect|index-pack|does not appear to be|protocol error"
+    r"|could not read from remote"
+)
+#: What git says whenever ssh failed, after ssh has said why.
+_NO_REASON = re.compile(
+    r"fatal: Could not read from remote repository|Please make sure you have the correct access|and the repository exis"
+)
+_WHERE = "(`git remote -v` in the vault tells it)"
+#: What a network says, and what a person can do about it.
+_HINTS = tuple(
+    (re.compile(pattern, re.IGNORECASE), hint)
+    for pattern, hint in (
+        (
+            r"could not resolve host|name or service not known|name resolution",
+            f"Is the network there, and is the host's name in the remote's address right {_WHERE}?",
+        ),
+        (
+            r"connection refused|timed out|no route to host|network is unreachable",
+            f"Is the network there, does the server run, and is the port in the remote's address right {_WHERE}?",
+        ),
+        (
+            r"connection (closed|reset) by|kex_exchange|banner exchange",
+            "The server, or something on the way to it, hangs up: it may be busy or block this machine, or another"
+            " program listens there. Where it stays so, try `ssh -v` with the remote's address",
+        ),
+        (r"does not appear to be a git repository", f"Check its address {_WHERE}, or mount its disk"),
+        (
+            r"cannot run ssh|bad (configuration option|owner or permissions)|unable to negotiate|load key",
+            "Put ssh right: `ssh -T` with the remote's address has to work for the user that syncs",
+        ),
+    )
+)
 _UNWRITTEN = re.compile(
     r"(?i)unable to write (new|file|loose|cache)|failed to write|write error|couldn't write|diskspace"
 )
@@ -181,7 +222,13 @@ def network_error(said: str) -> AdapterError:
             retry=False,
         )
     if _AUTH.search(said):
-        return AdapterError(f"the remote refused us: {reason}. Check the key or password of this node", retry=False)
+        remedy = "Check the key or password of this node"
+        if "publickey" in said:
+            remedy = (
+                "Check the key of this node: the remote's host has to know its public half, and ssh has to find it"
+                " (a key elsewhere: `git config core.sshCommand 'ssh -i KEYFILE'` in the vault)"
+            )
+        return AdapterError(f"the remote refused us: {reason.rstrip('.')}. {remedy}", retry=False)
     if any(_ABSENT.match(line) for line in said.splitlines()):
         return AdapterError(
             f"the remote has no such repository, or hides it from us: {reason}. Check VAULT_REMOTE_URL and this node's"
@@ -203,8 +250,8 @@ def network_error(said: str) -> AdapterError:
         )
     if is_damage(said) and not _CUT_OFF.search(said):
         return Damaged(f"git: {reason}")
-    hint = ". Check its address, or mount its disk" if "does not appear to be a git repository" in said else ""
-    return AdapterError(f"the remote can't be reached: {reason}{hint}", retry=True)
+    hint = next((f". {hint}" for pattern, hint in _HINTS if pattern.search(said)), "")
+    return AdapterError(f"the remote can't be reached: {reason.rstrip('.')}{hint}", retry=True)
 
 
 def is_damage(said: str) -> bool:
@@ -219,11 +266,12 @@ def push_refusal(said: str) -> str:
 
 
 def first_reason(said: str) -> str:
-    """The line of git's answer that says most, without credentials."""
+    """The line of git's answer that says most, without credentials. Where ssh failed, what ssh said."""
     lines = [line.strip() for line in re.split(r"[\r\n]", masked(said))]
     lines = [line for line in lines if line and not _PROGRESS.match(line)]
+    lines = [line for line in lines if not _NO_REASON.match(line)] or lines
     for pattern in (
-        r"^remote: (?!error: hook|$)(.+)",
+        r"^remote: (?!error: hook|\W*$)(.+)",
         r"^!.*\[(?:remote )?rejected\] (.+)",
         r"^(?:fatal|error): (.+)",
         r"^ssh: (.+)",

@@ -56,6 +56,9 @@ def run_to_end(
         except subprocess.TimeoutExpired:
             if stopped() or time.monotonic() >= deadline:
                 return None, _end(process)
+        except KeyboardInterrupt:  # its session is not the terminal's
+            _end(process)
+            raise
 
 
 def _end(process: subprocess.Popen[bytes]) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.core import sync_rules
+from utils.core.commands import python
 from utils.core.sync_rules import Refusal
 from utils.ports import AdapterError
 from utils.vault import atomic
@@ -106,8 +107,8 @@ class SecretScan:
 
 def _closed(why: str) -> str:
     return (
-        f"the secret scanner detect-secrets {why}, so nothing can travel: run `pip install -r requirements.txt` with"
-        " this node's Python"
+        f"the secret scanner detect-secrets {why}, so nothing can travel: run `{python()} -m pip install"
+        " -r requirements.txt`"
     )
 
 

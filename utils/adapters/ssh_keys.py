@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from utils.core.commands import command
 from utils.core.signing import (
     ADDRESSES,
     BadKey,
@@ -50,7 +51,7 @@ class KeyStore:
     def own(self) -> str:
         """This node's public key. Raises `BadKey` where it has none."""
         if not self.private.is_file():
-            raise BadKey("this node has no key yet: run `python -m scripts.keys create`")
+            raise BadKey(f"this node has no key yet: run `{command('keys create')}`")
         return public_key(keygen(["-y", "-P", "", "-f", str(self.private)]))
 
     def create(self, zone: str) -> bool:
@@ -61,7 +62,7 @@ class KeyStore:
             if made and lost:
                 raise BadKey(
                     f"this node had the key {lost.fingerprint}, and {self.private} is gone. Put it back from a backup;"
-                    f" or run `python -m scripts.keys revoke {lost.name}` here and on the other node, create another,"
+                    f" or run `{command(f'keys revoke {lost.name}')}` here and on the other node, create another,"
                     " and enrol that one there"
                 )
             if made:
@@ -101,10 +102,16 @@ class KeyStore:
             if known.principal == key.principal:
                 raise BadKey(
                     f"{known.name} is enrolled with another key ({known.fingerprint}). If it was replaced, run"
-                    f" `python -m scripts.keys revoke {known.name}` first"
+                    f" `{command(f'keys revoke {known.name}')}` first"
                 )
         self._write(self.allowed, [allowed_line(known) for known in (*keyring.allowed, key)])
         return True
+
+    def is_own(self, which: str) -> bool:
+        """Whether this names the key that this node signs with now."""
+        own = Key(self.own(), "") if self.private.is_file() else None
+        known = next((key for key in self.keyring().allowed if own and key.text == own.text), own)
+        return known is not None and which in (known.name, known.fingerprint)
 
     def revoke(self, which: str) -> Key | None:
         """Let signatures by the key of this name or fingerprint count no longer; None where that was so already.
@@ -117,7 +124,7 @@ class KeyStore:
             if not found and any(which in (key.name, key.fingerprint) for key in keyring.revoked):
                 return None
             if not found:
-                raise BadKey(f"there is no key of {which!r}: `python -m scripts.keys list` shows those there are")
+                raise BadKey(f"there is no key of {which!r}: `{command('keys list')}` shows those there are")
             key = found[0]
             # Revoked first: a crash between the two files leaves a key in both, and then it counts for nothing.
             self._write(self.revoked, [revoked_line(known) for known in (*keyring.revoked, key)])
@@ -134,7 +141,10 @@ class KeyStore:
 
 
 def read_public_key(given: str) -> str:
-    """The public key that `given` is, or that lies in the file it names. Raises `BadKey`, which never repeats it."""
+    """The public key that `given` is, or that lies in the file it names.
+
+    Raises `BadKey`, which repeats nothing but the name of a .pub file: what was given may be a private key.
+    """
     path = Path(given).expanduser()
     try:
         with path.open("rb") as file:
@@ -142,7 +152,11 @@ def read_public_key(given: str) -> str:
     except PermissionError as error:
         raise BadKey(f"the key's file can't be read: {error.strerror}") from None
     except (OSError, ValueError, RuntimeError):
-        pass  # no file: the key itself, most likely
+        if len(given.split()) == 1 and given.endswith(".pub"):
+            raise BadKey(f"there is no file {given}: give the path of the key's .pub file, or the key itself") from None
+        if len(given.split()) == 1 and given.startswith(("/", "./", "../", "~")):
+            raise BadKey("there is no such file: give the path of the key's .pub file, or the key itself") from None
+        # no file: the key itself, most likely
     return public_key(given)
 
 

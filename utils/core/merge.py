@@ -8,6 +8,7 @@ that yields is kept aside (`Aside`), logs are united line by line (`Union`), and
 from __future__ import annotations
 
 import bisect
+import difflib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from utils.core.task import ID_PATTERN
 CONFLICTS = "Updates/conflicts/"
 FILE = "100644"
 _LONGEST_NAME = 250
+_MOST_PAIRS = 1_000_000
 _EMPTY = (
     "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
     "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
@@ -48,7 +50,10 @@ Changes = Mapping[str, Entry | None]
 
 @dataclass(frozen=True)
 class Aside:
-    """A version that lost: `entry` of `zone` at `path` yielded to `winner`'s, and is kept at `kept_at`."""
+    """A version that lost: `entry` of `zone` at `path` yielded to `winner`'s, and is kept at `kept_at`.
+
+    `by`: the person who wrote it, where no node did; the zone only says by whose rules it was judged.
+    """
 
     path: str
     entry: Entry
@@ -56,6 +61,7 @@ class Aside:
     winner: str
     kept_at: str
     why: str
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,6 +195,14 @@ def original_of(kept_at: str) -> tuple[str, str | None]:
     return (copy[1], copy[2]) if copy else (path, None)
 
 
+def lost(changes: Mapping[str, tuple[Entry | None, Entry | None]]) -> list[str]:
+    """Paths whose file goes and does not come again elsewhere, as the same bytes or, edited, under the same name."""
+    bytes_after = {after.oid for _, after in changes.values() if after}
+    came = {path.rpartition("/")[2] for path, (before, after) in changes.items() if after and not before}
+    gone = {path: before for path, (before, after) in changes.items() if before and not after}
+    return [p for p, before in gone.items() if before.oid not in bytes_after and p.rpartition("/")[2] not in came]
+
+
 # --- a task lies in one stage ----------------------------------------------------------------------------------------
 
 
@@ -313,9 +327,22 @@ def _interleave(first: list[bytes], second: list[bytes]) -> Iterator[bytes]:
 
 
 def _common(first: Sequence[bytes], second: Sequence[bytes]) -> list[tuple[int, int]]:
-    """Where the lines are that both have, rising in both: as many as can be, with the n-th of equal lines paired.
+    """Where the lines are that both have, rising in both.
 
-    The longest rising subsequence of the pairs (patience sorting), so n log n whatever the lines are.
+    Equal lines of one side are told apart by their neighbours (`difflib`, quadratic), unless they are thousands.
+    """
+    ours, theirs = Counter(first), Counter(second)
+    pairs = [count * theirs[line] for line, count in ours.items() if line in theirs]
+    if len(pairs) < sum(pairs) <= _MOST_PAIRS:
+        blocks = difflib.SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
+        return [(block.a + n, block.b + n) for block in blocks for n in range(block.size)]
+    return _rising(first, second)
+
+
+def _rising(first: Sequence[bytes], second: Sequence[bytes]) -> list[tuple[int, int]]:
+    """The most pairs of equal lines that rise in both, where the n-th of equal lines is paired with the n-th only.
+
+    The longest rising subsequence (patience sorting), so n log n whatever the lines are.
     """
     places = {line: j for j, line in enumerate(_numbered(second))}
     pairs = [(i, places[line]) for i, line in enumerate(_numbered(first)) if line in places]
@@ -381,6 +408,7 @@ def note_for(aside: Aside, original: bytes) -> bytes:
     if not aside.kept_at.endswith(".md"):
         return original
     fields = {"conflict": aside.path, "lost": aside.zone, "stands": aside.winner, "why": aside.why}
+    fields |= {"by": aside.by} if aside.by else {}
     header = "".join(f"{key}: {_quoted(value)}\n" for key, value in fields.items())
     return f"---\n{header}---\n".encode("utf-8", "surrogateescape") + original
 

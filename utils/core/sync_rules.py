@@ -96,7 +96,8 @@ def name_refusal(path: str) -> Refusal | None:
     if name in (".gitmodules", ".gitattributes", ".gitignore") and path not in ROOT_FILES:
         return Refusal("files that steer git are not synced")
     if _SECRET_NAMES.match(name) and name != ".env.example":
-        return Refusal("the name says that it holds a secret", "CRITICAL")
+        text = "the name says that it holds a secret: keep it outside the vault, or, if it holds none, rename it"
+        return Refusal(text, "CRITICAL")
     return None
 
 
@@ -132,7 +133,7 @@ def kind_refusal(path: str, size: int, largest: int) -> Refusal | None:
 
 def mass_deletion(lost: Iterable[str], there: Callable[[], Iterable[str]]) -> str | None:
     """How much goes where the loss of the files `lost` looks like a slip, or None: ten notes and more, and more than
-    half of all notes among `there` (asked only if need be). News, logs and empty folders count on neither side."""
+    half of all notes among `there` (asked only if need be). Logs, news, agents' reasons and plans don't count."""
     count = sum(map(_is_note, lost))
     if count < _MANY or count * 2 <= (notes := sum(map(_is_note, there()))):
         return None
@@ -140,7 +141,9 @@ def mass_deletion(lost: Iterable[str], there: Callable[[], Iterable[str]]) -> st
 
 
 def _is_note(path: str) -> bool:
-    return not path.startswith(("Logs/", "Signals/", "Updates/")) and path.rpartition("/")[2] != KEEP
+    return not path.startswith(("Logs/", "Signals/", "Updates/")) and not path.endswith(
+        (KEEP, ".reason.md", ".plan.md")
+    )
 
 
 def secrets_in(data: bytes) -> Iterator[tuple[str, int]]:

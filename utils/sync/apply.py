@@ -75,20 +75,20 @@ def finish(session: Session, *, again: bool = False) -> int:
 
 
 def _sweep(session: Session, before: dict[str, Entry | None], after: dict[str, Entry | None]) -> None:
-    """Remove the temporary files that the killed run left: each holds a version that git has, or the beginning of one.
-
-    Anything else is another writer's, or an edit that came in the last moment.
-    """
+    """Remove the temporary files that the killed run left: each holds the version that gave way, or the new one, or the
+    beginning of it. Anything else is another writer's, or an edit that came in the last moment."""
+    root = session.layout.root
     for folder in {path.rpartition("/")[0] for path in after}:
-        litter = atomic.temporaries(session.layout.root / folder)
-        if not litter:
+        if folder and worktree.look(root, folder).kind is not worktree.Kind.FOLDER:
             continue
-        entries = [e for path in after if path.rpartition("/")[0] == folder for e in (before[path], after[path]) if e]
-        versions = session.git.read_blobs({entry.oid for entry in entries}).values()
-        for file in litter:
-            data = file.read_bytes()
-            if data and any(version.startswith(data) for version in versions):
-                file.unlink()
+        names = (session.layout.relative(file) for file in atomic.temporaries(root / folder))
+        litter = {name: data for name in names if (data := worktree.read(root, name))}
+        here = [path for path in after if path.rpartition("/")[0] == folder] if litter else []
+        old, new = ([e.oid for path in here if (e := side[path])] for side in (before, after))
+        contents = session.git.read_blobs([*old, *new]) if litter else {}
+        for name, data in litter.items():
+            if data in (contents[oid] for oid in old) or any(contents[oid].startswith(data) for oid in new):
+                (root / name).unlink(missing_ok=True)
 
 
 def _yield_to_moves(

@@ -8,13 +8,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+from utils.core.commands import command, elsewhere
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.signing import Key, claimed_zone
+from utils.core.task import parse_time
 from utils.ports import Commit
 from utils.sync.values import IDENTITIES, Session, SyncStopped, printable
 
 log = logging.getLogger(__name__)
+_AWAY = timedelta(minutes=10)  # without a sync: one that syncs every five was not put back from a backup
+_SHORTEST = 7  # letters of a commit's id
 
 
 @dataclass
@@ -58,14 +63,50 @@ def attribute(session: Session, base: str | None, tip: str, *, outside: bool) ->
     arrived = _arrived(session, tip, commits)
     memory = session.memory.load()
     offered = set(memory.get("offered", []))
-    own = {memory.get("at"), *(offered if session.zone == LOCAL else ())}
+    own = {memory.get("at"), *(offered if session.zone == LOCAL else ()), *_accepted(session, commits)}
     found.settled = _settled(session, base, commits, own)
     if found.settled:
         judged_before = _contained(found.settled, commits)
         found.commits = [commit for commit in commits if commit.oid not in judged_before]
     for commit in found.commits:
         _attribute_one(session, commit, found, arrived=commit.oid in arrived, offered=commit.oid in offered)
+    _ask_whose(session, found)
     return found
+
+
+def _accepted(session: Session, commits: Sequence[Commit]) -> set[str]:
+    """The commit that a person says is this node's own."""
+    said = session.answers.accept_own.lower()
+    if not said:
+        return set()
+    named = {c.oid for c in commits if c.oid.startswith(said) and claimed_zone(c.address) == session.zone}
+    if len(named) != 1 or len(said) < _SHORTEST:
+        raise SyncStopped(f"no commit {said} in this node's own name arrived: name the one that the sync asked about")
+    return named
+
+
+def _ask_whose(session: Session, found: Authors) -> None:
+    """A Local that was put back from a backup meets what it wrote since, as if somebody wrote in its name: after a
+    while without a sync only a person knows which it is, and the human's notes must not be undone for it."""
+    last = session.memory.load().get("last_success_at")
+    awake = last is not None and timedelta(0) <= session.clock.now() - parse_time(last) < _AWAY
+    newest = next((commit for commit in found.commits if commit.oid in found.unknown), None)
+    if newest is None or awake:
+        return
+    text = (
+        f"Commits in this node's own name are on the remote that it does not know ({len(found.unknown)}, newest:"
+        f" {newest.oid[:12]}{_touching(newest)}), so nothing was taken over. If this node was put back from a backup,"
+        f" or its vault was copied to another machine: run `{command(f'sync --accept-own {newest.oid[:12]}')}`, and"
+        " they count as its own. If not, somebody writes in its name: change the access keys of the vault's remote and"
+        f" run `{command('keys create')}`; then they are refused"
+    )
+    session.tell(f"unknown {newest.oid}", "CRITICAL", "Somebody wrote in this node's name, or it was put back", text)
+    raise SyncStopped(text)
+
+
+def _touching(commit: Commit) -> str:
+    more = f" and {len(commit.paths) - 1} more" if len(commit.paths) > 1 else ""
+    return f", which changes {printable(commit.paths[0])}{more}" if commit.paths else ""
 
 
 def _is_locals_word(session: Session, commit: Commit) -> bool:
@@ -97,7 +138,7 @@ def _attribute_one(session: Session, commit: Commit, found: Authors, *, arrived:
         found.forged[oid] = _why(session, commit, claim)
     elif claim == CLOUD:
         found.cloud.add(oid)
-    elif claim == LOCAL and session.zone == LOCAL and arrived and not session.accept_remote:
+    elif claim == LOCAL and session.zone == LOCAL and arrived:
         found.cloud.add(oid)  # what Local made lies in its branch, or is the merge that it pushed when it was killed
         found.unknown.add(oid)
     elif claim is None and arrived and keyring.enrolled(session.peer) and not session.config.accept_unsigned:
@@ -147,7 +188,7 @@ def _settled(session: Session, base: str, commits: Sequence[Commit], own: set[st
             contained = _contained(commit.oid, commits)
             seen |= contained
             newest += [commit] if base in contained else []
-    return max(newest, key=lambda commit: commit.at).oid if newest else None
+    return max(newest, key=lambda commit: (commit.oid in own, commit.at)).oid if newest else None
 
 
 def tell_forged(session: Session, authors: Authors) -> bool:
@@ -160,15 +201,15 @@ def tell_forged(session: Session, authors: Authors) -> bool:
         zone = claimed_zone(commit.address)
         paths = ", ".join(printable(path) for path in commit.paths[:5]) + (" and more" if len(commit.paths) > 5 else "")
         remedy = "Somebody else can write to the vault's remote: change its access keys"
-        if commit.signature != "G":
+        if zone == session.zone:
+            remedy = f"If another machine runs as the {zone} node (AGENT_NAME), stop it. If not: {remedy}"
+        elif commit.signature != "G":
             remedy = (
-                f"If the {zone} node has a new key: run `python -m scripts.keys show` there, and here"
-                f" `python -m scripts.keys revoke {zone}` and `… enrol --zone {zone}` with it. If not: {remedy}"
+                f"If the {zone} node has a new key: run `{elsewhere('keys show')}` there, and here"
+                f" `{command(f'keys revoke {zone}')}` and `… enrol --zone {zone}` with it. If not: {remedy}"
             )
-        text = (
-            f"The {reason}. Its changes ({paths or 'none'}) were not taken over; their text is kept under"
-            f" Updates/conflicts/. {remedy}"
-        )
+        what = f"Its changes ({paths}) were not taken over; their text is kept under Updates/conflicts/."
+        text = f"The {reason}. {what if paths else 'It changes no file.'} {remedy}"
         told |= session.tell(
             f"forged {commit.oid}", "CRITICAL", f"A forged commit was refused: {commit.oid[:10]}", text
         )
@@ -184,7 +225,7 @@ def how_to_enrol(session: Session, commit: Commit) -> str:
         )
     return (
         f"nobody vouches for {printable(commit.author)} <{commit.address}>, whose commit {commit.oid[:10]} is signed"
-        " by no key that is enrolled: enrol that device's (`python -m scripts.keys enrol --person NAME KEY`, on both"
+        f" by no key that is enrolled: enrol that device's (`{elsewhere('keys enrol --person NAME KEY')}`, on both"
         " nodes), or set UNSIGNED_COMMITS=accept"
     )
 
@@ -198,12 +239,12 @@ def check_own_key(session: Session) -> None:
     elif remembered == "signed":
         raise SyncStopped(
             "this node's key is gone, and unsigned commits would be refused by the other node. Put STATE_DIR/keys/node"
-            " back, or run `python -m scripts.keys create` and enrol the new key on the other node"
+            f" back, or run `{command('keys create')}` and enrol the new key on the other node"
         )
     elif remembered is None and session.remote:
         log.warning(
             "this node's commits are not signed, so an author's name is all that the other node can go by."
-            " `python -m scripts.doctor` tells how to set keys up"
+            f" `{command('doctor')}` tells how to set keys up"
         )
         session.memory.update(signing="unsigned")
 

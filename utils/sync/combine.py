@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from utils.core import merge, sync_rules
+from utils.core.commands import command
 from utils.core.merge import Aside, Entry, Plan
 from utils.core.routing import LOCAL
 from utils.core.task import format_time
@@ -41,10 +42,10 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
     base = git.merge_base(ours, theirs)
     if base == theirs:
         return Merged(ours)
-    if base is None and not (first_contact or session.accept_remote):
+    if base is None and not (first_contact or session.answers.accept_remote):
         raise SyncStopped(
             "the remote holds another history than this vault. Check VAULT_REMOTE_URL; if both are to become one, run"
-            " `python -m scripts.sync --accept-remote` once"
+            f" `{command('sync --accept-remote')}` once"
         )
     their_difference = git.diff(base, theirs)
     judged = judge.judge(session, base, theirs, their_difference, outside=outside)
@@ -59,9 +60,10 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
     plan = merge.decide(
         befores, our_changes, judged.changes, zone=session.zone, their_zone=judged.zone_of, stage_at=stage_at
     )
+    plan.asides = [_credited(aside, judged, their_difference) for aside in plan.asides]
     conflicts = tuple(plan.asides)
     told = judged.told | _announce(session, conflicts)
-    plan.asides += judged.asides
+    plan.asides += [_credited(aside, judged, their_difference) for aside in judged.asides]
     changes = judge.outcome(session, plan)
     _log(session, ours, plan, conflicts, changes)
     if base == ours and changes == {path: after for path, (_, after) in their_difference.items()}:
@@ -73,32 +75,41 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
     return Merged(commit, conflicts, told)
 
 
+def _credited(aside: Aside, judged: Judged, difference: Difference) -> Aside:
+    """The version with the person who wrote it, where no node did."""
+    person, theirs = judged.person(aside.path), difference.get(aside.path, (None, None))[1]
+    return replace(aside, by=person) if person and theirs and theirs.oid == aside.entry.oid else aside
+
+
 def _announce(session: Session, conflicts: tuple[Aside, ...]) -> bool:
     """Tell the human which versions lost, once; whether that was now."""
     if not conflicts:
         return False
-    lines = [f"{aside.path}: {aside.winner}'s version stands, the other is {aside.kept_at}" for aside in conflicts]
+    lines = [
+        f"{a.path}: {a.winner}'s version stands, {f'that of {a.by}' if a.by else 'the other'} is {a.kept_at}"
+        for a in conflicts
+    ]
     more = [f"and {len(lines) - _TOLD} more, all under {merge.CONFLICTS}"] if len(lines) > _TOLD else []
     key = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
     first = printable(min(aside.path for aside in conflicts))
-    title = f"{len(lines)} note{'s were' if len(lines) > 1 else ' was'} changed on both nodes: {first}"
+    title = f"{len(lines)} note{'s were' if len(lines) > 1 else ' was'} changed in two places: {first}"
     return session.tell(f"conflicts {key}", "INFO", title, printable("\n".join(lines[:_TOLD] + more)))
 
 
 def _stop_mass_deletion(session: Session, base: str | None, difference: Difference, judged: Judged) -> None:
     """Somebody else's slip must not wipe this node. Counted is what would be taken over: a deletion that was refused
     closes no gate. The Cloud follows what Local's node itself committed, for Local's own gate was passed."""
-    kept = {after.oid for after in judged.changes.values() if after}
-    gone = {path: difference[path][0] for path, after in judged.changes.items() if not after and path in difference}
-    lost = [path for path, before in gone.items() if before and before.oid not in kept]
+    if session.answers.allow_deletions or base is None:
+        return
+    taken = {path: (difference[path][0], after) for path, after in judged.changes.items() if path in difference}
+    lost = merge.lost(taken)
     if session.zone != LOCAL:
         lost = [path for path in lost if path in judged.by_people]
-    if session.accept_remote or session.allow_deletions or base is None:
-        return
     if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
         raise SyncStopped(
             f"the remote deleted {slip}, more than half, so nothing was taken over. If that is meant, run"
-            " `python -m scripts.sync --allow-deletions` once"
+            f" `{command('sync --allow-deletions')}` once; otherwise take it back where it was done (there:"
+            " `git revert` of the newest commit, then push)"
         )
 
 

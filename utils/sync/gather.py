@@ -7,17 +7,19 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from utils.core import merge, sync_rules
+from utils.core.commands import command
 from utils.core.merge import Entry
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.sync_rules import Refusal
 from utils.ports import Seen
-from utils.sync import copies, judge, strangers
+from utils.sync import copies, judge, scan, strangers
 from utils.sync.apply import replace
 from utils.sync.values import Session, SyncStopped
 from utils.vault import worktree
 from utils.vault.layout import stage_at
 from utils.vault.worktree import Kind
 
+PUT_BACK = "git ls-files -dz | xargs -0 git restore --"  # what is gone, and no edit of what is not
 _REPOSITORY = Refusal("a git repository inside the vault is not synced")
 _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 
@@ -146,7 +148,7 @@ def _look_at(session: Session, path: str, seen: Seen, picture: Picture) -> None:
         return  # Local makes the folders; what the app's own checkout has of them may lie here
     refusal = session.secrets.find(data, allow=session.zone == LOCAL)
     if refusal is not None:
-        refuse(session, picture, path, refusal, worktree.blob_id(data, session.git.like()))
+        refuse(session, picture, path, scan.explained(session, refusal), worktree.blob_id(data, session.git.like()))
         return
     oid = worktree.blob_id(data, session.git.like())
     if before is not None and before.oid == oid:
@@ -193,24 +195,19 @@ def _settle_copies(session: Session, head: str | None, picture: Picture) -> None
 
 def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) -> None:
     """An unmounted disk or a slip of the hand must not wipe the other node."""
-    if session.allow_deletions or head is None:
+    if session.answers.allow_deletions or head is None:
         return
-    removed = {
-        path: before
-        for path, entry in picture.changes.items()
-        if entry is None and (before := picture.before.get(path))
-    }
-    if session.layout.marker.name in removed:
+    changes = {path: (picture.before.get(path), entry) for path, entry in picture.changes.items()}
+    if changes.get(session.layout.marker.name, (None, True))[1] is None:
         raise SyncStopped(
             f"{session.layout.marker} is gone: is the disk mounted? Put the file back, or, if the vault is really meant"
-            " to lose it, run `python -m scripts.sync --allow-deletions` once"
+            f" to lose it, run `{command('sync --allow-deletions')}` once"
         )
-    kept = {entry.oid for entry in picture.changes.values() if entry is not None}
-    lost = [path for path, before in removed.items() if before.oid not in kept]
+    lost = merge.lost(changes)
     if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(head)):
         raise SyncStopped(
             f"{slip}, more than half, are gone here, so nothing was synced. If that is meant, run"
-            " `python -m scripts.sync --allow-deletions` once; otherwise put them back"
+            f" `{command('sync --allow-deletions')}` once; otherwise put them back: `{PUT_BACK}` in the vault"
         )
 
 
@@ -221,11 +218,16 @@ def _leave_out(session: Session, head: str, picture: Picture) -> None:
         return
     difference = session.git.diff(at if at and session.git.resolve(at) else None, head)
     for path, refusal in judge.never_travels(difference).items():
-        if path not in picture.before and refusal.level != "CRITICAL":  # a secret stops the push (`outgoing`)
-            entry = difference[path][1]
+        if path in picture.changes or refusal.level == "CRITICAL":
+            continue  # it goes anyway; a secret stops the push (`outgoing`)
+        before, entry = difference[path]
+        if path not in picture.before:
             is_repository = entry is not None and entry.mode == "160000"
             _look_at_readable(session, f"{path}/" if is_repository else path, Seen(None), picture)
-            picture.before[path], picture.changes[path] = entry, None
+        was_fit = before is not None and path not in judge.never_travels({path: (None, before)})
+        picture.before[path], picture.changes[path] = entry, before if was_fit else None
+        if not was_fit:
+            session.git.ignore_here(path)  # a program that adds all (obsidian-git) would add it again, for ever
 
 
 def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Picture) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 
 from utils.core import merge, sync_rules
 from utils.core.archive import filed
@@ -13,17 +12,16 @@ from utils.core.routing import CLOUD, LOCAL
 from utils.core.signing import claimed_zone
 from utils.core.stages import Stage
 from utils.core.sync_rules import Refusal
-from utils.core.task import ID_PATTERN, parse_time
+from utils.core.task import ID_PATTERN
 from utils.ports import Commit
 from utils.sync import copies, laundering, scan, strangers
 from utils.sync.authors import Authors, attribute, how_to_enrol, tell_forged
 from utils.sync.forged import without_forged
-from utils.sync.values import IDENTITIES, Difference, Judged, Session, SyncStopped, printable
+from utils.sync.values import IDENTITIES, Difference, Judged, Session
 from utils.vault import frontmatter
 from utils.vault.layout import FOLDERS, stage_at
 
 _EXECUTABLE = "100755"
-_AWAY = timedelta(minutes=15)  # without a sync; one that syncs every five was not put back from a backup
 _FINAL = (Stage.APPROVED, Stage.REJECTED, Stage.DONE)
 
 
@@ -42,6 +40,7 @@ def judge(session: Session, base: str | None, tip: str, difference: Difference, 
         word = difference if start == tip else session.git.diff(base, start)
         fresh = {} if start == tip else session.git.diff(start, tip)
     judged = Judged(zones={path: found.zone_of(commit.oid) for path, commit in found.newest().items()})
+    judged.newest = found.newest()
     judged.by_people = {path for path, commit in found.newest().items() if claimed_zone(commit.address) is None}
     judged.told |= tell_forged(session, found)
     halves = _halves_of_forged(found, fresh)
@@ -90,7 +89,8 @@ def _judge_fresh(
         from_anybody = _warnings(_beyond_reach(session, start, fresh)) | from_anybody
     secrets = {path: refusal for path, refusal in reasons.items() if refusal.level == "CRITICAL"}  # are never copied
     reasons |= from_anybody | {path: refusal for path, refusal in halves.items() if path in fresh} | secrets
-    _stop_unknown(session, found, reasons)
+    for path in never_travels({path: (None, before) for path, (before, after) in fresh.items() if not after}):
+        reasons.pop(path, None)  # what should not be there, anybody may take away
     hold_moves_together(reasons, suspects)
     hold_moves_together(reasons, {path: pair for path, pair in fresh.items() if path not in suspects})
     staying = {before.oid for path in reasons if (before := fresh[path][0])}
@@ -107,24 +107,6 @@ def _judge_fresh(
     _append_only(session, suspects, judged)
     if start and outside:
         _settle_copies(session, start, judged)
-
-
-def _stop_unknown(session: Session, found: Authors, reasons: Mapping[str, Refusal]) -> None:
-    """A Local that was put back from a backup meets what it wrote since, as if somebody wrote in its name: after a
-    while without a sync only a person knows which it is, and the human's notes must not be undone for it."""
-    last = session.memory.load().get("last_success_at")
-    if last and session.clock.now() - parse_time(last) < _AWAY:
-        return
-    newest = found.newest()
-    refused = sorted(path for path in reasons if path in newest and newest[path].oid in found.unknown)
-    if refused:
-        raise SyncStopped(
-            f"{len(found.unknown)} commit(s) in this node's own name arrived that it does not know (newest:"
-            f" {newest[refused[0]].oid[:10]}, {printable(refused[0])}), so nothing was taken over. If this node was put"
-            " back from a backup, or its vault was copied to another machine, run `python -m scripts.sync"
-            " --accept-remote` once: then they count as its own. If not, somebody writes in its name: change the"
-            " access keys of the vault's remote and have the nodes sign (docs/sync.md), then they are refused"
-        )
 
 
 def _unhidden(session: Session, judged: Judged, found: Authors, start: str, fresh: Difference) -> Difference:
@@ -237,9 +219,8 @@ def _by_name(changes: Difference, *, left: bool) -> dict[str, list[str]]:
 
 
 def explained(refusal: Refusal, stands: Entry | None, kept_at: str | None) -> Refusal:
-    """The refusal with what stands instead, and where the refused text is."""
-    standing = "Local's version stands" if stands else "nothing stands there"
-    text = f"{refusal.reason}; {standing}"
+    """The refusal with what stands instead, if anything does, and where the refused text is."""
+    text = f"{refusal.reason}; Local's version stands" if stands else refusal.reason
     return Refusal(f"{text}; the text is kept at {kept_at}" if kept_at else text, refusal.level)
 
 
@@ -279,8 +260,10 @@ def _refuse(
     if after and after.mode != "160000" and not after.is_empty and not secret and after.oid not in staying:
         kept_at = merge.conflict_path(path, zone, after.oid)
         judged.asides.append(Aside(path, after, zone, session.zone, kept_at, refusal.reason))
-    told = explained(Refusal(f"refused from {zone}: {refusal.reason}", refusal.level), legitimate, kept_at)
-    judged.told |= session.refuse(path, told, after.oid if after else "removed")
+    who, commit = judged.person(path) or zone, judged.newest.get(path)
+    told = explained(Refusal(f"refused from {who}: {refusal.reason}", refusal.level), legitimate, kept_at)
+    origin, deed = (f"{who} ({commit.oid[:10]})", commit.oid) if commit else (who, "")
+    judged.told |= session.refuse(path, told, f"{after.oid if after else 'removed'} {deed}", origin=origin)
 
 
 def _beyond_reach(session: Session, base: str, difference: Difference) -> dict[str, str]:

@@ -16,7 +16,7 @@ from utils.vault.atomic import TEMP_PREFIX
 from utils.vault.layout import Layout
 
 _HEADER = 16 * 1024  # bytes; a note's header holds two paths at most
-_FIELD = re.compile(r'^(conflict|lost|stands|why): ("(?:[^"\\]|\\.)*")$', re.MULTILINE)
+_FIELD = re.compile(r'^(conflict|lost|stands|why|by): ("(?:[^"\\]|\\.)*")$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def copies(layout: Layout) -> Iterator[Copy]:
 
 
 def told(layout: Layout, copy: Copy) -> dict[str, str | int | None]:
-    """What is known of a copy: `path`, `original`, `lost` and `stands` (zones), `why`, `since`, `size`.
+    """What is known of a copy: `path`, `original`, `lost` and `stands` (zones), `by` (the person who wrote it, None for
+    a node), `why`, `since`, `size`.
 
     A picture holds no note of its own: its name says what it was, and `stands` and `why` are None.
     """
@@ -62,6 +63,7 @@ def told(layout: Layout, copy: Copy) -> dict[str, str | int | None]:
         "original": fields.get("conflict", _text(original)),
         "lost": fields.get("lost", zone),
         "stands": fields.get("stands"),
+        "by": fields.get("by"),
         "why": fields.get("why"),
         "since": format_time(datetime.fromtimestamp(copy.since, UTC)),
         "size": copy.size,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from utils.core.commands import command
 from utils.core.merge import Entry
 from utils.ports import AdapterError, Damaged
 from utils.sync.values import Session, SyncStopped
@@ -16,7 +17,7 @@ from utils.vault import worktree
 
 log = logging.getLogger(__name__)
 
-REPAIR = "run `python -m scripts.sync --repair`"
+REPAIR = f"run `{command('sync --repair')}`"
 
 
 def damaged_folder(state_dir: Path, stamp: str) -> Path:

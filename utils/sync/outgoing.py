@@ -1,15 +1,17 @@
-"""Outgoing: what the remote never had is searched for secrets before it is pushed (S11): a person may have committed
-it here with plain git."""
+"""Outgoing: what the remote lacks is searched for secrets before it is pushed (S11): a person may have committed it
+here with plain git, or taken it out of the remote's history on purpose."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from utils.core import sync_rules
+from utils.core.commands import command
 from utils.core.merge import FILE
 from utils.core.routing import LOCAL
 from utils.ports import Added
 from utils.sync.remote import There
+from utils.sync.scan import MARK
 from utils.sync.values import Session, SyncStopped, printable
 
 _BATCH = 200
@@ -19,15 +21,26 @@ def check(session: Session, head: str | None, ours: str | None, there: There, th
     """Stop where a commit that the remote lacks, and that this sync did not make, ever held a secret: `head` is the
     commit before this sync gathered, `ours` the one after.
 
-    Costs nothing where the remote was seen to have `head`. What it had once, and lost when it was rolled back or
-    emptied, was told when it came; pushing it again gives nothing away.
+    Costs nothing where the remote was seen to have `head`. A remote that was rolled back, emptied or replaced may lack
+    what it had: a person says that it may have it again, or that something is no secret (`Answers.push_secret`).
     """
-    if head is not None and head not in (there.seen, theirs, session.searched):
-        seen = session.git.resolve(there.seen) if there.seen else None
-        found = _first_secret(session, session.git.added([had for had in (seen, theirs) if had], head))
+    seen = there.seen if there.head and not session.answers.accept_remote else None
+    if head is not None and head not in (seen, theirs, session.searched):
+        known = [commit for commit in (seen, theirs, *_may_go(session)) if commit and session.git.resolve(commit)]
+        found = _first_secret(session, session.git.added(known, head))
         if found is not None:
-            _stop(session, found[0], found[1], _remedy(session, seen or theirs, head))
+            _stop(session, found[0], found[1], _remedy(session, theirs or seen, head))
     session.searched = ours
+
+
+def _may_go(session: Session) -> list[str]:
+    found = []
+    for name in session.answers.push_secret:
+        commit = session.git.resolve(name)
+        if commit is None:
+            raise SyncStopped(f"there is no commit {name} here: name the one that the sync asked about")
+        found.append(commit)
+    return found
 
 
 def _first_secret(session: Session, added: Sequence[Added]) -> tuple[Added, str] | None:
@@ -57,15 +70,17 @@ def _remedy(session: Session, there: str | None, head: str) -> str:
     if base is None:
         return (
             "take it out of every commit (git-filter-repo does that), or begin a new history: move the vault's folder"
-            " .git away and run `python -m scripts.init_vault`"
+            f" .git away and run `{command('init_vault')}`"
         )
-    return f"run `git reset --soft {base[:12]}` in the vault (no file changes), take it out of the file"
+    mark = f" (if it is none: {MARK})" if session.zone == LOCAL else ""
+    return f"run `git reset --soft {base[:12]}` in the vault (no file changes), take it out of the file{mark}"
 
 
 def _stop(session: Session, item: Added, reason: str, remedy: str) -> None:
     text = (
-        f"nothing was pushed: the commit {item.commit[:10]}, which the remote never had, has {printable(item.path)}:"
-        f" {reason}. Please {remedy}, and sync again. If it was pushed anywhere else, revoke the key"
+        f"nothing was pushed: the commit {item.commit[:10]}, which the remote lacks, has {printable(item.path)}:"
+        f" {reason}. Please {remedy}, and sync again. If it was pushed anywhere, revoke the key. If it is none, or is"
+        f" revoked: `{command(f'sync --push-secret {item.commit[:10]}')}`"
     )
     session.tell(f"outgoing {item.commit} {item.path}", "CRITICAL", "A secret was committed in the vault", text)
     raise SyncStopped(text)

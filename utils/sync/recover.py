@@ -11,7 +11,7 @@ from utils.core import merge
 from utils.core.merge import Aside, Entry
 from utils.core.routing import LOCAL
 from utils.ports import Damaged, VaultGlance
-from utils.sync import apply, gather, judge
+from utils.sync import apply, gather, judge, scan
 from utils.sync.combine import merged
 from utils.sync.gather import Picture, has_markers
 from utils.sync.values import Session, SyncStopped, printable
@@ -143,8 +143,10 @@ def _stop_secrets(session: Session, half_done: Mapping[str, bytes]) -> None:
     for path, data in half_done.items():
         refusal = session.secrets.find(data, allow=session.zone == LOCAL)
         if refusal is not None:
-            text = f"{printable(path)} is half merged, and {refusal.reason}. Take it out of the file, and sync again"
-            raise SyncStopped(text)
+            mark = f" (if it is none: {scan.MARK})" if session.zone == LOCAL else ""
+            raise SyncStopped(
+                f"{printable(path)} is half merged, and {refusal.reason}. Take it out of the file{mark}, and sync again"
+            )
 
 
 def _without_markers(session: Session, head: str) -> str:

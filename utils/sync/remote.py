@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from utils.core.commands import command
 from utils.core.routing import LOCAL
 from utils.ports import VaultGit
 from utils.sync.values import Session, SyncStopped
@@ -70,10 +71,10 @@ def taken(session: Session, there: There, ours: str | None) -> str | None:
         return head
     if head == seen:
         head = git.fetch()  # we saw it once, and have lost it since
-    if seen and not session.accept_remote and not git.is_ancestor(seen, head):
+    if seen and not session.answers.accept_remote and not git.is_ancestor(seen, head):
         text = (
             f"the remote was rolled back or replaced: it no longer holds {seen[:10]}, which we saw there. Nothing"
-            " was taken from it. If that was meant, run `python -m scripts.sync --accept-remote` once on each node"
+            f" was taken from it. If that was meant, run `{command('sync --accept-remote')}` once on each node"
         )
         session.tell(f"rollback {seen} {head}", "CRITICAL", "The vault's remote was rolled back", text)
         raise SyncStopped(text)

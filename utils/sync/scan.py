@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from utils.core import sync_rules
 from utils.core.merge import FILE, Entry
+from utils.core.routing import LOCAL
 from utils.core.sync_rules import Refusal
 from utils.sync.values import Session
 
@@ -14,7 +15,20 @@ _REMEDY = (
     "It is in the remote's history: revoke the key where it was made, and make a new one. Then write the note again"
     " without it"
 )
-_FALSE_ALARM = " (a false alarm? End its line with `pragma: allowlist secret`)"
+MARK = "end its line with `<!-- pragma: allowlist secret -->`"
+_FALSE_ALARM = f" (a false alarm? Then {MARK})"
+
+
+def explained(session: Session, refusal: Refusal) -> Refusal:
+    """The refusal of a secret that lies here and has not travelled, with what to do about it."""
+    if refusal.level != "CRITICAL":
+        return refusal
+    marked = f" If it is none: {MARK}" if session.zone == LOCAL else ""  # nobody marks what mail brought
+    return Refusal(
+        f"{refusal.reason}; it stays here. If it is a real one: change or revoke it where it was made, then take it out"
+        f" of the note.{marked}",
+        refusal.level,
+    )
 
 
 def wrong_content(

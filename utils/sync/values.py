@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from utils.core import visible
+from utils.core.commands import command
 from utils.core.merge import FILE, Aside, Entry
 from utils.core.routing import LOCAL, ZONES
-from utils.core.signing import ADDRESSES, Keyring
+from utils.core.signing import ADDRESSES, Keyring, claimed_zone
 from utils.core.sync_rules import Refusal
-from utils.ports import Clock, SecretScanner, VaultGit
+from utils.ports import Clock, Commit, SecretScanner, VaultGit
 from utils.vault import atomic, disk
 from utils.vault.layout import Layout
 
@@ -50,6 +51,24 @@ class SyncConfig:
     settle_seconds: float = 2.0
     max_file_bytes: int = 20 * 1024 * 1024
     accept_unsigned: bool = False  # whether a person's unsigned commits still count once the other node's key is known
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a person says, once, to what an earlier sync asked.
+
+    `allow_deletions`: the mass deletion is meant. `accept_remote`: the remote was rolled back or replaced on purpose.
+    `accept_own`: this commit (its id, or the beginning) in this node's own name, and what it contains, is its own.
+    `push_secret`: what these commits and those before them hold is no secret, or a revoked one, and may be pushed.
+    """
+
+    allow_deletions: bool = False
+    accept_remote: bool = False
+    accept_own: str = ""
+    push_secret: tuple[str, ...] = ()
+
+
+NO_ANSWERS = Answers()
 
 
 @dataclass
@@ -122,11 +141,19 @@ class Judged:
     restored: dict[str, str] = field(default_factory=dict)
     asides: list[Aside] = field(default_factory=list)
     by_people: set[str] = field(default_factory=set)  # paths whose newest change is no node's
+    newest: dict[str, Commit] = field(default_factory=dict)  # path → the last commit to change it
     told: bool = False
 
     def zone_of(self, path: str) -> str:
         """Whose change it is."""
         return self.zones.get(path, LOCAL)
+
+    def person(self, path: str) -> str | None:
+        """Who made the newest change, where that is no node: the author's name, which anybody may write."""
+        commit = self.newest.get(path)
+        if commit is None or claimed_zone(commit.address) is not None:
+            return None
+        return visible.escape(printable(commit.author or commit.address)).replace("\n", " ")
 
 
 class SyncStopped(Exception):
@@ -183,8 +210,7 @@ class Session:
     observe_moves: Callable[[], Any]
     secrets: SecretScanner
     remote: bool = True  # whether there is a remote: a vault alone has nobody to keep anything from
-    allow_deletions: bool = False
-    accept_remote: bool = False
+    answers: Answers = NO_ANSWERS
     searched: str | None = None  # a commit with nothing in its history that must not be pushed
     checkpoint: Callable[[str], None] = lambda name: None
     index: dict[str, Entry | None] = field(default_factory=dict)  # what git's index has to follow at the end
@@ -225,11 +251,12 @@ class Session:
             log.exception("the human's moves could not be noted")
             raise SyncStopped(f"the human's moves could not be noted, so nothing is synced: {error}") from error
 
-    def refuse(self, path: str, refusal: Refusal, token: str = "") -> bool:
+    def refuse(self, path: str, refusal: Refusal, token: str = "", *, origin: str = "") -> bool:
         """Note a refusal, and tell the human once. Answers whether the human was told now.
 
-        `token` tells this version of the file from the next one, which is told anew. The first of a sync have an alert
-        each, the rest one together (`tell_rest`).
+        `token` tells this version of the file from the next one, which is told anew. `origin`: where it comes from, if
+        from outside; in the title, because an alert of the same title is soon only counted. The first of a sync have an
+        alert each, the rest one together (`tell_rest`).
         """
         self.result.refuse(path, refusal.reason)
         if refusal.level is None:
@@ -237,7 +264,9 @@ class Session:
         path = printable(path)
         key = f"{path}\0{token}\0{refusal.reason}"
         if self._alerts < _NAMED:
-            told = self.tell(key, refusal.level, f"Not synced: {path}", refusal.reason)
+            what = "Not synced, for it may hold a secret" if refusal.level == "CRITICAL" else "Not synced"
+            title = f"{what}: {path}" + (f", from {origin}" if origin else "")
+            told = self.tell(key, refusal.level, title, refusal.reason)
             self._alerts += told
             return told
         if self._is_news(key):
@@ -259,7 +288,7 @@ class Session:
         self._remember_told()
         level = "CRITICAL" if any(level == "CRITICAL" for level, _ in self._rest) else "WARNING"
         lines = [line for _, line in sorted(self._rest)]
-        more = [f"and {len(lines) - _NAMED} more; `python -m scripts.sync` names all"] if len(lines) > _NAMED else []
+        more = [f"and {len(lines) - _NAMED} more; `{command('sync')}` names all"] if len(lines) > _NAMED else []
         title = f"Not synced: {len(lines)} more files"
         self._rest = []
         self.alert(level, title, "\n".join(lines[:_NAMED] + more), source="vault_sync")

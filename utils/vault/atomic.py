@@ -181,7 +181,7 @@ def temporaries(folder: Path) -> list[Path]:
     """The temporary files in `folder`, of live and of killed writers."""
     if not folder.is_dir():
         return []
-    return [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name) and path.is_file()]
+    return [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name) and not path.is_symlink()]
 
 
 def sync_folder(folder: Path) -> None:
