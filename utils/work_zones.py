@@ -17,6 +17,7 @@ from typing import Any
 
 from utils.core import lease as rules
 from utils.core import routing
+from utils.core.commands import command
 from utils.core.health import Change, ServiceHealth, Status
 from utils.core.lease import Here, State
 from utils.core.routing import TASK_TYPES, ZONES, Rule
@@ -42,7 +43,7 @@ NO_LEASE = "nobody has taken the lease yet"
 ALONE = "alone: the vault has no git remote"
 LOST = (
     "the vault has lost its git remote, so this node does no work of the active zone: put .git back, or set the remote"
-    " again (`git remote add`); if this node is to be alone from now on, python -m scripts.zones alone"
+    f" again (`git remote add`); if this node is to be alone from now on, {command('zones alone')}"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from utils.core.commands import command
 from utils.core.lease import Memory, State
 from utils.core.zones import Failover
 
@@ -10,9 +11,10 @@ _ORPHANED = 3  # times what the lease must lie unchanged before it is taken
 
 def found(memory: Memory, state: State, zone: str, now: float, failover: Failover) -> list[str]:
     """What is wrong as the node of `zone` knows it at `now`; empty where all is well."""
-    said = [f"{memory.astray}. If it stays so, switch by hand: python -m scripts.zones switch"] * bool(memory.astray)
+    by_hand = f"switch by hand: {command('zones switch ZONE')}"
+    said = [f"{memory.astray}. If it stays so, {by_hand}"] * bool(memory.astray)
     if state is State.FROZEN:
-        said.append("the zones changed by themselves too often: find out why, then switch by hand")
+        said.append(f"the zones changed by themselves too often: find out why, then {by_hand}")
     if state is State.UNSURE:
         said.append(
             f"{zone} holds the lease but could not renew it, and does no work of the active zone: can the remote be"
@@ -21,7 +23,7 @@ def found(memory: Memory, state: State, zone: str, now: float, failover: Failove
     elif is_orphaned(memory, now, failover):
         said.append(
             "no zone is active: the lease is not renewed, and nobody takes it. The newest alert and the scheduler's log"
-            " say why; when that is mended, switch by hand: python -m scripts.zones switch"
+            f" say why; when that is mended, {by_hand}"
         )
     elif _is_stale(memory, now, failover):
         said.append("the remote was not asked about the zones lately: can it be reached, and does the scheduler run?")
