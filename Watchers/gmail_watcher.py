@@ -25,6 +25,10 @@ class GmailWatcher(Worker):
         self._tasks = services.layout.folder(Stage.NEEDS_ACTION, domain="email")
         self._signals = services.layout.signal(services.settings.agent_name).parent
 
+    def start(self, stop: Stop) -> None:
+        """Finish first what was cut off when a process of this node was killed."""
+        self.services.claims.repair()
+
     def run_cycle(self, now: datetime) -> str:
         """Take in mail and draft; "passive: …" where the other zone is the active one."""
         return self.services.intake.run(now)

@@ -1,4 +1,4 @@
-"""Starts and supervises the watchers, files the Inbox, and routes what lies in Needs_Action by zone."""
+"""Starts and supervises the watchers, files what a person drops, and routes what lies in Needs_Action by zone."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from types import FrameType
 from typing import Any, Protocol
 
 from utils.bootstrap import Services
+from utils.core.routing import LOCAL
 from utils.core.stages import Stage
 from utils.core.supervision import RestartPolicy, after_fall
 from utils.core.task import format_time
 from utils.daemon import CannotStart, Stop, Worker, run
+from utils.dispatch.dispatcher import PATIENCE
 from utils.ports import Clock
 from utils.settings import warnings
 from utils.vault import atomic, locks
@@ -29,6 +31,7 @@ from utils.vault import atomic, locks
 log = logging.getLogger("orchestrator")
 
 STOP_SECONDS = 10.0  # what a child may take to leave
+_ONCE_SECONDS = 60.0  # what `--once` waits for the tasks that it began
 
 
 class Spawner(Protocol):
@@ -183,7 +186,9 @@ class Orchestrator(Worker):
         self._commands = default_children(services) if commands is None else commands
         self._policy = policy
         self._supervisor: Supervisor | None = None
+        self._stop: Stop | None = None
         self._held = ExitStack()
+        self._lock = services.settings.state_dir / "locks" / "orchestrator.lock"
 
     def folders(self) -> list[Path]:
         """A drop in the Inbox and a new task wake a cycle."""
@@ -193,14 +198,16 @@ class Orchestrator(Worker):
         """Become the one orchestrator of this `STATE_DIR`; the first cycle starts the children."""
         for warning in warnings():
             log.warning(warning)
+        self._stop = stop
         state_dir = self.services.settings.state_dir
         try:
-            self._held.enter_context(locks.hold(state_dir / "locks" / "orchestrator.lock", timeout=0))
+            self._held.enter_context(locks.hold(self._lock, timeout=0))
         except locks.Locked as error:
             raise CannotStart(
                 f"an orchestrator of {state_dir} runs already ({error.holder}); stop it first: "
                 "./start_everything.sh stop"
             ) from None
+        self.services.claims.repair()
         self._supervisor = Supervisor(
             self._commands,
             self.services.processes,
@@ -217,12 +224,21 @@ class Orchestrator(Worker):
         signal.signal(signal.SIGCHLD, child_fell)
 
     def run_cycle(self, now: datetime) -> str:
-        """Look after the children, file the Inbox, route what waits."""
-        answers = [self._supervisor.tick()] if self._supervisor is not None else []
-        if self.services.settings.agent_name == "local":
-            answers.append(self.services.inbox.run(now))
-        answers.append(self.services.dispatcher.run(now))
-        return "; ".join(answer for answer in answers if answer)
+        """Look after the children, make tasks of what was dropped, route what waits."""
+        if self._supervisor is not None:
+            return "; ".join(filter(None, (self._supervisor.tick(), self._work(now, PATIENCE))))
+        try:  # a single cycle (`--once`) leaves the work to the orchestrator that runs, if one does
+            with locks.hold(self._lock, timeout=0):
+                return self._work(now, _ONCE_SECONDS)
+        except locks.Locked as error:
+            return f"an orchestrator runs ({error.holder}) and does the work"
+
+    def _work(self, now: datetime, patience: float) -> str:
+        s = self.services
+        filed = s.drops.run(now) if s.settings.agent_name == LOCAL else ""
+        put_back = s.leftovers.run()
+        routed = s.dispatcher.run(now, patience=patience, stopped=self._stop or (lambda: False))
+        return "; ".join(filter(None, (filed, put_back, routed)))
 
     def wait(self, seconds: float, stop: Stop) -> None:
         """Wait for the next cycle, a restart that is due, a drop, or the fall of a child."""
@@ -230,7 +246,8 @@ class Orchestrator(Worker):
         stop.wait(min(seconds, due))
 
     def close(self) -> None:
-        """Stop the children and let another orchestrator take over."""
+        """Begin no more tasks, stop the children, and let another orchestrator take over."""
+        self.services.dispatcher.close()
         if self._supervisor is not None:
             self._supervisor.stop()
         self._held.close()

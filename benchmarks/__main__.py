@@ -6,12 +6,13 @@ import argparse
 import platform
 import sys
 
-from benchmarks import end_to_end, memory, secrets, sync, year
+from benchmarks import claims, end_to_end, memory, secrets, sync, year
 
 BENCHMARKS = {
     "memory": memory.run,
     "end_to_end": end_to_end.run,
     "sync": sync.run,
+    "claims": claims.run,
     "secrets": secrets.run,
 }
 

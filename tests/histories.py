@@ -155,7 +155,7 @@ class History(RuleBasedStateMachine):
 
     def claims(self, name: str) -> Claims:
         node = self.node(name)
-        return Claims(Layout(node.root), node.state / "locks" / "claims.lock", node.clock, node.zone)
+        return Claims(Layout(node.root), node.state, node.clock, node.zone)
 
     def content(self, kind: str) -> bytes:
         self.number += 1

@@ -1,4 +1,5 @@
-"""Deliberate breaks of sync and of the zone lease, each of which the tests must catch.
+"""Deliberate breaks of sync, claims, routing and the zone lease, each of which the tests must catch.
+
 
 `python -m tests.mutants [NAME…] [--list]`
 Each mutant is an exact replacement of text in a temporary copy of the tree, run against the few tests that guard what
@@ -32,6 +33,14 @@ RECOVER, SYNC, GIT, TREE = (
     "utils/adapters/git.py",
     "utils/vault/worktree.py",
 )
+ROUTING, DISPATCHER, ROUTED = (
+    "utils/core/routing.py",
+    "utils/dispatch/dispatcher.py",
+    "tests/test_orchestrator_routing.py",
+)
+CLAIMS, SIGNS, MOVING = "utils/claim_task.py", "utils/vault/heartbeats.py", "utils/vault/moving.py"
+CONTENDED, HEARTBEAT, CLAIM_CRASH = (f"tests/test_claims_{name}.py" for name in ("contended", "heartbeat", "crash"))
+PERMISSION = "tests/test_failover_permission.py"
 REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "values", "authors"))
 LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "utils/work_zones.py"
 GIT_LEASE = "utils/adapters/git_lease.py"
@@ -59,6 +68,11 @@ _BRANCH_FIRST = (
     "    overtaken: list[str] = []\n",
     "    session.git.move_ref(session.git.branch, new, session.git.ref(session.git.branch))\n"
     "    overtaken: list[str] = []\n",
+)
+_NO_LOOK = (
+    CLAIMS,
+    "    if os.path.lexists(target):\n        raise TargetTaken",
+    "    if False:\n        raise TargetTaken",
 )
 _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _bring_home")
 
@@ -201,6 +215,60 @@ MUTANTS = (
     _one("lease-unasked", "a task begins without a look whether this zone is still the active one",
          "utils/mail/intake.py", 'return self._handle(path, now) if ours else ""', "return self._handle(path, now)",
          "tests/test_mail_intake.py", "handed_over"),
+    _one("unknown-type-is-active", "a type that nobody knows goes to the active zone (S5)", ROUTING,
+         "return routing.get(task_type, Rule.LOCAL)", "return routing.get(task_type, Rule.ACTIVE)",
+         PERMISSION, "every_type"),
+    _one("local-only-routes-to-cloud", "a routing table sends local-only work to the cloud (S5)", ROUTING,
+         "    if task_type in LOCAL_ONLY_TYPES:\n        return Rule.LOCAL\n", "", PERMISSION, "no_routing_table"),
+    _one("zones-asked-once", "a task is begun although the zones have changed since the look", DISPATCHER,
+         "            if not ours:  # the zones may", "            if False:  # the zones may", ROUTED, "asked_again"),
+    _one("priority-ignored", "an urgent task waits for older ones", ROUTING,
+         "(_URGENCY.get(tickets[key].priority, 2), tickets[key].created, str(key))", "(tickets[key].created, str(key))",
+         ROUTED, "most_urgent"),
+    _one("tries-not-durable", "a poisoned task is tried anew after each restart", DISPATCHER,
+         "self._attempts = Attempts(tries)", 'self._attempts = Attempts(tries.with_name(f"{id(self)}.json"))',
+         ROUTED, "kills_its_process"),
+    _one("stop-is-a-try", "a task is blamed for a stop of the process", DISPATCHER,
+         "            self._attempts.uncount(name)", "            pass", ROUTED, "after_a_stop"),
+    _one("drafting-uncounted", "a mail whose drafting kills the process is tried for ever", "utils/mail/intake.py",
+         "if self._attempts.count(task.id) > TRIES:", "if False:", "tests/test_mail_intake.py", "drafting_kills"),
+    _one("money-by-folder", "a folder makes less of a task about money", "utils/core/inference.py",
+         "    if paying:\n", "    if paying and chosen not in TYPE_OF_DOMAIN:\n",
+         "tests/test_inference.py", "downgraded"),
+    _one("drop-overtaken", "what is typed while a drop is filed is lost (S1)", "utils/dispatch/drops.py",
+         "        if aside.read_bytes() == data:\n", "        if True:\n", ROUTED, "goes_on_typing"),
+    Mutant("claim-overwrites", "a claim replaces a namesake (S1)",
+           (_NO_LOOK, (CLAIMS, "atomic.rename_noreplace(path, target)", "os.replace(path, target)")),
+           CONTENDED, "eight_processes"),
+    _one("claim-spelt-otherwise", "names that are one elsewhere lie side by side", CLAIMS,
+         "if fold(other.name) == fold(target.name):", "if other.name == target.name:", CONTENDED, "one_to_another"),
+    _one("line-forgotten", "a move that was killed before its line has none (S4)", MOVING,
+         "            elif self._happened(entry):\n", "            elif False:\n", CLAIM_CRASH, "missing"),
+    _one("power-cut-unseen", "what a power cut left of a logged move is not looked at", MOVING,
+         "            self._finish(_LOGGED)\n", "            pass\n", CLAIM_CRASH, "missing"),
+    _one("line-unflushed", "the note goes although the line is not on the disk", MOVING,
+         "                notes = self._notes(_LOGGED)\n                jsonl.flush(self._log)\n",
+         "                notes = self._notes(_LOGGED)\n", CLAIM_CRASH, "made_before_the_move"),
+    _one("living-robbed", "a living process's work is taken up by another", SIGNS,
+         "return worker is not None and worker.is_alive", "return False", HEARTBEAT, "frozen"),
+    _one("dead-inherited-twice", "of many who find the work of the dead, several take it up", SIGNS,
+         "        if self.is_worked_on(task_id):\n            return False\n        temporary",
+         "        temporary", HEARTBEAT, "of_many_who_find"),
+    _one("sweep-robs", "a start takes away the signs of the living", SIGNS,
+         "            if worker is None or not worker.is_alive:\n", "            if True:\n",
+         HEARTBEAT, "start_sweeps"),
+    _one("loser-goes-on", "a claim that lost at the merge does not stop (S4)", CLAIMS,
+         "if not self._heartbeats.beat(path.stem) or not os.path.lexists(path):",
+         "if not self._heartbeats.beat(path.stem):", CONTENDED, "loses_at_the_merge"),
+    _one("losing-is-a-try", "a task is blamed for a claim that was lost", DISPATCHER,
+         "        except Lost as error:\n            self._attempts.uncount(path.name)\n",
+         "        except Lost as error:\n", ROUTED, "is_no_failure"),
+    _one("taken-without-lease", "Local takes over what the Cloud still works on", "utils/dispatch/leftovers.py",
+         "if self._agent == LOCAL and self._other_stopped():", "if self._agent == LOCAL:",
+         "tests/test_leftovers.py", "waits_for_the_lease"),
+    _one("decided-begun-anew", "what waits for a decision is begun anew", DISPATCHER,
+         "None if self._layout.is_planned(path.stem) else self._readable(path)", "self._readable(path)",
+         ROUTED, "waits_for_a_decision"),
 )
 # fmt: on
 

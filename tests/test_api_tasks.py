@@ -74,6 +74,32 @@ def test_tasks_are_listed_by_stage_and_domain(make_node, clock):
     assert sum(sum(by_domain.values()) for by_domain in counts.values()) == 2
 
 
+def test_each_waiting_task_names_the_zone_that_does_it(make_node, clock, monkeypatch):
+    node = make_node("cloud", clock=clock)
+    api = Api(node)
+    add_task(node, "mail", clock.now())
+    bill = add_task(node, "bill", clock.now(), domain="accounting")
+    for key, task_type in {"pay": "payments", "disk": "system_monitoring", "new": "teleport"}.items():
+        path = node.layout.find(add_task(node, key, clock.now(), domain="accounting"))[0]
+        path.write_text(path.read_text().replace("type: accounting", f"type: {task_type}"))
+    (node.layout.root / "Needs_Action" / "a note.md").write_text("no front matter")
+
+    def zones():
+        found = {item["type"]: item["zone"] for item in api.get("/api/tasks")["items"]}
+        assert api.get(f"/api/tasks/{bill}")["zone"] == found["accounting"]
+        return found
+
+    left = {"payments": "local", "teleport": "local", None: "local", "system_monitoring": "both"}
+    for active in ("cloud", "local"):
+        monkeypatch.setattr(node.zones, "active_zone", lambda zone=active: zone)
+        assert zones() == {"email_processing": active, "accounting": active, **left}
+        waiting = {"local": 3, "cloud": 0, "both": 1}
+        waiting[active] += 2
+        assert api.get("/api/platinum/status")["waiting"] == waiting
+    node.claims.claim(node.layout.find(bill)[0])
+    assert zones()["accounting"] is None, "it waits for nobody: it is in work"
+
+
 def test_files_that_are_no_tasks_are_shown_with_what_is_wrong(make_node, clock):
     node = make_node(clock=clock)
     root = node.layout.root
@@ -138,6 +164,35 @@ def test_claims_tell_who_works_on_what(make_node, clock):
     assert [claim["provisional"] for claim in answer["active"]] == [False, False], "alone, the rename confirms"
     assert answer["counts"] == {"cloud": 1, "local": 1, "total": 2}
     assert [entry["event"] for entry in answer["recent"]] == ["claimed", "claimed", "created", "created"]
+
+
+def test_a_claim_is_provisional_until_the_remote_has_it(make_node, clock, monkeypatch):
+    node = make_node(clock=clock)
+    first, second = (add_task(node, str(number), clock.now()) for number in range(2))
+    for task in (first, second):
+        node.claims.claim(node.layout.find(task)[0])
+    asked = []
+
+    def confirmed(folder):
+        asked.append(folder)
+        return frozenset({f"In_Progress/local/{first}.md"})
+
+    monkeypatch.setattr(node.sync, "confirmed", confirmed)
+    active = Api(node).get("/api/claims")["active"]
+    assert {claim["task"]: claim["provisional"] for claim in active} == {first: False, second: True}
+    assert all(claim["working"] and claim["last_beat_at"] == "2026-06-01T12:00:00Z" for claim in active)
+    assert asked == ["In_Progress"], "git is asked once, however many claims there are"
+
+
+def test_claims_are_told_from_the_end_of_a_long_log(make_node, clock, monkeypatch):
+    node = make_node(clock=clock)
+    node.layout.claims_log.write_text('{"event":"tested"}\n' * 50_000)
+    node.claims.claim(node.layout.find(add_task(node, "1", clock.now()))[0])
+    decode, read = jsonl._decode, []
+    monkeypatch.setattr(jsonl, "_decode", lambda line: read.append(line) or decode(line))
+    answer = Api(node).get("/api/claims", limit=3)
+    assert [entry["event"] for entry in answer["recent"]] == ["claimed", "created", "tested"]
+    assert len(read) < 100
 
 
 def test_a_claim_file_that_no_log_line_knows_is_shown(make_node, clock):

@@ -27,7 +27,7 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def make_claims(layout: Layout, tmp_path: Path) -> Callable[[str], Claims]:
-    return lambda agent: Claims(layout, tmp_path / "state" / "claims.lock", SystemClock(), agent)
+    return lambda agent: Claims(layout, tmp_path / "state", SystemClock(), agent)
 
 
 def meta(key: str = "mail", domain: str = "email") -> dict[str, str]:
@@ -142,9 +142,9 @@ def test_tasks_in_a_wrong_depth_are_found(layout: Layout) -> None:
     assert [path.name for path in layout.files(Stage.PENDING_APPROVAL)] == ["x.md", "y.md"]
 
 
-def _contend(root: Path, lock: Path, agent: str, barrier: object, wins: object) -> None:
+def _contend(root: Path, state: Path, agent: str, barrier: object, wins: object) -> None:
     layout = Layout(root)
-    claims = Claims(layout, lock, SystemClock(), agent)
+    claims = Claims(layout, state, SystemClock(), agent)
     barrier.wait()  # type: ignore[attr-defined]
     for path in list(layout.files(Stage.NEEDS_ACTION)):
         if claims.claim(path) is not None:
@@ -154,14 +154,14 @@ def _contend(root: Path, lock: Path, agent: str, barrier: object, wins: object) 
 @pytest.mark.parametrize("shared_lock", [True, False])
 def test_many_processes_claim_and_each_task_has_one_winner(layout: Layout, tmp_path: Path, shared_lock: bool) -> None:
     """Also without a common lock: two agents with state folders of their own share one vault."""
-    claims = Claims(layout, tmp_path / "lock", SystemClock(), "cloud")
+    claims = Claims(layout, tmp_path / "state", SystemClock(), "cloud")
     names = {claims.create(Stage.NEEDS_ACTION, meta(str(n)), "x").stem for n in range(40)}
     context = multiprocessing.get_context("fork")
     barrier, wins = context.Barrier(4), context.Queue()
-    locks = [tmp_path / ("lock" if shared_lock else f"lock{n}") for n in range(4)]
+    states = [tmp_path / ("state" if shared_lock else f"state{n}") for n in range(4)]
     workers = [
-        context.Process(target=_contend, args=(layout.root, lock, agent, barrier, wins))
-        for lock, agent in zip(locks, ("cloud", "local") * 2, strict=True)
+        context.Process(target=_contend, args=(layout.root, state, agent, barrier, wins))
+        for state, agent in zip(states, ("cloud", "local") * 2, strict=True)
     ]
     for worker in workers:
         worker.start()

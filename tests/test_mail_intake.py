@@ -363,6 +363,56 @@ def test_a_mail_that_breaks_the_engine_is_set_aside_and_others_go_on(node: Servi
     assert meta["source"]["message_id"] == "<1@example.com>"
 
 
+def test_a_mail_whose_drafting_kills_the_process_is_set_aside_after_three_tries(node: Services) -> None:
+    drop(node, make_mail(), "1.eml")
+    drop(node, make_mail(message_id="<2@example.com>"), "2.eml")
+    for _ in range(3):
+        fresh = again(node)
+        fresh.engine = StubbornEngine(Crash())  # type: ignore[arg-type]
+        with pytest.raises(Crash):
+            run(fresh)
+    last = again(node)
+    last.engine = StubbornEngine(Crash())  # type: ignore[arg-type]
+    assert "set aside 1" in run(last)
+    [path] = node.layout.files(Stage.QUARANTINE)
+    assert "each time the process ended" in node.layout.reason(path).read_text()
+    assert len(files(node, Stage.PENDING_APPROVAL)) == 1
+    moved = path.rename(node.layout.folder(Stage.NEEDS_ACTION, domain="email") / path.name)  # the human tries again
+    assert run(again(node)) == "drafted 1"
+    assert not moved.exists()
+
+
+def test_a_claim_that_is_lost_while_the_engine_thinks_makes_no_request_and_is_no_try(node: Services) -> None:
+    class Slow(StubbornEngine):
+        def propose(self, mail: IncomingMail, rules: ReplyRules) -> Proposal:
+            [path] = node.layout.files(Stage.IN_PROGRESS)
+            path.rename(node.layout.folder(Stage.REJECTED) / path.name)  # a person, or a sync
+            return Proposal("other", "normal", "Hello.", "because")  # type: ignore[arg-type]
+
+    drop(node, make_mail())
+    node.engine = Slow(Crash())  # type: ignore[arg-type]
+    assert run(node) == "fetched 1, claim lost 1"
+    [path] = node.layout.files(Stage.REJECTED)
+    assert not files(node, Stage.PENDING_APPROVAL) and not plans(node)
+    assert node.intake._attempts.tries(path.stem) == 0
+    assert node.claims.signs(path.stem) == (False, None)
+
+
+def test_a_mail_whose_parsing_kills_the_process_is_set_aside_too(
+    node: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(raw: RawMail, **options: Any) -> IncomingMail:
+        raise Crash
+
+    drop(node, make_mail())
+    monkeypatch.setattr(intake_module, "parse", die)
+    for _ in range(3):
+        with pytest.raises(Crash):
+            run(again(node))
+    assert run(again(node)) == "set aside 1"
+    assert run(again(node)) == "no mail"
+
+
 def test_an_engine_that_does_not_answer_delays_drafts_and_loses_none(node: Services) -> None:
     node.engine = StubbornEngine(AdapterError("The model is asleep: wake it.", retry=True))
     drop(node, make_mail())

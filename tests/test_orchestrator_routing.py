@@ -1,20 +1,27 @@
-"""What lies in the Inbox and in Needs_Action: filed word for word, routed by zone, claimed by who can do it."""
+"""What a person drops and what lies in Needs_Action: filed word for word, routed by zone, claimed by who can do it."""
 
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.claim_kit import claimed_by_the_dead, living
 from tests.conftest import FakeClock
 from tests.fakes.watch import AlertNotes
 from utils.bootstrap import Services
+from utils.core.routing import DOMAIN_OF_TYPE, LOCAL_ONLY_TYPES, TASK_TYPES
 from utils.core.stages import Stage
 from utils.core.task import Task, make_id
 from utils.dispatch.dispatcher import Dispatcher
 from utils.vault import frontmatter
+from utils.vault.attempts import Attempts
+from Watchers.orchestrator import Orchestrator
 
 
 class Bench:
@@ -26,20 +33,30 @@ class Bench:
         self.handlers: dict[str, Callable[[Path, Task], str]] = {}
         self.dispatcher = self.new_dispatcher()
 
-    def new_dispatcher(self) -> Dispatcher:
+    def new_dispatcher(self, workers: int = 1) -> Dispatcher:
+        """A dispatcher as after a start of the process."""
         n = self.node
-        agent = n.settings.agent_name
-        return Dispatcher(n.layout, n.claims, n.zones, self.handlers, agent=agent, clock=self.clock, alert=self.alerts)
+        return Dispatcher(
+            n.layout,
+            n.claims,
+            n.zones,
+            self.handlers,
+            agent=n.settings.agent_name,
+            workers=workers,
+            tries=n.settings.state_dir / "tasks" / "attempts.json",
+            clock=self.clock,
+            alert=self.alerts,
+        )
 
-    def drop(self, name: str, data: bytes | str) -> Path:
-        path = self.root / "Inbox" / name
+    def drop(self, name: str, data: bytes | str, folder: str = "Inbox") -> Path:
+        path = self.root / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data.encode() if isinstance(data, str) else data)
         os.utime(path, (self.clock.now().timestamp() - 60,) * 2)
         return path
 
-    def file_inbox(self) -> str:
-        return self.node.inbox.run(self.clock.now())
+    def file_drops(self) -> str:
+        return self.node.drops.run(self.clock.now())
 
     def task(self, task_type: str, domain: str, key: str, priority: str = "normal") -> Path:
         meta = {
@@ -53,8 +70,12 @@ class Bench:
         }
         return self.node.claims.create(Stage.NEEDS_ACTION, meta, f"do {key}\n")
 
-    def run(self) -> str:
-        return self.dispatcher.run(self.clock.now())
+    def run(self, patience: float = 10) -> str:
+        return self.dispatcher.run(self.clock.now(), patience=patience)
+
+    def finish(self, path: Path, task: Task) -> str:
+        """A handler that has nothing to do."""
+        return str(self.node.claims.move(path, Stage.DONE))
 
     def tasks(self, stage: Stage = Stage.NEEDS_ACTION) -> list[Path]:
         return list(self.node.layout.files(stage))
@@ -85,7 +106,7 @@ def bench(make_node: Callable[..., Services], clock: FakeClock) -> Bench:
 )
 def test_a_note_becomes_a_task_word_for_word(bench: Bench, text: str) -> None:
     bench.drop("idea.md", text)
-    assert bench.file_inbox() == "filed from the Inbox: 1"
+    assert bench.file_drops() == "filed from the Inbox: 1"
     assert bench.inbox() == []
     (path,) = bench.tasks()
     assert path.parent == bench.root / "Needs_Action" / "general"
@@ -93,12 +114,13 @@ def test_a_note_becomes_a_task_word_for_word(bench: Bench, text: str) -> None:
     assert body == text
     assert (meta["id"], meta["type"], meta["domain"]) == (path.stem, "vault_operations", "general")
     assert meta["source"] == {"kind": "inbox", "name": "idea.md"}
+    assert meta["inferred"] == "type from no known word: local only"
     assert bench.run() == "waiting for a human: 1"
 
 
 def test_what_the_person_wrote_into_the_properties_is_kept(bench: Bench) -> None:
     bench.drop("post.md", "---\ntags: [a, b]\ntype: social_media\npriority: high\nid: 7\n---\nPost this\n")
-    bench.file_inbox()
+    bench.file_drops()
     (path,) = bench.tasks()
     meta, body = frontmatter.read(path.read_bytes())
     assert (meta["tags"], meta["type"], meta["domain"], meta["priority"]) == (
@@ -114,8 +136,8 @@ def test_what_the_person_wrote_into_the_properties_is_kept(bench: Bench) -> None
 def test_what_is_no_text_stays_with_a_note_beside_it(bench: Bench) -> None:
     for name, data in {"photo.jpg": b"\xff\xd8", "latin.md": b"gr\xfc\xdfe", "nul.md": b"a\0b"}.items():
         bench.drop(name, data)
-    assert bench.file_inbox() == "left in the Inbox: 3"
-    assert bench.file_inbox() == "left in the Inbox: 3"
+    assert bench.file_drops() == "left in the Inbox: 3"
+    assert bench.file_drops() == "left in the Inbox: 3"
     expected = ["latin.md", "latin.reason.md", "nul.md", "nul.reason.md", "photo.jpg", "photo.reason.md"]
     assert bench.inbox() == expected
     assert not bench.tasks()
@@ -129,36 +151,132 @@ def test_a_note_being_written_an_empty_one_and_a_hidden_one_wait(
     bench.drop(".hidden.md", "x")
     fresh = bench.drop("fresh.md", "Dear")
     os.utime(fresh, (clock.now().timestamp(),) * 2)
-    assert bench.file_inbox() == ""
+    assert bench.file_drops() == ""
     clock.advance(3)
-    assert bench.file_inbox() == "filed from the Inbox: 1"
+    assert bench.file_drops() == "filed from the Inbox: 1"
     assert bench.inbox() == [".hidden.md", "empty.md"]
 
 
 def test_a_crash_between_writing_the_task_and_removing_the_drop_makes_no_second_task(bench: Bench) -> None:
     drop = bench.drop("idea.md", "Call the plumber\n")
     stat = drop.stat()
-    bench.file_inbox()
+    bench.file_drops()
     drop.write_text("Call the plumber\n")
     os.utime(drop, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert bench.file_inbox() == "filed from the Inbox: 1"
+    assert bench.file_drops() == "filed from the Inbox: 1"
     assert (len(bench.tasks()), bench.inbox()) == (1, [])
     aside = drop.with_name(".tmp-inbox-idea.md")  # the other half of the removal
     aside.write_text("Call the plumber\n")
     os.utime(aside, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert bench.file_inbox() == "filed from the Inbox: 1"
+    assert bench.file_drops() == "filed from the Inbox: 1"
     assert (len(bench.tasks()), bench.inbox()) == (1, [])
 
 
 def test_a_drop_that_claims_anothers_id_is_a_task_of_its_own(bench: Bench) -> None:
     bench.drop("one.md", "first\n")
-    bench.file_inbox()
+    bench.file_drops()
     (first,) = bench.tasks()
     before = first.read_bytes()
     bench.drop("two.md", before.replace(b"first", b"second"))
-    assert bench.file_inbox() == "filed from the Inbox: 1"
+    assert bench.file_drops() == "filed from the Inbox: 1"
     assert first.read_bytes() == before
     assert {path.read_bytes().split()[-1] for path in bench.tasks()} == {b"first", b"second"}
+
+
+def test_a_clear_note_is_filed_under_its_domain_with_the_reason(bench: Bench) -> None:
+    for name, text in {
+        "acme.md": "Book the invoice\n",
+        "pay.md": "Pay it, dringend\n",
+        "x.md": "Post on LinkedIn\n",
+    }.items():
+        bench.drop(name, text)
+    bench.file_drops()
+    found = {}
+    for path in bench.tasks():
+        meta, _ = frontmatter.read(path.read_bytes())
+        assert path.stem == meta["id"] and path.parent.name == meta["domain"]
+        found[meta["source"]["name"]] = (meta["type"], meta["domain"], meta["priority"], meta["inferred"])
+    assert found == {
+        "acme.md": ("accounting", "accounting", "normal", "type from the word 'invoice'"),
+        "pay.md": (
+            "payments",
+            "accounting",
+            "urgent",
+            "type from the word 'pay'; priority from the word 'dringend'",
+        ),
+        "x.md": ("social_media", "social", "normal", "type from the word 'post on'"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("folder", "task_type", "domain"),
+    [
+        ("Needs_Action", "vault_operations", "general"),
+        ("Needs_Action/general", "vault_operations", "general"),
+        ("Needs_Action/email", "email_processing", "email"),
+        ("Needs_Action/social/campaign", "social_media", "social"),
+        ("Needs_Action/accounting", "accounting", "accounting"),
+        ("Inbox/accounting", "accounting", "accounting"),
+    ],
+)
+def test_a_note_right_where_tasks_wait_becomes_one(bench: Bench, folder: str, task_type: str, domain: str) -> None:
+    note = bench.drop("call Bob.md", "Bob\r\ncalled", folder)
+    bench.file_drops()
+    assert not note.exists()
+    [path] = bench.tasks()
+    assert path.parent == bench.node.layout.folder(Stage.NEEDS_ACTION, domain=domain)
+    meta, body = frontmatter.read(path.read_bytes())
+    assert (meta["id"], meta["type"], meta["domain"], body) == (path.stem, task_type, domain, "Bob\r\ncalled")
+    assert bench.file_drops() == ""
+
+
+def test_what_the_person_goes_on_typing_while_a_note_is_taken_is_a_note_of_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = bench.drop("call Bob.md", "Call Bob", "Needs_Action/general")
+    create = bench.node.claims.create
+
+    def typed_meanwhile(*task: Any) -> Path:
+        made = create(*task)
+        note.write_text("Call Bob on Monday")
+        return made
+
+    monkeypatch.setattr(bench.node.claims, "create", typed_meanwhile)
+    bench.file_drops()
+    monkeypatch.undo()
+    assert note.read_text() == "Call Bob on Monday"
+    os.utime(note, (bench.clock.now().timestamp() - 60,) * 2)
+    assert bench.file_drops() == "filed from Needs_Action: 1"
+    assert sorted(frontmatter.read(path.read_bytes())[1] for path in bench.tasks()) == [
+        "Call Bob",
+        "Call Bob on Monday",
+    ]
+
+
+def test_the_same_note_dropped_again_after_it_was_done_is_a_task_again(bench: Bench) -> None:
+    """A copy keeps its time: a template of a person's, say."""
+    bench.handlers["vault_operations"] = bench.finish
+    for times in (1, 2, 3):
+        bench.drop("monthly.md", "Water the plants\n")
+        assert bench.file_drops() == "filed from the Inbox: 1"
+        assert bench.run() == "done: 1"
+        assert len(bench.tasks(Stage.DONE)) == times
+
+
+def test_the_longest_name_and_one_that_is_no_text_become_tasks(bench: Bench) -> None:
+    bench.drop("n" * 252 + ".md", "long")
+    bench.drop(os.fsdecode(b"caf\xe9.md"), "odd")
+    assert bench.file_drops() == "filed from the Inbox: 2"
+    assert (len(bench.tasks()), bench.inbox()) == (2, [])
+
+
+def test_the_cloud_leaves_a_persons_note_to_local(make_node: Callable[..., Services], clock: FakeClock) -> None:
+    cloud = make_node("cloud", clock=clock)
+    note = cloud.layout.root / "Needs_Action" / "email" / "call Bob.md"
+    note.write_text("Bob")
+    os.utime(note, (clock.now().timestamp() - 60,) * 2)
+    assert Orchestrator(cloud, {}).run_cycle(clock.now()) == "for local: 1"
+    assert note.read_text() == "Bob"
 
 
 # ----------------------------------------------------------------------------------------------------------- routing
@@ -194,30 +312,223 @@ def test_a_handler_gets_what_routes_here_most_urgent_and_oldest_first(bench: Ben
 
 
 def test_work_that_was_left_by_a_dead_process_is_taken_up(bench: Bench) -> None:
-    left = bench.node.claims.claim(bench.task("accounting", "accounting", "a"))
-    assert left is not None
-    bench.handlers["accounting"] = lambda path, task: str(bench.node.claims.move(path, Stage.DONE))
+    left = claimed_by_the_dead(bench.node.claims, bench.task("accounting", "accounting", "a"))
+    bench.handlers["accounting"] = bench.finish
     assert bench.run() == "done: 1"
     assert not left.exists()
+
+
+def test_a_claim_that_is_lost_while_a_handler_works_is_no_failure(bench: Bench) -> None:
+    def handler(path: Path, task: Task) -> str:
+        path.rename(bench.node.layout.folder(Stage.REJECTED) / path.name)  # a person, or a sync
+        bench.node.claims.beat(path)
+        raise AssertionError("it went on")
+
+    bench.handlers["accounting"] = handler
+    path = bench.task("accounting", "accounting", "a")
+    assert bench.run() == "claim lost: 1"
+    assert Attempts(bench.node.settings.state_dir / "tasks" / "attempts.json").tries(path.name) == 0
+    assert bench.node.claims.signs(path.stem) == (False, None)
+    assert len(bench.tasks(Stage.REJECTED)) == 1 and not bench.alerts.told
+    assert bench.run() == "no task waits"
+
+
+def test_a_handler_that_leaves_its_task_without_a_plan_has_failed(bench: Bench) -> None:
+    """Or it would be begun anew for ever, as left by a dead process."""
+    bench.handlers["accounting"] = lambda path, task: "thought about it"
+    bench.task("accounting", "accounting", "a")
+    assert bench.run() == "failed, to be tried again: 1"
+    assert bench.run() == "to be tried again: 1"
+
+
+def test_work_of_a_living_process_of_this_node_is_left_to_it(bench: Bench) -> None:
+    path = bench.task("accounting", "accounting", "a")
+    bench.handlers["accounting"] = bench.finish
+    with living(lambda: bench.node.claims.claim(path)):
+        assert bench.run() == "no task waits"
+    assert bench.run() == "done: 1"
+
+
+def test_what_waits_for_a_decision_is_not_begun_anew_at_the_next_start(bench: Bench) -> None:
+    begun: list[str] = []
+
+    def draft(path: Path, task: Task) -> str:
+        begun.append(task.id)
+        plan = bench.node.layout.plan(task.domain, task.id)
+        plan.parent.mkdir(parents=True, exist_ok=True)
+        plan.write_text("waits for the human\n")
+        return "drafted"
+
+    bench.handlers["accounting"] = draft
+    bench.task("accounting", "accounting", "a")
+    assert bench.run() == "done: 1"
+    assert bench.run() == "no task waits"
+    bench.dispatcher = bench.new_dispatcher()
+    assert bench.run() == "no task waits"
+    assert len(begun) == 1
 
 
 def test_a_task_that_keeps_failing_is_set_aside_and_the_others_go_on(bench: Bench) -> None:
     def handler(path: Path, task: Task) -> str:
         if "bad" in task.body:
             raise RuntimeError("no such account")
-        return str(bench.node.claims.move(path, Stage.DONE))
+        return bench.finish(path, task)
 
     bench.handlers["accounting"] = handler
     bench.task("accounting", "accounting", "bad")
     bench.task("accounting", "accounting", "good")
     assert bench.run() == "done: 1, failed, to be tried again: 1"
-    bench.run()
+    assert bench.run() == "to be tried again: 1"
+    bench.clock.advance(61)
+    bench.dispatcher = bench.new_dispatcher()  # tries are remembered over restarts
+    assert bench.run() == "failed, to be tried again: 1"
     assert not bench.alerts.told
+    bench.dispatcher = bench.new_dispatcher()
     assert bench.run() == "set aside: 1"
     (aside,) = bench.tasks(Stage.QUARANTINE)
     assert "RuntimeError: no such account" in bench.node.layout.reason(aside).read_text()
     assert len(bench.alerts.told) == 1
     assert bench.run() == "no task waits"
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def test_a_task_that_kills_its_process_is_set_aside_after_three_tries(bench: Bench) -> None:
+    def die(path: Path, task: Task) -> str:
+        raise Killed
+
+    bench.handlers["accounting"] = die
+    bench.task("accounting", "accounting", "a")
+    for _ in range(3):
+        bench.dispatcher = bench.new_dispatcher()
+        with pytest.raises(Killed):
+            bench.run()
+    bench.dispatcher = bench.new_dispatcher()
+    assert bench.run() == "set aside: 1"
+    (aside,) = bench.tasks(Stage.QUARANTINE)
+    assert "each time the process ended" in bench.node.layout.reason(aside).read_text()
+    assert len(bench.alerts.told) == 1
+    aside.rename(bench.root / "Needs_Action" / "accounting" / aside.name)  # the human says: once more
+    bench.handlers["accounting"] = bench.finish
+    assert bench.run() == "done: 1"
+
+
+class Gate:
+    """A handler that holds its tasks until it is opened."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._open = threading.Event()
+        self._lock = threading.Lock()
+        self.begun: list[str] = []
+        self.most = self._now = 0
+
+    def __call__(self, path: Path, task: Task) -> str:
+        with self._lock:
+            self.begun.append(task.body.split()[1])
+            self._now += 1
+            self.most = max(self.most, self._now)
+        if "slow" in task.body:
+            assert self._open.wait(30)
+        with self._lock:
+            self._now -= 1
+        return self._bench.finish(path, task)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def test_a_slow_task_holds_up_no_other_and_is_begun_once(bench: Bench) -> None:
+    gate = bench.handlers["accounting"] = Gate(bench)
+    bench.dispatcher = bench.new_dispatcher(workers=2)
+    bench.task("accounting", "accounting", "slow", "urgent")
+    for key in "abcde":
+        bench.clock.advance(1)
+        bench.task("accounting", "accounting", key)
+    assert bench.run(patience=0.5) == "done: 5, in work: 1"
+    assert bench.run(patience=0.05) == "in work: 1"
+    gate.open()
+    assert bench.run() == "done: 1"
+    assert sorted(gate.begun) == ["a", "b", "c", "d", "e", "slow"]
+    assert [key for key in gate.begun if key != "slow"] == list("abcde")
+    assert gate.most <= 2
+
+
+def test_no_more_than_the_setting_says_run_at_once_and_an_urgent_one_is_next(bench: Bench) -> None:
+    gate = bench.handlers["accounting"] = Gate(bench)
+    bench.dispatcher = bench.new_dispatcher(workers=3)
+    for number in range(6):
+        bench.task("accounting", "accounting", f"slow{number}")
+        bench.clock.advance(1)
+    assert bench.run(patience=0.2) == "in work: 3, waiting for a worker: 3"
+    bench.task("accounting", "accounting", "now", "urgent")
+    assert bench.run(patience=0.2) == "in work: 3, waiting for a worker: 4"
+    gate.open()
+    assert bench.run() == "done: 7"
+    assert sorted(gate.begun[:3]) == ["slow0", "slow1", "slow2"]
+    assert "now" in gate.begun[3:6] and gate.most == 3
+
+
+def test_after_a_stop_nothing_begins_and_what_runs_counts_as_no_try(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("utils.dispatch.dispatcher._STOP_SECONDS", 0.1)
+    gate = bench.handlers["accounting"] = Gate(bench)
+    first = bench.task("accounting", "accounting", "slow1", "urgent")
+    bench.task("accounting", "accounting", "b")
+    assert bench.run(patience=0.2) == "in work: 1, waiting for a worker: 1"
+    started = time.monotonic()
+    bench.dispatcher.close()
+    assert time.monotonic() - started < 5
+    assert Attempts(bench.node.settings.state_dir / "tasks" / "attempts.json").tries(first.name) == 0
+    gate.open()
+    assert bench.run() == "done: 1"
+    assert gate.begun == ["slow1"]
+    assert len(bench.tasks()) == 1
+
+
+def test_nothing_begins_once_a_stop_was_asked_for(bench: Bench) -> None:
+    bench.handlers["accounting"] = bench.finish
+    bench.task("accounting", "accounting", "a")
+    assert bench.dispatcher.run(bench.clock.now(), stopped=lambda: True) == "waiting for a worker: 1"
+
+
+def test_zones_are_asked_again_before_a_task_is_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease may end between the look and the claim."""
+    bench.handlers["accounting"] = bench.finish
+    bench.task("accounting", "accounting", "a")
+    answers = iter([True, False])
+    monkeypatch.setattr(bench.node.zones, "runs_here", lambda task_type: next(answers))
+    assert bench.run() == "for local: 1"
+    assert len(bench.tasks()) == 1
+
+
+def test_a_type_that_nobody_knows_waits_for_local_and_is_warned_of_once(
+    make_node: Callable[..., Services], clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, said in {"cloud": "for local: 2", "local": "waiting for a human: 2"}.items():
+        bench = Bench(make_node(name, clock=clock), clock)
+        for key in "ab":
+            path = bench.task("accounting", "accounting", key)
+            path.write_bytes(path.read_bytes().replace(b"type: accounting", b"type: teleport"))
+        clock.advance(10**6)
+        assert [bench.run() for _ in range(3)] == [said] * 3
+        assert len(bench.tasks()) == 2
+    assert sum("unknown task type 'teleport'" in record.message for record in caplog.records) == 1
+
+
+def test_local_only_work_that_arises_on_the_cloud_is_left_for_local(
+    make_node: Callable[..., Services], clock: FakeClock
+) -> None:
+    bench = Bench(make_node("cloud", clock=clock), clock)
+    bench.handlers |= dict.fromkeys(TASK_TYPES, bench.finish)
+    for task_type in TASK_TYPES:
+        bench.task(task_type, DOMAIN_OF_TYPE[task_type], task_type)
+    assert bench.run() == "done: 3, for local: 4"  # alone, so active; mail is the gmail watcher's
+    left = {frontmatter.read(path.read_bytes())[0]["type"] for path in bench.tasks()}
+    assert left == LOCAL_ONLY_TYPES | {"email_processing"}
 
 
 def test_a_broken_task_is_set_aside_once_nobody_writes_to_it(bench: Bench) -> None:
@@ -228,9 +539,9 @@ def test_a_broken_task_is_set_aside_once_nobody_writes_to_it(bench: Bench) -> No
     note.write_text("just a note of mine\n")
     for path in (broken, note):
         os.utime(path, (bench.clock.now().timestamp(),) * 2)
-    assert bench.run() == "not a task: 1, not readable yet: 1"
+    assert bench.run() == "no task yet: 1, not readable yet: 1"
     bench.clock.advance(61)
-    assert bench.run() == "not a task: 1, set aside: 1"
+    assert bench.run() == "no task yet: 1, set aside: 1"
     assert note.exists()
     assert bench.tasks(Stage.QUARANTINE)[0].read_text() == "---\nid: [\n---\n"
     assert bench.alerts.titles == ["WARNING broken.md is set aside"]
@@ -242,7 +553,7 @@ def test_the_cloud_sets_nothing_of_a_persons_aside(make_node: Callable[..., Serv
     broken.parent.mkdir(parents=True, exist_ok=True)
     broken.write_text("---\nid: [\n---\n")
     clock.advance(10**9)
-    assert bench.run() == "not a task: 1"
+    assert bench.run() == "for local: 1"
     assert broken.exists()
 
 

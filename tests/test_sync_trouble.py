@@ -442,9 +442,9 @@ def test_what_git_knows(two: Two) -> None:
     sync = two.a.vault_sync()
     assert sync.known_to_git("note.md", b"x\n")
     assert not sync.known_to_git("note.md", b"y\n") and not sync.known_to_git("other.md", b"x\n")
-    assert sync.is_confirmed("note.md")
-    two.a.write("other.md", "y\n")
-    assert not sync.is_confirmed("other.md")
+    two.seed_files({"In_Progress/local/x.md": "x\n"})
+    two.a.write("In_Progress/local/y.md", "y\n")
+    assert sync.confirmed("In_Progress/local") == {"In_Progress/local/.gitkeep", "In_Progress/local/x.md"}
     two.b.write(PLAN, "from B\n")
     two.b.sync()
     steps = at(two, "a", "file", lambda: steps.append(str(sync.known_to_git(PLAN, b"from B\n"))))
@@ -460,7 +460,7 @@ def test_a_vault_alone_keeps_history_without_a_remote(tmp_path: Path) -> None:
         assert node.sync().result == "ok"
         assert node.sync().result == "noop"
         sync = node.vault_sync()
-        assert not sync.has_remote() and sync.is_confirmed("anything")
+        assert not sync.has_remote() and sync.confirmed("In_Progress") is None
         assert sync.status()["remote"] is None
         assert node.git("status", "--porcelain") == ""
 

@@ -89,7 +89,7 @@ def test_who_waits_for_another_sync_is_told_so_once(two: Two, caplog: pytest.Log
     caplog.set_level(logging.INFO)
     done: list[str] = []
     with locks.hold(two.a.root / ".git/vault-sync.running", note="pid 4711"):
-        waiting = threading.Thread(target=lambda: done.append(two.a.sync(wait=True).result))
+        waiting = threading.Thread(target=lambda: done.append(two.a.vault_sync().run(wait=True).result))
         waiting.start()
         until(lambda: "waiting for another sync" in caplog.text)
         assert not done

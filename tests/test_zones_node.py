@@ -13,6 +13,7 @@ from scripts import doctor, zones
 from tests.api_client import Api
 from tests.mail_kit import drop, make_mail
 from utils.bootstrap import Services
+from utils.core.stages import Stage
 
 MAIL = "email_processing"
 
@@ -131,6 +132,23 @@ def test_only_the_active_zones_watcher_reads_the_mail_and_each_follows_the_switc
     pair.local.zones.renew()
     assert pair.cloud.intake.run(pair.cloud.clock.now()) == "pinned: local is the active zone"
     assert "drafted 1" in pair.local.intake.run(pair.local.clock.now())
+
+
+def test_local_takes_over_what_the_cloud_left_only_while_it_holds_the_lease(pair: Pair) -> None:
+    """A task that the Cloud had begun: Local gives it back to Needs_Action once the Cloud must have stopped."""
+    path = pair.local.layout.folder(Stage.IN_PROGRESS, agent="cloud") / "accounting-20260601T120000Z-00000001.md"
+    path.write_text(
+        f"---\nid: {path.stem}\ntype: accounting\ndomain: accounting\npriority: normal\n"
+        "created: 2026-06-01T12:00:00Z\n---\n"
+    )
+    pair.cloud.zones.renew()
+    pair.local.zones.renew()
+    assert pair.local.leftovers.run() == "" and path.exists()
+    pair.local.zones.switch("local", reason="test", by="test")
+    assert pair.local.leftovers.run() == "" and path.exists(), "the Cloud has not laid down its work yet"
+    pair.cloud.zones.check_and_failover()
+    pair.local.zones.renew()
+    assert pair.local.leftovers.run() == "taken over: 1"
 
 
 def test_what_the_zones_write_travels_in_both_directions(pair: Pair) -> None:

@@ -274,7 +274,7 @@ def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def claims_of(node: Node) -> Claims:
-    return Claims(Layout(node.root), node.state / "locks" / "claims.lock", node.clock, node.zone)
+    return Claims(Layout(node.root), node.state, node.clock, node.zone)
 
 
 def housekeeping(node: Node, *, keep_days: int = 7) -> Housekeeping:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.adapters.clock import SystemClock
@@ -20,7 +19,8 @@ from utils.work_zones import WorkZones
 if TYPE_CHECKING:
     from utils.adapters.processes import Processes
     from utils.dispatch.dispatcher import Dispatcher
-    from utils.dispatch.inbox import Inbox
+    from utils.dispatch.drops import Drops
+    from utils.dispatch.leftovers import Leftovers
     from utils.execution.approvals import Approvals
     from utils.execution.executor import Executor
     from utils.execution.store import ExecutionStore
@@ -66,7 +66,7 @@ class Services:
     @cached_property
     def claims(self) -> Claims:
         """Creates, claims and moves tasks."""
-        return Claims(self.layout, self._lock("claims"), self.clock, self.settings.agent_name)
+        return Claims(self.layout, self.settings.state_dir, self.clock, self.settings.agent_name)
 
     @cached_property
     def board(self) -> Board:
@@ -289,12 +289,12 @@ class Services:
         )
 
     @cached_property
-    def inbox(self) -> Inbox:
+    def drops(self) -> Drops:
         """Makes tasks of what a person drops."""
-        from utils.dispatch.inbox import Inbox
+        from utils.dispatch.drops import Drops
 
         s = self.settings
-        return Inbox(self.layout, self.claims, agent=s.agent_name, settle=s.sync_settle_seconds)
+        return Drops(self.layout, self.claims, agent=s.agent_name, settle=s.sync_settle_seconds)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -307,9 +307,19 @@ class Services:
             self.zones,
             {},
             agent=self.settings.agent_name,
+            workers=self.settings.task_workers,
+            tries=self.settings.state_dir / "tasks" / "attempts.json",
             clock=self.clock,
             alert=self.alerts.send,
         )
+
+    @cached_property
+    def leftovers(self) -> Leftovers:
+        """Puts back what an agent began and will not finish."""
+        from utils.dispatch.leftovers import Leftovers
+
+        zones, agent = self.zones, self.settings.agent_name
+        return Leftovers(self.layout, self.claims, zones, agent=agent, other_stopped=zones.other_stopped)
 
     @cached_property
     def processes(self) -> Processes:
@@ -346,9 +356,6 @@ class Services:
         timeout = min(s.git_timeout_seconds, s.zones.failover.ttl_seconds / 4)
         folder = s.state_dir / "lease.git"
         return GitLease(s.vault_path, folder, remote=s.vault_sync_remote, zone=s.agent_name, timeout=timeout)
-
-    def _lock(self, name: str) -> Path:
-        return self.settings.state_dir / "locks" / f"{name}.lock"
 
     def close(self) -> None:
         """Let go of connections and child processes that were opened."""

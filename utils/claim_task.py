@@ -1,8 +1,9 @@
 """Moving tasks: the only module that creates a task file or carries one from stage to stage.
 
 Each step holds the claim lock of this node, checks the transition table (`utils.core.stages`), renames without ever
-replacing a file, makes the rename durable, and writes one line to `Logs/claims.jsonl`. Losing a claim is an ordinary
-answer, not an error. What is long finished is filed by month within its stage.
+replacing a file, and writes one line to `Logs/claims.jsonl`; both are durable when it answers, and a step that was
+killed in between is finished by the next one (`utils.vault.moving`). Losing a claim is an ordinary answer, not an
+error. A claim has a heartbeat while a process works on it. What is long finished is filed by month within its stage.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from stat import S_ISREG
 from typing import Any
 
 from utils.core import archive
+from utils.core.routing import LOCAL
 from utils.core.stages import ENTRY_STAGES, IllegalMove, Stage, check_move
+from utils.core.sync_rules import fold
 from utils.core.task import ID_PATTERN, format_time
 from utils.ports import Clock
-from utils.vault import atomic, frontmatter, jsonl, locks
-from utils.vault.layout import AGENTS, Layout
+from utils.vault import atomic, frontmatter, jsonl
+from utils.vault.heartbeats import Heartbeats
+from utils.vault.layout import AGENTS, Layout, stage_at
+from utils.vault.moving import CLAIMED, Moves
 
 log = logging.getLogger(__name__)
 
@@ -47,31 +52,40 @@ class Gone(FileNotFoundError):
     """The file is no longer where it was: somebody moved it first. Nothing moved."""
 
 
+class Lost(Gone):
+    """The task that this process worked on is no longer its own: a sync or a person moved it. Drop the work."""
+
+
 class Claims:
     """Creates, claims and moves the tasks of one vault in the name of one agent."""
 
-    def __init__(self, layout: Layout, lock: Path, clock: Clock, agent: str) -> None:
+    def __init__(self, layout: Layout, state_dir: Path, clock: Clock, agent: str) -> None:
         self._layout = layout
-        self._lock = lock
+        self._moves = Moves(layout, state_dir)
+        self._heartbeats = Heartbeats(state_dir, clock)
         self._clock = clock
         self._agent = agent
 
-    def create(self, stage: Stage, meta: Mapping[str, Any], body: str) -> Path:
+    def create(self, stage: Stage, meta: Mapping[str, Any], body: str, *, claimed: Path | None = None) -> Path:
         """Write a new task file durably and return where it lies.
 
         A task of this id that exists already, in whatever stage, is left as it is and its path returned: creating the
-        same task twice is harmless. Raises `IllegalMove` for a stage in which no task begins.
+        same task twice is harmless. Raises `IllegalMove` for a stage in which no task begins, and `Lost` where it is
+        the fruit of work on a `claimed` task that is no longer this process's.
         """
         if stage not in ENTRY_STAGES:
             raise IllegalMove(f"no task begins in {stage}")
         target = self._layout.folder(stage, domain=str(meta["domain"])) / f"{meta['id']}.md"
         data = frontmatter.write(meta, body)
-        with locks.hold(self._lock):
+        with self._moves.hold():
+            if claimed is not None:
+                self.beat(claimed)
             existing = self._layout.find(str(meta["id"]))
             if existing:
                 return existing[0]
-            atomic.write(target, data, replace=False)
-            self._record("created", str(meta["id"]), None, target)
+            entry = self._entry("created", str(meta["id"]), None, self._layout.relative(target))
+            flush = self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
+        flush()
         return target
 
     def claim(self, path: Path, agent: str | None = None) -> Path | None:
@@ -79,16 +93,62 @@ class Claims:
         agent = agent or self._agent
         if agent not in AGENTS:
             raise ValueError(f"unknown agent {agent!r}; it must be one of {', '.join(AGENTS)}")
-        target = self._layout.folder(Stage.IN_PROGRESS, agent=agent) / path.name
+        if not os.path.lexists(path) or not self._reserve(path.stem):  # so that who is late need not wait for the lock
+            log.info("claim of %s lost: another was first", self._layout.relative(path))
+            return None
+        target, claimed = self._layout.folder(Stage.IN_PROGRESS, agent=agent) / path.name, False
         try:
-            return self._move(path, target, "claimed", agent=agent)
+            self._move(path, target, CLAIMED, agent=agent)
+            claimed = True
         except (Gone, TargetTaken) as error:
             log.info("claim of %s lost: %s", path.name, error)
-            return None
+        finally:
+            if not claimed:
+                self.rest(path)
+        return target if claimed else None
+
+    def beat(self, path: Path) -> None:
+        """A sign of life from this process's work on a claimed task, due at each step. Raises `Lost`: then stop."""
+        if not self._heartbeats.beat(path.stem) or not os.path.lexists(path):
+            raise Lost(f"{self._layout.relative(path)} is no longer ours")
+
+    def rest(self, path: Path) -> None:
+        """This process lays the task down: it is finished, or left in progress until somebody takes it up."""
+        if self._heartbeats.beat(path.stem):
+            with self._moves.share():  # while nobody moves the task on
+                if self._heartbeats.beat(path.stem):
+                    self._heartbeats.end(path.stem)
+
+    def abandoned(self) -> list[Path]:
+        """Tasks in progress by this agent on which no live process of this node works."""
+        lying = self._layout.files(Stage.IN_PROGRESS, agent=self._agent)
+        return [path for path in lying if not self._heartbeats.is_worked_on(path.stem)]
+
+    def take_up(self, path: Path) -> bool:
+        """Work on a task in progress that was abandoned; False where another process was first, or it is gone."""
+        with self._moves.hold():
+            return os.path.lexists(path) and self._heartbeats.inherit(path.stem)
+
+    def signs(self, task_id: str) -> tuple[bool, datetime | None]:
+        """Whether a live process of this node works on a task, and when it last gave a sign."""
+        return self._heartbeats.is_worked_on(task_id), self._heartbeats.last_beat(task_id)
+
+    def repair(self) -> None:
+        """At a start: finish what was cut off between a move and its line, sweep the heartbeats of the dead."""
+        with self._moves.hold():
+            self._heartbeats.sweep()
 
     def release(self, path: Path, domain: str, reason: str) -> Path:
         """Put work in progress back into `Needs_Action/<domain>/`."""
         return self._move(path, self._layout.folder(Stage.NEEDS_ACTION, domain=domain) / path.name, "released", reason)
+
+    def take_over(self, path: Path, domain: str, reason: str) -> Path:
+        """Put work that the Cloud left back into `Needs_Action/<domain>/`. Only Local may (S10)."""
+        if self._agent != LOCAL:
+            raise IllegalMove(f"{self._agent} may not take over what another agent works on")
+        return self._move(
+            path, self._layout.folder(Stage.NEEDS_ACTION, domain=domain) / path.name, "taken_over", reason
+        )
 
     def move(self, path: Path, stage: Stage, *, domain: str | None = None, reason: str | None = None) -> Path:
         """Carry a file to another stage. Raises `IllegalMove`, `Gone` or `TargetTaken`; then nothing moved.
@@ -97,14 +157,7 @@ class Claims:
         """
         old_note = self._layout.reason(path)
         target = self._layout.folder(stage, domain=domain) / path.name
-        if reason:
-            self._explain(target, reason)
-        try:
-            moved = self._move(path, target, stage.value, reason)
-        except OSError:
-            if reason and not target.exists():
-                self._layout.reason(target).unlink(missing_ok=True)
-            raise
+        moved = self._move(path, target, stage.value, reason, explained=True)
         if old_note != self._layout.reason(target):
             old_note.unlink(missing_ok=True)
         return moved
@@ -117,10 +170,9 @@ class Claims:
             if (folder / name).exists():
                 continue
             try:
-                moved = self._move(path, folder / name, "quarantined", reason)
+                moved = self._move(path, folder / name, "quarantined", reason, explained=True)
             except TargetTaken:
                 continue
-            self._explain(moved, reason)
             self._layout.reason(path).unlink(missing_ok=True)
             return moved
         raise TargetTaken(f"Quarantine/ holds a thousand files named like {path.name}")
@@ -131,7 +183,7 @@ class Claims:
         Raises `Changed` where its bytes are not those expected (nothing is written) and `Gone` where it is not there.
         """
         data = frontmatter.write(meta, body)
-        with locks.hold(self._lock):
+        with self._moves.hold():
             try:
                 found = hashlib.sha256(path.read_bytes()).hexdigest()
             except FileNotFoundError:
@@ -145,13 +197,13 @@ class Claims:
     def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:
         """Put a file back as it was, with a note beside it; one that lies there already is left as it is."""
         target = self._layout.folder(stage) / name
-        with locks.hold(self._lock):
-            try:
-                atomic.write(target, data, replace=False)
-            except FileExistsError:
+        with self._moves.hold():
+            if os.path.lexists(target):
                 return
             self._explain(target, reason)
-            self._record("restored", target.stem, None, target, reason)
+            entry = self._entry("restored", target.stem, None, self._layout.relative(target), reason)
+            flush = self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
+        flush()
 
     def explain(self, path: Path, reason: str | None) -> None:
         """Leave a note `<id>.reason.md` beside a file that stays where it lies, or take the note away (None)."""
@@ -197,7 +249,7 @@ class Claims:
     def _file(self, path: Path, before: datetime) -> bool:
         place = archive.filed(self._layout.relative(path))
         since = before.timestamp()  # compared with the time of the last move or edit
-        with locks.hold(self._lock):
+        with self._moves.hold():
             try:
                 status = path.lstat()
                 if place is None or not S_ISREG(status.st_mode) or status.st_ctime >= since:
@@ -216,7 +268,7 @@ class Claims:
         Every change of the log is a whole new version of it to git, so it must stay short. Only Local may do this: what
         Local takes out of a log is out, what the Cloud takes out comes back (S10).
         """
-        with locks.hold(self._lock):
+        with self._moves.hold():
             return jsonl.roll(
                 self._layout.claims_log,
                 lambda day: self._layout.daily_log("claims", day),
@@ -228,54 +280,98 @@ class Claims:
         entry = {"at": format_time(self._clock.now()), "agent": self._agent, "event": event, "task": task_id}
         jsonl.append(self._layout.claims_log, entry | details)
 
-    def _move(self, path: Path, target: Path, event: str, reason: str | None = None, agent: str | None = None) -> Path:
-        source_stage, target_stage = self._layout.stage_of(path), self._layout.stage_of(target)
+    def _move(
+        self,
+        path: Path,
+        target: Path,
+        event: str,
+        reason: str | None = None,
+        *,
+        agent: str | None = None,
+        explained: bool = False,
+    ) -> Path:
+        """Carry a file to `target` and log it, with its reason in a note beside it where it is to be `explained`."""
+        source, goal = self._layout.relative(path), self._layout.relative(target)
+        source_stage, target_stage = stage_at(source), stage_at(goal)
         if source_stage is None or target_stage is None:
             raise IllegalMove(f"{path} is not a task of this vault")
         check_move(source_stage, target_stage)
         if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
-        with locks.hold(self._lock):
-            try:
-                atomic.move(path, target)
-            except FileExistsError:
-                raise TargetTaken(f"{self._layout.relative(target)} exists already") from None
-            except FileNotFoundError:
-                raise Gone(f"{self._layout.relative(path)} is no longer there") from None
-            self._record(event, path.stem, path, target, reason, agent)
+        with self._moves.share() if event == CLAIMED else self._moves.hold():
+            entry = self._entry(event, path.stem, source, goal, reason, agent)
+            flush = self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
+            if source_stage is Stage.IN_PROGRESS:
+                self._heartbeats.end(path.stem)
+        flush()
         return target
 
-    def _record(
+    def _reserve(self, task_id: str) -> bool:
+        """Begin a task's heartbeat, before it lies in progress: nobody may find it abandoned. False: another did."""
+        if self._heartbeats.begin(task_id):
+            return True
+        if self._heartbeats.seems_worked_on(task_id):
+            return False
+        with self._moves.hold():
+            return self._heartbeats.inherit(task_id)
+
+    def _rename(self, path: Path, target: Path, note: str | None) -> None:
+        """Never over a file: whoever was first in the last moment stands. The note is there before its file."""
+        _check_name(target)
+        if note:
+            if not os.path.lexists(path):
+                raise Gone(f"{path.name} is no longer there")
+            self._explain(target, note)
+        try:
+            atomic.rename_noreplace(path, target)
+        except FileNotFoundError:
+            if os.path.lexists(target.parent):
+                raise Gone(f"{path.name} is no longer there") from None
+            target.parent.mkdir(parents=True)
+            self._rename(path, target, note)
+        except FileExistsError:
+            raise TargetTaken(f"{target.name} exists already") from None
+
+    def _entry(
         self,
         event: str,
         task_id: str,
-        source: Path | None,
-        target: Path,
+        source: str | None,
+        target: str,
         reason: str | None = None,
         agent: str | None = None,
-    ) -> None:
-        jsonl.append(
-            self._layout.claims_log,
-            {
-                "at": format_time(self._clock.now()),
-                "agent": agent or self._agent,
-                "event": event,
-                "task": task_id,
-                "from": self._layout.relative(source) if source else None,
-                "to": self._layout.relative(target),
-                **({"reason": reason} if reason else {}),
-            },
-        )
+    ) -> dict[str, Any]:
+        return {
+            "at": format_time(self._clock.now()),
+            "agent": agent or self._agent,
+            "event": event,
+            "task": task_id,
+            "from": source,
+            "to": target,
+            **({"reason": reason} if reason else {}),
+        }
 
     def _explain(self, path: Path, reason: str) -> None:
         text = f"# Why `{path.name}` lies here\n\n{reason}\n\n{format_time(self._clock.now())}, {self._agent}\n"
         atomic.write(self._layout.reason(path), text.encode())
 
 
+def _check_name(target: Path) -> None:
+    """Raise `TargetTaken` where a file lies there under this name, or one that is the same to another file system
+    (case, NFC/NFD). An id has one spelling only."""
+    if os.path.lexists(target):
+        raise TargetTaken(f"{target.name} exists already")
+    if ID_PATTERN.match(target.stem) is None and target.parent.exists():
+        for other in target.parent.iterdir():
+            if fold(other.name) == fold(target.name):
+                raise TargetTaken(f"{target.name} exists already, as {other.name}")
+
+
 def claim_task(path: str | Path, agent: str) -> Path | None:
     """Claim the task file at `path` for `agent` (`cloud` or `local`) in the vault of the settings (`VAULT_PATH`).
 
-    Returns the new path under `In_Progress/<agent>/`, or None where somebody else was first.
+    Returns the new path under `In_Progress/<agent>/`, or None where somebody else was first. The claim is this
+    process's: when it ends before the task is moved on, the agent of the node takes the task up again.
     """
     from utils.bootstrap import Services
 

@@ -174,6 +174,7 @@ class Settings:
     alert_from_email: str = _setting("", _address, "sender of alerts; empty: ALERT_SMTP_USER")
     alert_to_email: str = _setting("", _address, "who gets the alerts")
 
+    task_workers: int = _setting("2", _number(1, 16), "how many tasks are done at once")
     mcp_idle_seconds: int = _setting("60", _number(1, 86400), "an MCP server that is not used this long is stopped")
     supervise_health_monitor: bool = _setting("true", _boolean, "false where a systemd unit runs the health monitor")
     supervise_api: bool = _setting(

@@ -40,6 +40,7 @@ from utils.sync.values import (
 )
 from utils.vault import locks, skeleton
 from utils.vault.layout import Layout
+from utils.vault.moving import Moves
 from utils.vault.skeleton import Condition, VaultProblem
 
 __all__ = ["IDENTITIES", "Answers", "SyncBusy", "SyncConfig", "SyncResult", "VaultSync", "sync_vault"]
@@ -107,7 +108,7 @@ class VaultSync:
         self._keyring = keyring
         self._memory = Memory(state_dir / "sync.json")
         self._state_dir = state_dir
-        self._claims_lock = state_dir / "locks" / "claims.lock"
+        self._moves = Moves(layout, state_dir)
 
     # --- syncing -----------------------------------------------------------------------------------------------------
 
@@ -306,9 +307,10 @@ class VaultSync:
         """Whether HEAD or any fetched branch has exactly these bytes at the vault's `path`."""
         return self._glance.known(path, data)
 
-    def is_confirmed(self, path: str) -> bool:
-        """Whether the remote's branch, as last seen, has `path`; True where there is no remote."""
-        return self._glance.on_remote(path)
+    def confirmed(self, folder: str) -> frozenset[str] | None:
+        """The paths below `folder` that the remote's branch, as last seen, has; None where there is no remote to
+        confirm anything."""
+        return self._glance.below_on_remote(folder)
 
     # --- setting up --------------------------------------------------------------------------------------------------
 
@@ -419,7 +421,7 @@ class VaultSync:
             clock=self._clock,
             memory=self._memory,
             result=result,
-            claims_lock=self._claims_lock,
+            moves=self._moves,
             state_dir=self._state_dir,
             alert=self._alert,
             observe_moves=self._observe_moves,

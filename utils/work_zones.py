@@ -101,6 +101,7 @@ class WorkZones:
         self._remote_wanted = remote_wanted
         self._alert = alert
         self._urls = urls
+        self._unknown: set[str] = set()
         self._shared = state_dir / "zone_shared"
         self._lock = state_dir / "locks" / "zone.lock"
         self._work_lock = state_dir / "locks" / "zone_work.lock"
@@ -122,8 +123,9 @@ class WorkZones:
     # --- what runs where ---------------------------------------------------------------------------------------------
 
     def resolve_zone(self, task_type: str) -> str:
-        """The zone that does `task_type` now: `local`, `cloud` or `both`. An unknown type is `local`."""
-        if task_type not in TASK_TYPES:
+        """The zone that does `task_type` now: `local`, `cloud` or `both`. One unknown is `local`, warned of once."""
+        if task_type not in TASK_TYPES and task_type not in self._unknown:
+            self._unknown.add(task_type)
             log.warning("unknown task type %r: local only", task_type)
         return routing.resolve(task_type, self._config.routing, self.active_zone())
 
@@ -180,6 +182,10 @@ class WorkZones:
     def is_lost(self) -> bool:
         """Whether there should be a remote, and is none."""
         return not self._has_remote() and not self.is_alone()
+
+    def other_stopped(self) -> bool:
+        """Whether the other zone surely begins no work of the active zone now: this node holds the lease."""
+        return not self.is_alone() and self.state() is State.ACTIVE
 
     # --- keeping the lease -------------------------------------------------------------------------------------------
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from flask import Blueprint
 
+from utils.bootstrap import Services
+from utils.core.stages import Stage
+from utils.core.task import format_time
 from Watchers.api import shapes
 from Watchers.api.inputs import PAGING
 from Watchers.api.operation import operation, services
@@ -19,18 +22,29 @@ bp = Blueprint("claims", __name__)
 def claims(limit: int, cursor: str | None) -> dict[str, Any]:
     """Task claim status: what agents work on now, and what `Logs/claims.jsonl` says, newest first.
 
-    A claim is `provisional` until it has reached the remote's branch. `limit` and `cursor` page `recent`.
+    A claim is `provisional` until it has reached the remote's branch. `working`: a process of this node works on it,
+    and gave its last sign at `last_beat_at`; both are null for the other zone's. `limit` and `cursor` page `recent`.
     """
     node = services()
-    active = [
-        claim | {"provisional": not node.sync.is_confirmed(claim["path"])} for claim in node.board.active_claims()
-    ]
+    confirmed = node.sync.confirmed(node.layout.relative(node.layout.folder(Stage.IN_PROGRESS)))
+    active = [_active(node, claim, confirmed) for claim in node.board.active_claims()]
     recent, next_cursor = page_of_log(node.board.claim_events(), line_key, limit, cursor)
     return {
         "active": active,
         "recent": recent,
         "counts": counts(active),
         "next_cursor": next_cursor,
+    }
+
+
+def _active(node: Services, claim: dict[str, Any], confirmed: frozenset[str] | None) -> dict[str, Any]:
+    working, last_beat = None, None
+    if claim["agent"] == node.settings.agent_name:
+        working, last_beat = node.claims.signs(claim["task"])
+    return claim | {
+        "provisional": confirmed is not None and claim["path"] not in confirmed,
+        "working": working,
+        "last_beat_at": format_time(last_beat) if last_beat else None,
     }
 
 

@@ -19,6 +19,7 @@ from utils.core.policy import ACTIONS, refusal
 from utils.core.stages import Stage
 from utils.core.task import parse_time
 from utils.sync import kept
+from utils.tasks import waiting
 from utils.vault.layout import SKELETON
 from Watchers.api import shapes
 from Watchers.api.operation import operation, services, uptime
@@ -39,13 +40,14 @@ class Verdict:
 @bp.get("/api/platinum/status")
 @operation(shapes.PLATINUM)
 def status() -> dict[str, Any]:
-    """Overall Platinum module status, tasks by stage and domain, kept conflicts, version and uptime."""
+    """Overall Platinum module status, tasks by stage and domain, what waits for whom, conflicts, version, uptime."""
     node = services()
     return {
         "agent": node.settings.agent_name,
         "mode": node.settings.agent_mode,
         "modules": {name: _look(name, check, node) for name, check in CHECKS.items()},
         "tasks": node.board.counts(),
+        "waiting": waiting.counts(node.board, node.zones.resolve_zone),
         "conflicts": sum(1 for _ in kept.copies(node.layout)),
         "version": VERSION,
         "uptime_seconds": round(uptime(), 1),

@@ -7,7 +7,7 @@ from typing import Any
 
 from utils.core.health import Status
 from utils.core.lease import State as LeaseState
-from utils.core.routing import ZONES
+from utils.core.routing import BOTH, ZONES
 from utils.core.stages import DOMAINS, Stage
 from utils.execution.journal import State
 from utils.tasks.board import HISTORY
@@ -54,6 +54,7 @@ sha256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 maybe_text = nullable(text)
 maybe_time = nullable(time)
 maybe_number = nullable(number)
+maybe_boolean = nullable(boolean)
 texts = array(text)
 anything: Schema = {"type": "object"}
 zone = enum(*ZONES)
@@ -150,7 +151,17 @@ ALERT = obj(
 )
 
 CLAIMS = obj(
-    active=array(obj(task=text, agent=maybe_text, since=maybe_time, path=text, provisional=boolean)),
+    active=array(
+        obj(
+            task=text,
+            agent=maybe_text,
+            since=maybe_time,
+            path=text,
+            provisional=boolean,
+            working=maybe_boolean,
+            last_beat_at=maybe_time,
+        )
+    ),
     recent=array(anything),
     counts=by_name(whole),
     next_cursor=maybe_text,
@@ -160,6 +171,7 @@ TASK = obj(
     id=text,
     stage=enum(*Stage),
     domain=enum(*DOMAINS),
+    zone=nullable(enum(*ZONES, BOTH)),
     agent=maybe_text,
     path=text,
     type=maybe_text,
@@ -244,6 +256,7 @@ PLATINUM = obj(
         vault_structure=_MODULE,
     ),
     tasks=by_name(by_name(whole)),
+    waiting=obj(local=whole, cloud=whole, both=whole),
     conflicts=whole,
     version=text,
     uptime_seconds=number,

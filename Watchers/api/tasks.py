@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint
 
 from utils.core.stages import DOMAINS, Stage
+from utils.tasks.waiting import zone_teller
 from Watchers.api import shapes
 from Watchers.api.inputs import PAGING, choice
 from Watchers.api.operation import operation, services
@@ -25,11 +26,12 @@ bp = Blueprint("tasks", __name__)
     ],
 )
 def listing(limit: int, cursor: str | None, stage: str | None, domain: str | None) -> dict[str, Any]:
-    """Tasks by stage and domain, newest first."""
+    """Tasks by stage and domain, newest first; one that waits names the zone that does it."""
     board = services().board
     cards = board.cards(Stage(stage) if stage else None, domain)
     found, next_cursor = page_of_sorted(cards, lambda card: card.key, limit, cursor)
-    items = [summary for card in found if (summary := board.summary(card)) is not None]
+    zone = zone_teller(services().zones.resolve_zone)
+    items = [{**summary, "zone": zone(summary)} for card in found if (summary := board.summary(card)) is not None]
     return {"items": items, "next_cursor": next_cursor}
 
 
@@ -37,4 +39,5 @@ def listing(limit: int, cursor: str | None, stage: str | None, domain: str | Non
 @operation(shapes.TASK_DETAIL, errors=[404])
 def one(task: str) -> dict[str, Any]:
     """One task with its text, its plan, its requests and its history."""
-    return services().board.detail(task)
+    found = services().board.detail(task)
+    return {**found, "zone": zone_teller(services().zones.resolve_zone)(found)}

@@ -156,7 +156,7 @@ class Desk:
         s.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         zones = replace(s.zones, remote_approvals="trust") if self.trust else s.zones
         store = _Store(s.state_dir / "execution.sqlite3", self.clock)
-        claims = _Claims(node.layout, s.state_dir / "locks" / "claims.lock", self.clock, "local")
+        claims = _Claims(node.layout, s.state_dir, self.clock, "local")
         store.bomb = claims.bomb = self.world.bomb = bomb
         parts: dict[str, Any] = {"store": store, "claims": claims, "sender": self.world}
         parts["approvals"] = Approvals(

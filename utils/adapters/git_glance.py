@@ -95,6 +95,13 @@ class GitGlance:
         tracking = f"refs/remotes/{self._remote}/{self._branch}"
         return bool(self._git("rev-parse", "-q", "--verify", "--end-of-options", f"{tracking}:{path}").strip())
 
+    def below_on_remote(self, folder: str) -> frozenset[str] | None:
+        """The paths below a folder that the remote's branch, as last fetched, has. None where there is no remote."""
+        if not self.has_remote():
+            return None
+        tracking = f"refs/remotes/{self._remote}/{self._branch}"
+        return frozenset(self._git("ls-tree", "-r", "-z", "--name-only", tracking, "--", folder).split("\0")[:-1])
+
     def settled_at(self, commit: str) -> bool:
         """Whether the vault's branch is checked out, is at `commit`, and is there on the remote too. Asks the remote;
         False where it does not answer."""

@@ -111,8 +111,11 @@ _WORDS: tuple[tuple[Category, re.Pattern[str]], ...] = tuple(
         ),
     )
 )
-_URGENT = re.compile(
-    r"\b(?:urgent(?:ly)?|asap|as soon as possible|immediately|emergency|dringend|sofort|eilt|umgehend|notfall)\b",
+#: Words that ask for haste, in a few languages; not where they are denied ("nicht dringend").
+URGENT = re.compile(
+    r"(?<!\bnot )(?<!\bnicht )(?<!\bpas )(?<!\bno es )(?<!\bnon )(?<!\bniet )"
+    r"\b(?:urgent(?:ly|es?)?|urgence|asap|as soon as possible|immediately|emergency|dringend|sofort|eilt|umgehend|"
+    r"notfall|immédiatement|inmediatamente|immediatamente|subito|spoed)\b",
     re.IGNORECASE,
 )
 _DAY = (
@@ -175,7 +178,7 @@ def _category(subject: str, text: str) -> tuple[Category, str]:
 
 
 def _priority(mail: IncomingMail, text: str, deadline: str) -> tuple[str, str]:
-    urgent = _URGENT.search(f"{mail.subject}\n{text}")
+    urgent = URGENT.search(f"{mail.subject}\n{text}")
     if urgent:
         return "urgent", f"the word “{urgent[0].lower()}”"
     if mail.headers.get("importance", "").strip().lower() == "high" or mail.headers.get("x-priority", "")[:1] in (

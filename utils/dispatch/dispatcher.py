@@ -1,37 +1,47 @@
 """Takes the tasks that route to this zone and that something here can do, most urgent and oldest first.
 
-Tasks that come from mail belong to the gmail watcher alone, which finds left-over ones by itself. A task for which
-there is no handler, or that belongs to the other zone, stays where it lies, and the answer of a cycle counts it.
+A few are done at once (`TASK_WORKERS`), and a cycle does not wait for a slow one. Tasks that come from mail belong to
+the gmail watcher alone, which finds left-over ones by itself. A task for which there is no handler, or that belongs to
+the other zone, stays where it lies, and the answer of a cycle counts it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from utils.claim_task import Claims, Gone, TargetTaken
-from utils.core.routing import Ticket, in_order
+from utils.claim_task import Claims, Gone, Lost, TargetTaken
+from utils.core.inference import VAGUE_TYPE
+from utils.core.routing import LOCAL, TASK_TYPES, Ticket, in_order
 from utils.core.stages import Stage
-from utils.core.task import InvalidTask, Task, task_from
+from utils.core.task import ID_PATTERN, InvalidTask, Task, task_from
+from utils.dispatch.workers import Job, Workers
 from utils.ports import Clock
 from utils.vault import frontmatter
+from utils.vault.attempts import DIED, TRIES, Attempts
 from utils.vault.frontmatter import InvalidFrontMatter
 from utils.vault.layout import Layout
 from utils.work_zones import WorkZones
 
 log = logging.getLogger(__name__)
 
-#: Does one claimed task and files it (by `Claims`); says in a few words what it did. What it raises counts as a try.
+#: Does one claimed task and files it (by `Claims`); says in a few words what it did. Called in a thread of its own.
+#: Before each step that lasts it calls `Claims.beat`, and lets `Lost` through; what else it raises counts as a try. One
+#: that leaves its task in progress, while a request is decided, writes the plan last: without a plan it is begun anew.
 Handler = Callable[[Path, Task], str]
 
 MAIL = "email_processing"
-TRIES = 3
+PATIENCE = 1.0  # seconds a cycle waits for what it began
 _SETTLED = 60.0  # seconds; a person may be writing the file that can't be read yet
+_REST = 60.0  # seconds between two tries
+_STOP_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,12 @@ class Dispatcher:
         handlers: Mapping[str, Handler],
         *,
         agent: str,
+        workers: int,
+        tries: Path,
         clock: Clock,
         alert: Callable[..., Any],
     ) -> None:
+        """`workers`: how many tasks are done at once. `tries`: the file that remembers how often each was begun."""
         self._layout = layout
         self._claims = claims
         self._zones = zones
@@ -65,26 +78,49 @@ class Dispatcher:
         self._agent = agent
         self._clock = clock
         self._alert = alert
+        self._workers = Workers(workers)
+        self._attempts = Attempts(tries)
         self._seen: dict[Path, _Seen] = {}
-        self._failures: Counter[str] = Counter()
+        self._resting: dict[str, float] = {}  # file names, and until when
 
-    def run(self, now: datetime) -> str:
-        """One round over all waiting tasks; says what was done and what waits for whom."""
+    def run(self, now: datetime, *, patience: float = PATIENCE, stopped: Callable[[], bool] = lambda: False) -> str:
+        """One round over all waiting tasks; says what was done and what waits for whom.
+
+        Waits at most `patience` seconds for what was begun; the answer of a later round tells what became of the rest.
+        """
         counts: Counter[str] = Counter()
-        for path in self._layout.files(Stage.IN_PROGRESS, agent=self._agent):
-            task = self._readable(path)
-            if task is not None and task.type in self._handlers:  # left by a process that died
-                counts[self._resume(path, task)] += 1
+        jobs = self._abandoned()
         for path, ticket in self._waiting(now, counts):
-            if ticket.type == MAIL:
+            if ticket.type == MAIL and path.name.startswith("email-"):
                 continue
             if not self._zones.runs_here(ticket.type):
                 counts[f"for {self._zones.resolve_zone(ticket.type)}"] += 1
             elif ticket.type not in self._handlers:
                 counts["waiting for a human"] += 1
+            elif self._resting.get(path.name, 0.0) > self._clock.monotonic():
+                counts["to be tried again"] += 1
             else:
-                counts[self._take(path, ticket.type)] += 1
+                jobs.append((path.name, partial(self._take, path, ticket.type)))
+        self._workers.plan(jobs, stopped)
+        ended, running, waiting = self._workers.done(patience)
+        counts.update(ended)
+        counts += Counter({"in work": running, "waiting for a worker": waiting})
         return ", ".join(f"{what}: {count}" for what, count in sorted(counts.items())) or "no task waits"
+
+    def close(self) -> None:
+        """Begin nothing more, and let what runs come to its end for a few seconds."""
+        for name in self._workers.close(_STOP_SECONDS):
+            log.warning("%s is still in work: it is begun anew after the next start", name)
+            self._attempts.uncount(name)  # a stop is not the task's fault
+
+    def _abandoned(self) -> list[tuple[str, Job]]:
+        """What lies claimed by this agent, and nobody works on or has a plan for: left by a process that died."""
+        jobs: list[tuple[str, Job]] = []
+        for path in self._claims.abandoned():
+            task = None if self._layout.is_planned(path.stem) else self._readable(path)
+            if task is not None and task.type in self._handlers and self._zones.runs_here(task.type):
+                jobs.append((path.name, partial(self._resume, path, task.type)))
+        return jobs
 
     def _waiting(self, now: datetime, counts: Counter[str]) -> list[tuple[Path, Ticket]]:
         """Every readable task with its ticket, in the order of work. A file is parsed again only when it changed."""
@@ -113,61 +149,88 @@ class Dispatcher:
         except OSError as error:
             return _Seen((0, 0), None, f"cannot be read: {error.strerror}", plain=True)
         try:
-            task = task_from(*frontmatter.read(data))
+            meta, body = frontmatter.read(data)
+            said = meta.get("type")
+            unknown = isinstance(said, str) and said not in TASK_TYPES
+            task = task_from({**meta, "type": VAGUE_TYPE} if unknown else meta, body)
         except (InvalidFrontMatter, InvalidTask) as error:
-            return _Seen(stamp, None, str(error), plain=not data.removeprefix(b"\xef\xbb\xbf").startswith(b"---"))
-        return _Seen(stamp, Ticket(task.type, task.priority, task.created))
+            is_drop = not ID_PATTERN.match(path.stem) and not data.removeprefix(b"\xef\xbb\xbf").startswith(b"---")
+            return _Seen(stamp, None, str(error), plain=is_drop)
+        return _Seen(stamp, Ticket(str(said), task.priority, task.created))
 
     def _unusable(self, path: Path, found: _Seen, now: datetime) -> str:
-        """A person's plain note stays; a broken task file is set aside, by Local alone, once nobody writes to it."""
-        if found.plain or self._agent != "local":
-            return "not a task"
-        if now.timestamp() - found.stamp[0] / 1e9 < _SETTLED:
+        """A note that a person has only just dropped stays; a broken task file is set aside once nobody writes to it.
+        Both are Local's business."""
+        if self._agent != LOCAL:
+            return f"for {LOCAL}"
+        if found.plain:
+            return "no task yet"
+        if abs(now.timestamp() - found.stamp[0] / 1e9) < _SETTLED:
             return "not readable yet"
-        try:
-            self._claims.quarantine(path, found.problem)
-        except (Gone, TargetTaken) as error:
-            log.info("not set aside: %s", error)
-            return "not readable yet"
-        self._alert("WARNING", f"{path.name} is set aside", f"It is no valid task: {found.problem}", source="dispatch")
-        return "set aside"
+        return self._set_aside(path, f"It is no valid task: {found.problem}") or "not readable yet"
 
     def _take(self, path: Path, task_type: str) -> str:
         with self._zones.at_work(task_type) as ours:
-            if not ours:  # the zones changed since the round looked
+            if not ours:  # the zones may have changed since the round looked
                 return f"for {self._zones.resolve_zone(task_type)}"
             claimed = self._claims.claim(path)
-            if claimed is None:
-                return "claimed by another"
-            task = self._readable(claimed)
-            return self._handle(claimed, task) if task is not None else "changed meanwhile"
+            return self._handle(claimed) if claimed is not None else "claimed by another"
 
-    def _resume(self, path: Path, task: Task) -> str:
-        with self._zones.at_work(task.type) as ours:
-            return self._handle(path, task) if ours else f"for {self._zones.resolve_zone(task.type)}"
+    def _resume(self, path: Path, task_type: str) -> str:
+        with self._zones.at_work(task_type) as ours:
+            if not ours:
+                return f"for {self._zones.resolve_zone(task_type)}"
+            return self._handle(path) if self._claims.take_up(path) else "claimed by another"
 
-    def _handle(self, path: Path, task: Task) -> str:
+    def _handle(self, path: Path) -> str:
+        """Do a claimed task, and lay it down, however that ended."""
+        try:
+            task = self._readable(path)
+            return self._try(path, task) if task is not None else "changed meanwhile"
+        finally:
+            self._claims.rest(path)
+
+    def _try(self, path: Path, task: Task) -> str:
+        """Count the try and then do it, so that a task which kills the process comes to an end too."""
+        tries = self._attempts.count(path.name)
+        if tries > TRIES:
+            return self._give_up(path, DIED)
         try:
             self._handlers[task.type](path, task)
-        except Exception as error:
-            self._failures[task.id] += 1
-            log.exception("%s failed (try %d of %d)", task.id, self._failures[task.id], TRIES)
-            return self._put_back(path, task, f"{type(error).__name__}: {error}")
-        self._failures.pop(task.id, None)
+            if os.path.lexists(path) and not self._layout.is_planned(path.stem):
+                raise RuntimeError("it was left in progress without a plan")
+        except Lost as error:
+            self._attempts.uncount(path.name)
+            log.info("the work on it is dropped: %s", error)
+            return "claim lost"
+        except (Exception, SystemExit) as error:
+            log.exception("%s failed (try %d of %d)", task.id, tries, TRIES)
+            problem = f"{type(error).__name__}: {error}"
+            return self._give_up(path, problem) if tries >= TRIES else self._put_back(path, task, problem)
+        self._attempts.forget(path.name)
         return "done"
 
     def _put_back(self, path: Path, task: Task, problem: str) -> str:
+        self._resting[path.name] = self._clock.monotonic() + _REST
         try:
-            if self._failures[task.id] < TRIES:
-                self._claims.release(path, task.domain, problem)
-                return "failed, to be tried again"
-            self._claims.quarantine(path, f"{TRIES} tries failed; the last one: {problem}")
+            self._claims.release(path, task.domain, problem)
         except (Gone, TargetTaken) as error:
             log.info("%s is not put back: %s", task.id, error)
             return "failed"
-        self._failures.pop(task.id, None)
-        text = f"{TRIES} tries failed; the last one: {problem}"
-        self._alert("WARNING", f"{task.id} is set aside", text, source="dispatch")
+        return "failed, to be tried again"
+
+    def _give_up(self, path: Path, problem: str) -> str:
+        outcome = self._set_aside(path, f"{TRIES} tries failed; the last one: {problem}")
+        self._attempts.forget(path.name)
+        return outcome or "failed"
+
+    def _set_aside(self, path: Path, reason: str) -> str | None:
+        try:
+            self._claims.quarantine(path, reason)
+        except (Gone, TargetTaken) as error:
+            log.info("%s is not set aside: %s", path.name, error)
+            return None
+        self._alert("WARNING", f"{path.name} is set aside", reason, source="dispatch")
         return "set aside"
 
     def _readable(self, path: Path) -> Task | None:

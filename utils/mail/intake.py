@@ -18,14 +18,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from utils.claim_task import Claims, Gone
+from utils.claim_task import Claims, Gone, Lost
 from utils.core.lease import State
 from utils.core.mail import Attachment, IncomingMail, Proposal, RawMail
 from utils.core.stages import IllegalMove, Stage
 from utils.core.task import ID_PATTERN, PRIORITIES, InvalidTask, Task, make_id, request_id, task_from
 from utils.core.triage import no_reply_reason
 from utils.mail import attachments, reply, task_file
-from utils.mail.attempts import Attempts
 from utils.mail.handbook import reply_rules
 from utils.mail.parse import parse
 from utils.mail.secrets import without_secrets
@@ -33,13 +32,13 @@ from utils.mail.task_file import DOMAIN, TASK_TYPE, Plan
 from utils.ports import AdapterError, Clock, DraftEngine, Mailbox, SecretScanner
 from utils.settings import Settings
 from utils.vault import atomic, frontmatter
+from utils.vault.attempts import DIED, TRIES, Attempts
 from utils.vault.frontmatter import InvalidFrontMatter
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
 
 SOURCE = "gmail_watcher"
-TRIES = 3
 _NODE_ERRORS = frozenset(
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM")
@@ -133,15 +132,18 @@ class MailIntake:
         lying = self._mailbox.not_taken()
         self._explained.keep_only(lying)
         for name, why in sorted(lying.items()):
-            if not self._explained.known(name):
-                self._explained.failed(name)
+            if not self._explained.tries(name):
+                self._explained.count(name)
                 title = f"mail/in/{name} {why}" if self._settings.maildir_path is None else f"{name} {why}"
                 place = self._settings.maildir / name
                 self._alert("INFO", title, f"{place} {why}. It was not read and stays there.", source=SOURCE)
 
     def _take(self, raw: RawMail, known: dict[str, list[Path]], now: datetime, counts: Counter[str]) -> bool:
         """Make the task of one mail; False where it should be tried again in the next cycle."""
+        tries = self._attempts.count(raw.key)
         try:
+            if tries > TRIES:
+                raise RuntimeError(DIED)
             mail = self._parse(raw)
             task_id, exists = self._id(mail, known)
             if mail.sender_authenticated is True:
@@ -151,12 +153,14 @@ class MailIntake:
                 known.setdefault(_suffix(task_id), []).append(path)
                 counts["fetched"] += 1
         except AdapterError:
+            self._attempts.uncount(raw.key)
             raise  # the scanner is missing: the next mail would fare no better
         except Exception as error:
             if _is_the_nodes_fault(error):
+                self._attempts.uncount(raw.key)
                 raise
             log.exception("mail %s could not be taken in", raw.key)
-            if self._attempts.failed(raw.key) < TRIES:
+            if tries < TRIES:
                 counts["failed"] += 1
                 return False
             self._set_mail_aside(raw, error, now)
@@ -237,15 +241,26 @@ class MailIntake:
         for path in self._waiting():
             try:
                 outcome = self._in_turn(path, now)
+            except Lost as error:
+                self._attempts.uncount(path.stem)
+                log.info("the work on it is dropped: %s", error)
+                outcome = "claim lost"
             except Gone:
+                self._attempts.forget(path.stem)
                 continue  # somebody else moved it: its new place says what becomes of it
             except AdapterError as error:
+                self._attempts.uncount(path.stem)
                 self._tell_engine_trouble(str(error))
                 outcome = "waiting for the engine"
             except Exception as error:
                 if _is_the_nodes_fault(error):
+                    self._attempts.uncount(path.stem)
                     raise
                 outcome = self._failed(path, error)
+            else:
+                self._attempts.forget(path.stem)
+            finally:
+                self._claims.rest(path)
             if outcome:
                 counts[outcome] += 1
 
@@ -255,9 +270,9 @@ class MailIntake:
             return self._handle(path, now) if ours else ""
 
     def _waiting(self) -> list[Path]:
-        """Files to look at: what we claimed and left half-done, then what waits in `Needs_Action/`."""
-        claimed = self._layout.files(Stage.IN_PROGRESS, agent=self._agent)
-        return [path for path in (*claimed, *self._layout.files(Stage.NEEDS_ACTION)) if self._concerns_us(path)]
+        """Files to look at: what was claimed here and left half-done, then what waits in `Needs_Action/`."""
+        waiting = self._layout.files(Stage.NEEDS_ACTION)
+        return [path for path in (*self._claims.abandoned(), *waiting) if self._concerns_us(path)]
 
     def _concerns_us(self, path: Path) -> bool:
         """Whether there may be work in this file: it is an e-mail task, and its plan leaves something to do."""
@@ -282,12 +297,14 @@ class MailIntake:
         waiting = self._layout.stage_of(path) is Stage.NEEDS_ACTION
         try:
             meta, body = frontmatter.read(_read(path))
+            if isinstance(meta.get("type"), str) and meta["type"] != TASK_TYPE:
+                return ""
             task = task_from(meta, body)
         except (InvalidFrontMatter, InvalidTask) as error:
             self._quarantine(path, f"The task file can't be used: {error}")
             return "set aside"
-        if task.type != TASK_TYPE:
-            return ""
+        if self._attempts.count(task.id) > TRIES:
+            return self._give_up(task.id, DIED)
         mail = task_file.mail_of(task)
         earlier = self._planned(task.id)
         if waiting:
@@ -299,6 +316,8 @@ class MailIntake:
             if claimed is None:
                 return "lost to another agent"
             path = claimed
+        elif not self._claims.take_up(path):
+            return "lost to another process"
         elif earlier == "no_reply":  # a crash between the plan and the move
             self._finish(path, "as its plan says")
             return "no reply needed"
@@ -316,6 +335,7 @@ class MailIntake:
         rules = reply_rules(self._layout.root, our_address=s.mail_from, our_name=s.mail_from_name)
         proposal = _checked(self._engine.propose(mail, rules))
         self._engine_trouble = None
+        self._claims.beat(path)  # an engine may think for minutes
         if proposal.draft is None:
             decided = Plan("no_reply", proposal.category, proposal.priority, proposal.why, ())
             return self._no_reply(task, mail, path, decided, now)
@@ -331,14 +351,13 @@ class MailIntake:
             now=now,
         )
         # The request first: a task with a plan counts as worked off, and a request that the human removed stays away.
-        self._claims.create(Stage.PENDING_APPROVAL, meta, body)
+        self._claims.create(Stage.PENDING_APPROVAL, meta, body, claimed=path)
         steps = (
             f"1. Read the draft: [[{request_id(task.id, action)}]].",
             "2. Change what is not right, then approve or reject it.",
             "3. Local sends it and files both under Done/.",
         )
         self._write_plan(task, mail, Plan("draft", proposal.category, proposal.priority, proposal.why, steps), now)
-        self._attempts.forget(task.id)
         return "drafted"
 
     def _no_reply(self, task: Task, mail: IncomingMail, path: Path, decided: Plan, now: datetime) -> str:
@@ -369,16 +388,18 @@ class MailIntake:
     def _finish(self, path: Path, reason: str) -> None:
         self._claims.note("no_action_needed", path.stem, reason=reason)
         self._claims.move(path, Stage.DONE)
-        self._attempts.forget(path.stem)
 
     def _failed(self, path: Path, error: Exception) -> str:
         log.exception("task %s could not be worked off", path.name)
-        if self._attempts.failed(path.stem) < TRIES:
+        if self._attempts.tries(path.stem) < TRIES:
             return "failed"
-        for place in self._layout.find(path.stem):
+        return self._give_up(path.stem, f"{type(error).__name__}: {error}")
+
+    def _give_up(self, task_id: str, why: str) -> str:
+        for place in self._layout.find(task_id):
             if self._layout.stage_of(place) in (Stage.NEEDS_ACTION, Stage.IN_PROGRESS):
-                self._quarantine(place, f"No draft could be made in {TRIES} tries ({type(error).__name__}: {error}).")
-        self._attempts.forget(path.stem)
+                self._quarantine(place, f"No draft could be made in {TRIES} tries ({why}).")
+        self._attempts.forget(task_id)
         return "set aside"
 
     def _quarantine(self, path: Path, reason: str) -> None:

@@ -10,7 +10,7 @@ from utils.core.merge import Entry
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
 from utils.sync.values import Session
-from utils.vault import atomic, locks, worktree
+from utils.vault import atomic, worktree
 from utils.vault.layout import stage_at
 
 _BATCH = 200
@@ -113,7 +113,7 @@ def replace(session: Session, path: str, lying: str | None, target: Entry | None
 
     Tasks are changed under the claim lock, so that no agent moves one between the look and the rename.
     """
-    lock = locks.hold(session.claims_lock) if stage_at(path) is not None else nullcontext()
+    lock = session.moves.hold() if stage_at(path) is not None else nullcontext()
     with lock:
         return worktree.replace(
             session.layout.root,

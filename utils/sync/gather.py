@@ -200,8 +200,9 @@ def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) ->
     changes = {path: (picture.before.get(path), entry) for path, entry in picture.changes.items()}
     if changes.get(session.layout.marker.name, (None, True))[1] is None:
         raise SyncStopped(
-            f"{session.layout.marker} is gone: is the disk mounted? Put the file back, or, if the vault is really meant"
-            f" to lose it, run `{command('sync --allow-deletions')}` once"
+            f"{session.layout.marker} is gone: is the disk mounted? Put the file back (`git restore"
+            f" {session.layout.marker.name}` in the vault), or, if the vault is really meant to lose it, run"
+            f" `{command('sync --allow-deletions')}` once"
         )
     lost = merge.lost(changes)
     if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(head)):

@@ -19,6 +19,7 @@ from utils.core.sync_rules import Refusal
 from utils.ports import Clock, Commit, SecretScanner, VaultGit
 from utils.vault import atomic, disk
 from utils.vault.layout import Layout
+from utils.vault.moving import Moves
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +205,7 @@ class Session:
     clock: Clock
     memory: Memory
     result: SyncResult
-    claims_lock: Path
+    moves: Moves
     state_dir: Path
     alert: Callable[..., Any]
     observe_moves: Callable[[], Any]

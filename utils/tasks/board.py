@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ MAX_TEXT = 1024 * 1024
 #: What a line of a task's history tells; what does not apply is None.
 HISTORY = ("at", "agent", "event", "from", "to", "reason", "by")
 _REVISIONS = 10
+_LOOKED_AT = 20_000
 
 
 class UnknownTask(LookupError):
@@ -148,11 +150,14 @@ class Board:
         return sorted(claims, key=lambda claim: (claim["since"] or "", claim["task"]), reverse=True)
 
     def _claimed_at(self, wanted: set[str]) -> dict[str, Any]:
-        """When each of these tasks was last claimed."""
+        """When each of these tasks was last claimed, as far as the newest lines tell.
+
+        What a person put there has no line, and must not make us read years of them.
+        """
         found: dict[str, Any] = {}
         if not wanted:
             return found
-        for entry in self.claim_events():
+        for entry in islice(self.claim_events(), _LOOKED_AT):
             task = entry.get("task")
             if task in wanted and task not in found and entry.get("event") == "claimed":
                 found[task] = entry.get("at")
@@ -173,14 +178,19 @@ class Board:
 
     def _requests(self, task_id: str) -> list[dict[str, str]]:
         """The approval requests made for a task; their ids follow from its own."""
-        try:
-            names = {request_id(task_id, action, revision) for action in ACTIONS for revision in range(1, _REVISIONS)}
-        except ValueError:  # a time that no calendar has: nobody made a request for it
-            return []
+        names = request_ids(task_id)
         return [{"id": card.id, "stage": card.stage.value} for card in self.cards() if card.id in names]
 
 
-@lru_cache(maxsize=2048)
+def request_ids(task_id: str) -> frozenset[str]:
+    """The ids that requests made for a task have."""
+    try:
+        return frozenset(request_id(task_id, action, number) for action in ACTIONS for number in range(1, _REVISIONS))
+    except ValueError:  # a time that no calendar has: nobody made a request for it
+        return frozenset()
+
+
+@lru_cache(maxsize=16_384)
 def facts_of(path: Path, modified: int, size: int) -> Mapping[str, Any]:
     """What the front matter of a file says, for as long as it keeps its time and size."""
     try:

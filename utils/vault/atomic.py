@@ -203,3 +203,5 @@ def _load_renameat2() -> ctypes._NamedFuncPointer | None:
 
 
 _renameat2 = _load_renameat2()
+#: Whether `rename_noreplace` is one step.
+NEVER_REPLACES = _renameat2 is not None

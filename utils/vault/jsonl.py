@@ -16,28 +16,45 @@ from utils.vault import atomic
 _BLOCK = 64 * 1024
 
 
+def line(entry: Mapping[str, Any]) -> bytes:
+    """One line of a log, with its end."""
+    text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text.encode("utf-8", "backslashreplace") + b"\n"  # a name that is no text, as JSON escapes it
+
+
 def append(path: Path, entry: Mapping[str, Any]) -> None:
     """Append one line durably. A torn last line (a crash in mid-write) is ended first, so that it can't eat ours."""
-    line = json.dumps(entry, ensure_ascii=False, separators=(",", ":"), default=str).encode() + b"\n"
-    created = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _open_locked(path)
+    write(path, line(entry))
+    flush(path)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Append one line as `append` does, but not yet durably: `flush` comes later, once for the lines of several."""
+    try:
+        descriptor = _open_locked(path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _open_locked(path)
     try:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        view = memoryview(line)
+            data = b"\n" + data
+        view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
+    if not size:
+        atomic.sync_folder(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Make durable what was written into a log. One that a sync put in its place has it all and is durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    if created:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _open_locked(path: Path) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from utils.core import archive
 from utils.core.stages import DOMAINS, Stage
+from utils.core.task import ID_PATTERN
 
 FOLDERS: dict[Stage, str] = {
     Stage.INBOX: "Inbox",
@@ -73,15 +74,14 @@ class Layout:
 
     def relative(self, path: Path) -> str:
         """`path` as the vault's posix path; raises `OutsideVault`."""
-        try:
-            return Path(os.path.abspath(path)).relative_to(self.root).as_posix()
-        except ValueError:
-            raise OutsideVault(f"{path} does not lie in the vault {self.root}") from None
+        whole, root = os.path.abspath(path), f"{self.root}{os.sep}"
+        if not f"{whole}{os.sep}".startswith(root):
+            raise OutsideVault(f"{path} does not lie in the vault {self.root}")
+        return whole[len(root) :] or "."
 
     def stage_of(self, path: Path) -> Stage | None:
         """The stage in which `path` lies, or None outside all of them."""
-        top = PurePosixPath(self.relative(path)).parts[:1]
-        return next((stage for stage, name in FOLDERS.items() if (name,) == top), None)
+        return stage_at(f"{self.relative(path)}/")
 
     def domain_of(self, path: Path) -> str | None:
         """The domain that the folder says, or None."""
@@ -123,6 +123,11 @@ class Layout:
         plan = self.plan(domain, task_id)
         by_month = archive.filed(self.relative(plan))
         return (plan, self.root / by_month) if by_month else (plan,)
+
+    def is_planned(self, task_id: str) -> bool:
+        """Whether a task has a plan: then whoever worked on it is done with it, and it waits for a decision."""
+        match = ID_PATTERN.match(task_id)
+        return match is not None and any(plan.exists() for plan in self.plans(match["domain"], task_id))
 
     def attachments(self, domain: str, task_id: str) -> Path:
         """The folder of what came with a task."""

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+
 
 class Locked(RuntimeError):
     """Somebody else holds the lock. `holder` is what they wrote into it, or an empty string."""
@@ -20,19 +22,24 @@ class Locked(RuntimeError):
 
 
 @contextmanager
-def hold(path: Path, *, timeout: float | None = None, note: str = "") -> Iterator[None]:
-    """Hold the exclusive lock on `path` for the block. Not re-entrant.
+def hold(path: Path, *, timeout: float | None = None, note: str | None = "", shared: bool = False) -> Iterator[None]:
+    """Hold the exclusive lock on `path` for the block, or together with others who want it `shared`. Not re-entrant.
 
-    `timeout` in seconds: None waits for ever, 0 tries once. Raises `Locked` when it runs out. The file stays:
+    `note` is written into the file, for people; None: nothing, for a lock that is taken thousands of times. `timeout`
+    in seconds: None waits for ever, 0 tries once. Raises `Locked` when it runs out. The file stays:
     deleting a lock file is how two holders come to be.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        _acquire(descriptor, path, timeout)
+        descriptor = os.open(path, _FLAGS, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, _FLAGS, 0o600)
+    try:
+        _acquire(descriptor, path, timeout, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, (note or f"pid {os.getpid()}").encode(), 0)
+            if note is not None:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, (note or f"pid {os.getpid()}").encode(), 0)
         except OSError as error:  # the note is for people; a full disk keeps nobody from holding the lock
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -73,14 +80,14 @@ def holder(path: Path) -> str | None:
     return None
 
 
-def _acquire(descriptor: int, path: Path, timeout: float | None) -> None:
+def _acquire(descriptor: int, path: Path, timeout: float | None, kind: int) -> None:
     if timeout is None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, kind)
         return
     deadline = time.monotonic() + timeout
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
