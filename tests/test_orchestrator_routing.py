@@ -297,7 +297,6 @@ def test_tasks_wait_visibly_where_nothing_here_can_do_them(bench: Bench) -> None
     bench.task("whatsapp", "social", "b")
     bench.task("email_processing", "email", "c")  # the gmail watcher's own
     assert bench.run() == "waiting for a human: 2"
-    bench.node.zones._alone = lambda: False
     bench.node.zones.switch("cloud", reason="test", by="test")
     assert bench.run() == "for cloud: 1, waiting for a human: 1"
     assert len(bench.tasks()) == 3
