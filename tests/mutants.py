@@ -148,7 +148,7 @@ MUTANTS = (
          "        _leave_out(session, head, picture)\n", "        pass\n",
          "tests/test_sync_foreign_trees.py", "commits_here"),
     _one("lines-cross", "logs pair equal lines in any order (S1)", MERGE,
-         "before.append(last[k - 1] if k else -1)", "before.append(number - 1)", DECIDE, "lines"),
+         "before.append(last[k - 1] if k else -1)", "before.append(number - 1)", DECIDE, "order"),
     _one("marker-unwatched", "an unmounted disk wipes the other node", GATHER,
          "if changes.get(session.layout.marker.name, (None, True))[1] is None:", "if False:", TROUBLE, "unmounted"),
     _one("half-a-move", "a move travels without its other half", GATHER,
