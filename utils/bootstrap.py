@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from utils.adapters.clock import SystemClock
@@ -207,6 +207,7 @@ class Services:
             state_dir=s.state_dir,
             clock=self.clock,
             alert=self.alerts.send,
+            reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
         )
 
     @cached_property
