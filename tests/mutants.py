@@ -46,6 +46,7 @@ LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "uti
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
 DECIDE = "tests/test_merge_decide.py"
+EXECUTOR, EXECUTOR_RESTORED = "utils/execution/executor.py", "tests/test_execution_restored.py"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ MUTANTS = (
          "winner, loser = (ours, theirs) if sides.we_win else (theirs, ours)",
          "winner, loser = (None, ours or theirs) if not (ours and theirs) else (ours, theirs)", SCENARIOS, "07"),
     _one("wrong-claim", "of two claims the later one stands (S4)", MERGE,
-         "stands = theirs if claim_only else local", "stands = ours if claim_only else local", SCENARIOS, "17_of_two"),
+         "stands = theirs if claim_only or ended else local", "stands = ours if claim_only else local",
+         SCENARIOS, "17_of_two"),
     _one("claim-beats-human", "a claim on main beats the human's move (S4)", MERGE,
          "claim_only = stage_at(local) is Stage.IN_PROGRESS", "claim_only = True", SCENARIOS, "17_a_humans"),
     _one("two-places", "a task may lie in two stages (S4)", MERGE,
@@ -144,6 +146,12 @@ MUTANTS = (
     _one("restore-not-asked", "a node put back undoes what its human wrote since (S3)", AUTHORS,
          "if newest is None or (awake and not session.memory.is_put_back()):", "if True:", RESTORED,
          "a_person_says_so"),
+    _one("end-undone", "what a put back Local does with an old task undoes what it did since (S8)", MERGE,
+         "ended = theirs in sides.settled and", "ended = False and", RESTORED, "undoes_no_end"),
+    _one("backup-believed", "what the journal of a backup has as approved is carried out again (S8)", EXECUTOR,
+         "elif put_back_at is not None and", "elif False and", EXECUTOR_RESTORED, "last_push"),
+    _one("moves-while-waiting", "a node that waits for its first sync moves what may be old (S8)", EXECUTOR,
+         "        if waits:\n", "        if False:\n", EXECUTOR_RESTORED, "moves_nothing"),
     _one("tug-of-war", "what no node takes stays in a person's commit, for ever", GATHER,
          "        _leave_out(session, head, picture)\n", "        pass\n",
          "tests/test_sync_foreign_trees.py", "commits_here"),

@@ -208,6 +208,7 @@ class Services:
             clock=self.clock,
             alert=self.alerts.send,
             reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
+            put_back_at=self.sync.put_back_at,
         )
 
     @cached_property

@@ -196,7 +196,7 @@ class VaultSync:
             result.result, problem = "error", SyncStopped(f"{_UNFORESEEN} ({type(error).__name__}: {error})")
         result.error = str(problem) if problem else None
         result.duration_ms = round((self._clock.monotonic() - begun) * 1000)
-        self._remember(result)
+        self._remember(result, answers)
         return result
 
     def _mended_sync(self, session: Session) -> None:
@@ -322,6 +322,11 @@ class VaultSync:
         if last is None or parse_time(last) < started - SHORT_WHILE:
             return "no sync has gone well since this node was started"
         return None
+
+    def put_back_at(self) -> datetime | None:
+        """When the first sync went well after this node was last put back from a backup; None where it never was."""
+        at = self._memory.load().get("put_back_at")
+        return parse_time(at) if at else None
 
     def known_to_git(self, path: str, data: bytes) -> bool:
         """Whether HEAD or any fetched branch has exactly these bytes at the vault's `path`."""
@@ -474,7 +479,7 @@ class VaultSync:
         finally:
             holding.__exit__(None, None, None)
 
-    def _remember(self, result: SyncResult) -> None:
+    def _remember(self, result: SyncResult, answers: Answers = NO_ANSWERS) -> None:
         """Write down what the sync did and tell of a new error. A disk that takes nothing takes no result away."""
         good = result.result in _GOOD
         try:
@@ -482,8 +487,7 @@ class VaultSync:
             known = (memory.get("last_sync") or {}).get("error")
             if result.result == "error" and known != result.error:
                 self._alert("WARNING", *_as_alert(result.error or ""), source="vault_sync")
-            now = format_time(self._clock.now())
-            since = {"last_success_at": now, "at": result.at or memory.get("at"), "put_back": None} if good else {}
+            since = {"at": result.at or memory.get("at"), **self._times(answers)} if good else {}
             failing = None if good else memory.get("failing_since") or result.started_at
             self._memory.update(
                 last_sync=result.to_dict(), waiting=result.waiting or None, failing_since=failing, **since
@@ -491,6 +495,16 @@ class VaultSync:
         except OSError as error:
             log.error("the state of the sync could not be written: %s", error)
         log.log(logging.DEBUG if result.result == "noop" else logging.INFO, "vault sync: %s", result.summary())
+
+    def _times(self, answers: Answers) -> dict[str, Any]:
+        """What is remembered of a good sync: when it was, and whether it ended a restore."""
+        stamp = format_time(self._clock.now())
+        put_back = self._memory.is_put_back() or bool(answers.accept_own)
+        return {
+            "last_success_at": stamp,
+            "put_back": None,
+            **({"put_back_at": stamp} if put_back else {}),
+        }
 
 
 def _word(result: SyncResult) -> str:

@@ -58,7 +58,13 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
         befores |= {path: judge.plain(found.get(path)) for path in elsewhere}
     our_changes = {path: judge.plain(after) for path, (_, after) in our_difference.items()}
     plan = merge.decide(
-        befores, our_changes, judged.changes, zone=session.zone, their_zone=judged.zone_of, stage_at=stage_at
+        befores,
+        our_changes,
+        judged.changes,
+        zone=session.zone,
+        their_zone=judged.zone_of,
+        stage_at=stage_at,
+        settled=judged.settled,
     )
     plan.asides = [_credited(aside, judged, their_difference) for aside in plan.asides]
     conflicts = tuple(plan.asides)

@@ -169,7 +169,11 @@ def _add_word(session: Session, judged: Judged, word: Difference) -> None:
     for path, (before, after) in word.items():
         if path not in judged.changes and path in reasons:
             _refuse(session, judged, path, (before, after), reasons[path], [], set())
-        elif judged.changes.setdefault(path, plain(after)) == plain(before):
+            continue
+        if path not in judged.changes:
+            judged.changes[path] = plain(after)
+            judged.settled.add(path)
+        if judged.changes[path] == plain(before):
             del judged.changes[path]
 
 

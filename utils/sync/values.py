@@ -143,12 +143,13 @@ Difference = Mapping[str, tuple[Entry | None, Entry | None]]
 class Judged:
     """Their changes without what is refused, who made them, and what was refused (with the version that goes aside).
 
-    `restored`: path → the merge that left out a person's version.
+    `restored`: path → the merge that left out a person's version. `settled`: paths that are as Local's word left them.
     """
 
     changes: dict[str, Entry | None] = field(default_factory=dict)
     zones: dict[str, str] = field(default_factory=dict)
     restored: dict[str, str] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
     asides: list[Aside] = field(default_factory=list)
     by_people: set[str] = field(default_factory=set)  # paths whose newest change is no node's
     newest: dict[str, Commit] = field(default_factory=dict)  # path → the last commit to change it
@@ -216,9 +217,9 @@ class Memory:
         """Whether the file was copied to where it lies since it was written, and no sync has gone well after that."""
         before = self.load()
         written = before.get("written")
-        if not isinstance(written, (int, float)):
+        if before.get("put_back") or not isinstance(written, (int, float)):
             return bool(before.get("put_back"))
-        return bool(before.get("put_back")) or abs(self._path.stat().st_ctime - written) > _COPIED
+        return abs(self._path.stat().st_ctime - written) > _COPIED
 
 
 @dataclass
