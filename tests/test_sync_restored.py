@@ -186,6 +186,28 @@ def test_a_task_that_is_done_again_by_a_put_back_local_asks_for_nothing(two: Two
     two.assert_agree()
 
 
+@pytest.mark.parametrize("seen", ["copied", "asleep"])
+def test_the_remote_is_put_back_with_local(two: Two, seen: str) -> None:
+    """From one night's backup: Local's first syncs find nothing new, and what it wrote since comes from the Cloud."""
+    two.seed_files({"Company_Handbook.md": "old\n"})
+    old = two.head()
+    keep(two.a.root), keep(two.a.state)
+    write_more(two)
+    put_all_back(two.a)
+    git(two.remote, "update-ref", "refs/heads/main", old)
+    if seen == "copied":
+        copied_long_after(two.a)
+    else:
+        two.a.clock.advance(3600)
+    for _ in range(20):
+        assert two.a.sync().result == "noop"
+        two.a.clock.advance(300)
+    assert "rolled back" in str(two.b.sync().error)
+    two.b.sync(accept_remote=True)
+    said_own(two)
+    assert_all_is_there(two)
+
+
 def test_what_local_merged_over_a_phones_version_stays(two: Two) -> None:
     """Nothing of it would be refused, but the phone's would come back."""
     two.seed_files({"Plans/x.md": "base\n"})

@@ -39,6 +39,7 @@ from utils.sync.values import (
     SyncResult,
     SyncStopped,
     WrongAnswer,
+    shortly_after,
 )
 from utils.vault import locks, skeleton
 from utils.vault.layout import Layout
@@ -487,7 +488,7 @@ class VaultSync:
             known = (memory.get("last_sync") or {}).get("error")
             if result.result == "error" and known != result.error:
                 self._alert("WARNING", *_as_alert(result.error or ""), source="vault_sync")
-            since = {"at": result.at or memory.get("at"), **self._times(answers)} if good else {}
+            since = {"at": result.at or memory.get("at"), **self._times(memory, answers)} if good else {}
             failing = None if good else memory.get("failing_since") or result.started_at
             self._memory.update(
                 last_sync=result.to_dict(), waiting=result.waiting or None, failing_since=failing, **since
@@ -496,14 +497,17 @@ class VaultSync:
             log.error("the state of the sync could not be written: %s", error)
         log.log(logging.DEBUG if result.result == "noop" else logging.INFO, "vault sync: %s", result.summary())
 
-    def _times(self, answers: Answers) -> dict[str, Any]:
-        """What is remembered of a good sync: when it was, and whether it ended a restore."""
-        stamp = format_time(self._clock.now())
+    def _times(self, memory: dict[str, Any], answers: Answers) -> dict[str, Any]:
+        """What is remembered of a good sync: when it was, and whether it ended an absence or a restore."""
+        now, last = self._clock.now(), memory.get("last_success_at")
+        stamp = format_time(now)
         put_back = self._memory.is_put_back() or bool(answers.accept_own)
+        away = put_back or answers.accept_remote or (last is not None and not shortly_after(last, now))
         return {
             "last_success_at": stamp,
             "put_back": None,
             **({"put_back_at": stamp} if put_back else {}),
+            **({"back_at": stamp} if away else {}),
         }
 
 

@@ -8,14 +8,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from utils.core.commands import command, elsewhere
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.signing import Key, claimed_zone
 from utils.core.task import parse_time
 from utils.ports import Commit
-from utils.sync.values import IDENTITIES, SHORT_WHILE, Session, SyncStopped, WrongAnswer, printable
+from utils.sync.values import (
+    IDENTITIES,
+    LONG_WHILE,
+    Session,
+    SyncStopped,
+    WrongAnswer,
+    printable,
+    shortly_after,
+)
 
 log = logging.getLogger(__name__)
 _SHORTEST = 7  # letters of a commit's id
@@ -87,10 +94,8 @@ def _accepted(session: Session, commits: Sequence[Commit]) -> set[str]:
 def _ask_whose(session: Session, found: Authors) -> None:
     """A Local that was put back from a backup meets what it wrote since, as if somebody wrote in its name: after a
     while without a sync only a person knows which it is, and the human's notes must not be undone for it."""
-    last = session.memory.load().get("last_success_at")
-    awake = last is not None and timedelta(0) <= session.clock.now() - parse_time(last) < SHORT_WHILE
     newest = next((commit for commit in found.commits if commit.oid in found.unknown), None)
-    if newest is None or (awake and not session.memory.is_put_back()):
+    if newest is None or _was_awake(session):
         return
     text = (
         f"Commits in this node's own name are on the remote that it does not know ({len(found.unknown)}, newest:"
@@ -101,6 +106,14 @@ def _ask_whose(session: Session, found: Authors) -> None:
     )
     session.tell(f"unknown {newest.oid}", "CRITICAL", "Somebody wrote in this node's name, or it was put back", text)
     raise SyncStopped(text)
+
+
+def _was_awake(session: Session) -> bool:
+    """Whether this node has synced all along, for a day at least where it was ever away: so nobody put it back."""
+    memory, now = session.memory.load(), session.clock.now()
+    back = memory.get("back_at")
+    settled_in = back is None or now - parse_time(back) >= LONG_WHILE
+    return settled_in and shortly_after(memory.get("last_success_at"), now) and not session.memory.is_put_back()
 
 
 def _touching(commit: Commit) -> str:

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from utils.core.merge import FILE, Aside, Entry
 from utils.core.routing import LOCAL, ZONES
 from utils.core.signing import ADDRESSES, Keyring, claimed_zone
 from utils.core.sync_rules import Refusal
+from utils.core.task import parse_time
 from utils.ports import Clock, Commit, SecretScanner, VaultGit
 from utils.vault import atomic, disk
 from utils.vault.layout import Layout
@@ -29,6 +30,8 @@ _NAMED = 20  # refusals of one sync that have an alert of their own, and that on
 _REMEMBERED = 10_000
 #: A node that synced well so short a while ago has not slept, and was not put back by anybody.
 SHORT_WHILE = timedelta(minutes=10)
+#: For so long after a node was away it may meet its own work again, brought by a node that was not put back.
+LONG_WHILE = timedelta(days=1)
 _COPIED = 30.0  # seconds between what a file says of its writing and its change time (stat(2)), which no copy keeps
 
 
@@ -220,6 +223,11 @@ class Memory:
         if before.get("put_back") or not isinstance(written, (int, float)):
             return bool(before.get("put_back"))
         return abs(self._path.stat().st_ctime - written) > _COPIED
+
+
+def shortly_after(then: str | None, now: datetime) -> bool:
+    """Whether a sync went well at `then` (ISO 8601) and so short a while before `now` that nobody put the node back."""
+    return then is not None and timedelta(0) <= now - parse_time(then) < SHORT_WHILE
 
 
 @dataclass
