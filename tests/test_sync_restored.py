@@ -342,6 +342,17 @@ def test_a_started_node_waits_for_its_first_sync(two: Two) -> None:
     assert reason(two.a, started) == "", "one that works offline goes on"
 
 
+@pytest.mark.parametrize("behind", [1, 3600, 300 * 86400])
+def test_a_clock_that_is_behind_the_last_sync_proves_nothing(two: Two, behind: float) -> None:
+    """An image put back on a machine whose clock stopped with it."""
+    two.a.sync()
+    assert reason(two.a) == ""
+    two.a.clock.advance(-behind)
+    assert "clock" in reason(two.a)
+    two.a.sync()
+    assert reason(two.a) == ""
+
+
 def test_a_vault_without_a_remote_waits_for_nothing(tmp_path: Path) -> None:
     two = Two(tmp_path, ready=False)
     two.a.vault_sync().prepare()

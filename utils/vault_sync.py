@@ -322,6 +322,8 @@ class VaultSync:
         last = self._memory.load().get("last_success_at")
         if last is None or parse_time(last) < started - SHORT_WHILE:
             return "no sync has gone well since this node was started"
+        if parse_time(last) > self._clock.now():
+            return "the clock of this machine is behind its last sync, and no sync has gone well since"
         return None
 
     def put_back_at(self) -> datetime | None:
