@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -349,6 +350,22 @@ def test_a_clock_that_is_behind_the_last_sync_proves_nothing(two: Two, behind: f
     assert reason(two.a) == ""
     two.a.clock.advance(-behind)
     assert "clock" in reason(two.a)
+    two.a.sync()
+    assert reason(two.a) == ""
+
+
+def test_a_backup_by_hard_links_puts_nothing_back(two: Two) -> None:
+    two.a.sync()
+    copied_long_after(two.a)
+    assert "put back" in reason(two.a)
+    (two.folder / "sync.json").hardlink_to(two.a.state / "sync.json")
+    assert reason(two.a) == ""
+
+
+def test_a_file_server_with_a_clock_of_its_own_puts_nothing_back(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 60)
+    two.a.write("note.md", "x\n")
     two.a.sync()
     assert reason(two.a) == ""
 

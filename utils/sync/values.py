@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ _REMEMBERED = 10_000
 SHORT_WHILE = timedelta(minutes=10)
 #: For so long after a node was away it may meet its own work again, brought by a node that was not put back.
 LONG_WHILE = timedelta(days=1)
-_COPIED = 30.0  # seconds between what a file says of its writing and its change time (stat(2)), which no copy keeps
+_COPIED = 30.0  # seconds between what a file says of its writing and its change time
 
 
 #: Who commits: the agents' addresses. Every other author counts as the Local zone's human.
@@ -181,7 +182,9 @@ class WrongAnswer(SyncStopped):
 class Memory:
     """What a vault's syncs remember: `STATE_DIR/sync.json`. Written durably; a damaged file counts as empty.
 
-    A file that came out of a backup is noticed by its change time, and stays noted (`put_back`) until a sync went well.
+    A file that came out of a backup is noticed by its change time (stat(2)), which no copy keeps, and stays noted
+    (`put_back`) until a sync went well. Times are the disk's, for a file server has a clock of its own; and a file with
+    several links was not copied: it is in a backup.
     """
 
     def __init__(self, path: Path) -> None:
@@ -213,7 +216,7 @@ class Memory:
         put_back = {"put_back": True} if self.is_put_back() else {}
         after = {key: value for key, value in {**before, **put_back, **values}.items() if value is not None}
         if after != before:
-            after["written"] = time.time()
+            after["written"] = self._disk_time()
             atomic.write(self._path, json.dumps(after, indent=1).encode(), mode=0o600)
 
     def is_put_back(self) -> bool:
@@ -222,7 +225,14 @@ class Memory:
         written = before.get("written")
         if before.get("put_back") or not isinstance(written, (int, float)):
             return bool(before.get("put_back"))
-        return abs(self._path.stat().st_ctime - written) > _COPIED
+        status = self._path.stat()
+        return status.st_nlink == 1 and abs(status.st_ctime - written) > _COPIED
+
+    def _disk_time(self) -> float:
+        """Now, in seconds since 1970, as the disk stamps its files."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._path.parent) as file:
+            return os.fstat(file.fileno()).st_ctime
 
 
 def shortly_after(then: str | None, now: datetime) -> bool:
