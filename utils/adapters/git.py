@@ -158,11 +158,19 @@ class GitVault:
             self.let_people_sign()
 
     def let_people_sign(self) -> None:
-        """Have plain `git commit` in the vault sign as the node does, if it has a key: who works here is the node."""
-        if self._keys is not None and (self._keys / "node").exists():
-            settings = {"gpg.format": "ssh", "user.signingKey": str(self._keys / "node"), "commit.gpgSign": "true"}
-            for key, value in settings.items():
-                self._run(["config", "--local", key, value])
+        """Have plain `git commit` in the vault sign as the node does, if it has a key: who works here is the node.
+
+        Costs one look where that is so already.
+        """
+        if self._keys is None or not (self._keys / "node").exists():
+            return
+        wanted = {"gpg.format": "ssh", "user.signingkey": str(self._keys / "node"), "commit.gpgsign": "true"}
+        pattern = "|".join(wanted).replace(".", r"\.")
+        said = self._decode(self._run(["config", "--local", "-z", "--get-regexp", f"^({pattern})$"], ok=(0, 1)))
+        lines = [line.partition("\n") for line in said.split("\0") if line]
+        if sorted((key, value) for key, _, value in lines) != sorted(wanted.items()):
+            for key, value in wanted.items():
+                self._run(["config", "--local", "--replace-all", key, value])
 
     def try_remote(self) -> None:
         """Ask the remote anything, however damaged the repository is but for its settings. Raises `AdapterError`."""

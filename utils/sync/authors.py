@@ -88,6 +88,7 @@ def _accepted(session: Session, commits: Sequence[Commit]) -> set[str]:
     named = {c.oid for c in commits if c.oid.startswith(said) and claimed_zone(c.address) == session.zone}
     if len(named) != 1 or len(said) < _SHORTEST:
         raise WrongAnswer(f"no commit {said} in this node's own name arrived: name the one that the sync asked about")
+    session.memory.update(put_back=True)
     return named
 
 
@@ -243,12 +244,11 @@ def how_to_enrol(session: Session, commit: Commit) -> str:
 
 
 def check_own_key(session: Session) -> None:
-    """Say once that commits are not signed. Raises `SyncStopped` where they were and the key is gone."""
+    """See that plain git signs too, or say once that nobody signs. Raises `SyncStopped` where the key is gone."""
     remembered = session.memory.load().get("signing")
     if session.keyring.own:
-        if remembered != "signed":
-            session.git.let_people_sign()
-            session.memory.update(signing="signed")
+        session.git.let_people_sign()  # the key may lie elsewhere by now, or the vault's settings be those of a backup
+        session.memory.update(signing="signed")
     elif remembered == "signed":
         raise SyncStopped(
             "this node's key is gone, and unsigned commits would be refused by the other node. Put STATE_DIR/keys/node"
