@@ -503,7 +503,7 @@ class VaultSync:
         """What is remembered of a good sync: when it was, and whether it ended an absence or a restore."""
         now, last = self._clock.now(), memory.get("last_success_at")
         stamp = format_time(now)
-        put_back = self._memory.is_put_back() or bool(answers.accept_own)
+        put_back = self._memory.is_put_back()
         away = put_back or answers.accept_remote or (last is not None and not shortly_after(last, now))
         return {
             "last_success_at": stamp,

@@ -183,8 +183,8 @@ class Memory:
     """What a vault's syncs remember: `STATE_DIR/sync.json`. Written durably; a damaged file counts as empty.
 
     A file that came out of a backup is noticed by its change time (stat(2)), which no copy keeps, and stays noted
-    (`put_back`) until a sync went well. Times are the disk's, for a file server has a clock of its own; and a file with
-    several links was not copied: it is in a backup.
+    (`put_back`) until a sync went well; so does a person's word that the node was put back. Times are the disk's, for a
+    file server has a clock of its own; and a file with several links was not copied: it is in a backup.
     """
 
     def __init__(self, path: Path) -> None:
