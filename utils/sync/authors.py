@@ -98,10 +98,11 @@ def _ask_whose(session: Session, found: Authors) -> None:
     newest = next((commit for commit in found.commits if commit.oid in found.unknown), None)
     if newest is None or _was_awake(session):
         return
+    own = session.answers.with_("--accept-own", newest.oid[:12])
     text = (
         f"Commits in this node's own name are on the remote that it does not know ({len(found.unknown)}, newest:"
         f" {newest.oid[:12]}{_touching(newest)}), so nothing was taken over. If this node was put back from a backup,"
-        f" or its vault was copied to another machine: run `{command(f'sync --accept-own {newest.oid[:12]}')}`, and"
+        f" or its vault was copied to another machine: run `{own}`, and"
         " they count as its own. If not, somebody writes in its name: change the access keys of the vault's remote and"
         f" run `{command('keys create')}`; then they are refused"
     )

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass, replace
 
 from utils.core import merge, sync_rules
-from utils.core.commands import command
 from utils.core.merge import Aside, Entry, Plan
 from utils.core.routing import LOCAL
 from utils.core.task import format_time
@@ -45,7 +44,7 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
     if base is None and not (first_contact or session.answers.accept_remote):
         raise SyncStopped(
             "the remote holds another history than this vault. Check VAULT_REMOTE_URL; if both are to become one, run"
-            f" `{command('sync --accept-remote')}` once"
+            f" `{session.answers.with_('--accept-remote')}` once"
         )
     their_difference = git.diff(base, theirs)
     judged = judge.judge(session, base, theirs, their_difference, outside=outside)
@@ -115,7 +114,7 @@ def _stop_mass_deletion(session: Session, base: str | None, difference: Differen
         commits = {judged.newest[path].oid[:10]: None for path in lost if path in judged.newest}
         raise SyncStopped(
             f"the remote deleted {slip}, more than half, so nothing was taken over. If that is meant, run"
-            f" `{command('sync --allow-deletions')}` once; otherwise take it back where it was done (there:"
+            f" `{session.answers.with_('--allow-deletions')}` once; otherwise take it back where it was done (there:"
             f" `git revert {' '.join(commits) or 'of the commit'}`, then push)"
         )
 

@@ -7,7 +7,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from utils.core import merge, sync_rules
-from utils.core.commands import command
 from utils.core.merge import Entry
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.stages import Stage
@@ -212,13 +211,13 @@ def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) ->
         raise SyncStopped(
             f"{session.layout.marker} is gone: is the disk mounted? Put the file back (`git restore"
             f" {session.layout.marker.name}` in the vault), or, if the vault is really meant to lose it, run"
-            f" `{command('sync --allow-deletions')}` once"
+            f" `{session.answers.with_('--allow-deletions')}` once"
         )
     lost = merge.lost(changes)
     if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(head)):
         raise SyncStopped(
             f"{slip}, more than half, are gone here, so nothing was synced. If that is meant, run"
-            f" `{command('sync --allow-deletions')}` once; otherwise put them back: `{PUT_BACK}` in the vault"
+            f" `{session.answers.with_('--allow-deletions')}` once; otherwise put them back: `{PUT_BACK}` in the vault"
         )
 
 

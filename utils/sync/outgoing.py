@@ -80,7 +80,7 @@ def _stop(session: Session, item: Added, reason: str, remedy: str) -> None:
     text = (
         f"nothing was pushed: the commit {item.commit[:10]}, which the remote lacks, has {printable(item.path)}:"
         f" {reason}. Please {remedy}, and sync again. If it was pushed anywhere, revoke the key. If it is none, or is"
-        f" revoked: `{command(f'sync --push-secret {item.commit[:10]}')}`"
+        f" revoked: `{session.answers.with_('--push-secret', item.commit[:10])}`"
     )
     session.tell(f"outgoing {item.commit} {item.path}", "CRITICAL", "A secret was committed in the vault", text)
     raise SyncStopped(text)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -76,6 +77,15 @@ class Answers:
     accept_remote: bool = False
     accept_own: str = ""
     push_secret: tuple[str, ...] = ()
+
+    def with_(self, flag: str, value: str = "") -> str:
+        """The command line that says all this again and `flag` too: an answer counts for one sync only, so one that
+        led to another question is given together with the next. Of two `--accept-own` the new one stands."""
+        words = ["--allow-deletions"] * self.allow_deletions + ["--accept-remote"] * self.accept_remote
+        words += [f"--push-secret {shlex.quote(commit)}" for commit in self.push_secret]
+        words += [f"--accept-own {shlex.quote(self.accept_own)}"] if self.accept_own and flag != "--accept-own" else []
+        words += [f"{flag} {value}".strip()]
+        return command(" ".join(["sync", *dict.fromkeys(words)]))
 
 
 NO_ANSWERS = Answers()
