@@ -200,7 +200,7 @@ def test_the_doctor_and_the_sync_agree_on_a_marker_that_is_gone(node: Services) 
     (node.layout.root / ".vault").unlink()
     stopped = str(node.sync.run().error)
     [finding] = doctor._vault(node)
-    remedy = "restore .vault`"
+    remedy = "restore -s HEAD .vault`"
     assert finding.verdict == doctor.BROKEN and "is gone" in finding.detail and "is gone" in stopped
     assert remedy in finding.detail and remedy in stopped
     git(node.layout.root, "restore", ".vault")

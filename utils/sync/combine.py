@@ -111,12 +111,18 @@ def _stop_mass_deletion(session: Session, base: str | None, difference: Differen
     if session.zone != LOCAL:
         lost = [path for path in lost if path in judged.by_people]
     if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
-        commits = {judged.newest[path].oid[:10]: None for path in lost if path in judged.newest}
+        again = session.answers.with_("--allow-deletions")
         raise SyncStopped(
             f"the remote deleted {slip}, more than half, so nothing was taken over. If that is meant, run"
-            f" `{session.answers.with_('--allow-deletions')}` once; otherwise take it back where it was done (there:"
-            f" `git revert {' '.join(commits) or 'of the commit'}`, then push)"
+            f" `{again}` once; otherwise bring them back in a clone of it (`{_bring_back(base)}`, then commit and push)"
         )
+
+
+def _bring_back(base: str) -> str:
+    """Brings back, in any clone of the remote, what was deleted since `base`. (A revert would take edits back too, and
+    stops where somebody edited what a later commit deleted.)"""
+    was = base[:12]
+    return f"git diff --name-only --diff-filter=D -z {was} HEAD | xargs -0 git restore -s {was} -SW --"
 
 
 def _log(

@@ -19,7 +19,8 @@ from utils.vault import worktree
 from utils.vault.layout import stage_at
 from utils.vault.worktree import Kind
 
-PUT_BACK = "git ls-files -dz | xargs -0 git restore --"  # what is gone, and no edit of what is not
+#: Brings back what is gone, staged or not, and undoes no edit of what is not gone.
+PUT_BACK = "git diff --name-only --diff-filter=D -z HEAD | xargs -0 git restore -s HEAD --"
 _REPOSITORY = Refusal("a git repository inside the vault is not synced")
 _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 
@@ -209,8 +210,8 @@ def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) ->
     changes = {path: (picture.before.get(path), entry) for path, entry in picture.changes.items()}
     if changes.get(session.layout.marker.name, (None, True))[1] is None:
         raise SyncStopped(
-            f"{session.layout.marker} is gone: is the disk mounted? Put the file back (`git restore"
-            f" {session.layout.marker.name}` in the vault), or, if the vault is really meant to lose it, run"
+            f"{session.layout.marker} is gone: is the disk mounted? Put the file back (`git restore -s"
+            f" HEAD {session.layout.marker.name}` in the vault), or, if the vault is really meant to lose it, run"
             f" `{session.answers.with_('--allow-deletions')}` once"
         )
     lost = merge.lost(changes)
