@@ -165,3 +165,27 @@ def test_a_secret_that_was_committed_here(two: Two) -> None:
     assert two.a.sync().error is None
     settle_without(two)
     assert two.b.read("Notes/x.md") == b"2\n"
+
+
+def test_a_secret_that_a_person_takes_out_of_the_remote(two: Two) -> None:
+    """Both nodes had it. What either wrote since stays, and nothing of it is taken for the other's."""
+    two.seed_files({"Notes/x.md": "1\n"})
+    before = two.head()
+    name = re.search(r"--push-secret (\w+)", str(commit_secret(two.a).error))
+    assert name and two.a.sync(push_secret=(name[1],)).error is None
+    two.a.write("Notes/x.md", "2\n")
+    two.a.write("Company_Handbook.md", "new\n")
+    two.b.write("Updates/u.md", "u\n")
+    two.settle()
+    two.a.remove("Notes/s.md")
+    two.settle()
+    git(two.remote, "update-ref", "refs/heads/main", before)
+    two.b.write("Updates/later.md", "written while it asks\n")
+    for node in (two.a, two.b):
+        stopped = node.sync(accept_remote=True)
+        node.alerts.clear()
+        run_printed(stopped, node.root)
+        assert node.sync().error is None and node.alerts == []
+    settle_without(two)
+    assert two.b.read("Company_Handbook.md") == b"new\n" and two.b.conflicts() == {}
+    assert two.a.read("Updates/u.md") == b"u\n" and two.a.has("Updates/later.md")

@@ -67,6 +67,8 @@ def _first_secret(session: Session, added: Sequence[Added]) -> tuple[Added, str]
 
 def _remedy(session: Session, there: str | None, head: str) -> str:
     base = session.git.merge_base(there, head) if there else None
+    if base and session.zone != LOCAL and session.answers.accept_remote:
+        base = there  # what Local wrote since `base` lies here too, and would count as this node's edits
     if base is None:
         return (
             "take it out of every commit (git-filter-repo does that), or begin a new history: move the vault's folder"
