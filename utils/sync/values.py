@@ -236,7 +236,7 @@ class Memory:
         if before.get("put_back") or not isinstance(written, (int, float)):
             return bool(before.get("put_back"))
         status = self._path.stat()
-        return status.st_nlink == 1 and abs(status.st_ctime - written) > _COPIED
+        return status.st_nlink <= 1 and abs(status.st_ctime - written) > _COPIED
 
     def _disk_time(self) -> float:
         """Now, in seconds since 1970, as the disk stamps its files."""
