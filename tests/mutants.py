@@ -64,11 +64,6 @@ _BRANCH_FIRST = (
     "    session.git.move_ref(session.git.branch, new, session.git.ref(session.git.branch))\n"
     "    overtaken: list[str] = []\n",
 )
-_NO_LOOK = (
-    CLAIMS,
-    "    if os.path.lexists(target):\n        raise TargetTaken",
-    "    if False:\n        raise TargetTaken",
-)
 _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _bring_home")
 
 # fmt: off
@@ -179,18 +174,18 @@ MUTANTS = (
          "tests/test_inference.py", "downgraded"),
     _one("drop-overtaken", "what is typed while a drop is filed is lost (S1)", "utils/dispatch/drops.py",
          "        if aside.read_bytes() == data:\n", "        if True:\n", ROUTED, "goes_on_typing"),
-    Mutant("claim-overwrites", "a claim replaces a namesake (S1)",
-           (_NO_LOOK, (CLAIMS, "atomic.rename_noreplace(path, target)", "os.replace(path, target)")),
-           CONTENDED, "eight_processes"),
+    _one("claim-overwrites", "a claim replaces a namesake (S1)", CLAIMS,
+         "atomic.rename_noreplace(path, target)", "os.replace(path, target)", CONTENDED, "eight_processes"),
     _one("claim-spelt-otherwise", "names that are one elsewhere lie side by side", CLAIMS,
          "if fold(other.name) == fold(target.name):", "if other.name == target.name:", CONTENDED, "one_to_another"),
     _one("line-forgotten", "a move that was killed before its line has none (S4)", MOVING,
          "            elif self._happened(entry):\n", "            elif False:\n", CLAIM_CRASH, "missing"),
-    _one("power-cut-unseen", "what a power cut left of a logged move is not looked at", MOVING,
-         "            self._finish(_LOGGED)\n", "            pass\n", CLAIM_CRASH, "missing"),
+    _one("killed-line-unflushed", "the line of a killed process is taken for durable", MOVING,
+         "                jsonl.flush(self._log)\n            elif", "                pass\n            elif",
+         CLAIM_CRASH, "did_not_flush"),
     _one("line-unflushed", "the note goes although the line is not on the disk", MOVING,
-         "                notes = self._notes(_LOGGED)\n                jsonl.flush(self._log)\n",
-         "                notes = self._notes(_LOGGED)\n", CLAIM_CRASH, "made_before_the_move"),
+         "            jsonl.flush(self._log)\n            _forget(note)", "            _forget(note)",
+         CLAIM_CRASH, "made_before_the_move"),
     _one("living-robbed", "a living process's work is taken up by another", SIGNS,
          "return worker is not None and worker.is_alive", "return False", HEARTBEAT, "frozen"),
     _one("dead-inherited-twice", "of many who find the work of the dead, several take it up", SIGNS,

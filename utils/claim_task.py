@@ -298,11 +298,12 @@ class Claims:
         check_move(source_stage, target_stage)
         if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
+        task_id = path.stem
         with self._moves.share() if event == CLAIMED else self._moves.hold():
-            entry = self._entry(event, path.stem, source, goal, reason, agent)
+            entry = self._entry(event, task_id, source, goal, reason, agent)
             flush = self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
             if source_stage is Stage.IN_PROGRESS:
-                self._heartbeats.end(path.stem)
+                self._heartbeats.end(task_id)
         flush()
         return target
 
@@ -317,10 +318,12 @@ class Claims:
 
     def _rename(self, path: Path, target: Path, note: str | None) -> None:
         """Never over a file: whoever was first in the last moment stands. The note is there before its file."""
-        _check_name(target)
+        _check_spelling(target)
         if note:
             if not os.path.lexists(path):
                 raise Gone(f"{path.name} is no longer there")
+            if os.path.lexists(target):
+                raise TargetTaken(f"{target.name} exists already")
             self._explain(target, note)
         try:
             atomic.rename_noreplace(path, target)
@@ -356,11 +359,9 @@ class Claims:
         atomic.write(self._layout.reason(path), text.encode())
 
 
-def _check_name(target: Path) -> None:
-    """Raise `TargetTaken` where a file lies there under this name, or one that is the same to another file system
-    (case, NFC/NFD). An id has one spelling only."""
-    if os.path.lexists(target):
-        raise TargetTaken(f"{target.name} exists already")
+def _check_spelling(target: Path) -> None:
+    """Raise `TargetTaken` where a file lies there whose name is the same to another file system (case, NFC/NFD). An id
+    has one spelling only."""
     if ID_PATTERN.match(target.stem) is None and target.parent.exists():
         for other in target.parent.iterdir():
             if fold(other.name) == fold(target.name):

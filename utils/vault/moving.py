@@ -2,10 +2,8 @@
 
 The note is a name in `STATE_DIR/claims/moves/`: the line that the log will get. So making it is one step in the file
 system's journal, which keeps it before the move that comes after it, and costs no flush (ADR 16); a line too long for a
-name is flushed as a file's content. Whoever takes the lock alone finishes what a killed holder began.
-
-Move and line are flushed after the lock, by one process for all who wait. Until then the note is kept as logged, and
-the first to take the lock after a boot looks what a power cut left of it.
+name is flushed as a file's content. Move and line are flushed after the lock, and then the note goes. Whoever takes
+the lock alone finishes first what is noted: what a killed holder or a power cut left, and what others flush just now.
 
 Claims hold the lock together: they move no file but what is there once, so the rename itself lets one win.
 """
@@ -18,13 +16,12 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from utils.vault import atomic, jsonl, locks
-from utils.vault.heartbeats import boot_id
 from utils.vault.layout import Layout, stage_at
 
 log = logging.getLogger(__name__)
@@ -32,9 +29,9 @@ log = logging.getLogger(__name__)
 #: The event whose move needs no flush of its own: where the journal keeps no order with the line, as on Btrfs, a power
 #: cut may undo it, and then the task is claimed anew.
 CLAIMED = "claimed"
-#: What a note's name begins with: the move is about to be made; it is made and logged, not yet flushed; damaged.
-_MOVING, _LOGGED, _DAMAGED = "m", "l", "d"
-_BOOT, _BLANK = "boot-", "blank"
+#: What a note's name begins with: a move; one that is damaged.
+_MOVING, _DAMAGED = "m", "d"
+_BLANK = "blank"
 _IN_CONTENT = "-"
 _SLASH = "\x1f"  # stands for a slash in a name: JSON has it as an escape only
 _TAIL = 10_000  # lines of the log that are searched for one
@@ -47,8 +44,7 @@ class Moves:
         self._layout = layout
         self._log = layout.claims_log
         self._lock = state_dir / "locks" / "claims.lock"
-        self._flushing = state_dir / "locks" / "claims-flush.lock"
-        self._folder = state_dir / "claims" / "moves"
+        self._folder = f"{state_dir}/claims/moves/"
         self._one_disk: bool | None = None
         self._looked = False
 
@@ -56,9 +52,8 @@ class Moves:
     def hold(self) -> Iterator[None]:
         """Hold the claim lock alone, after finishing what a holder that was killed began. Not re-entrant."""
         with locks.hold(self._lock, note=None):
-            self._finish(_MOVING)
-            if not self._looked:
-                self._look_after_a_boot()
+            self._finish()
+            self._looked = True
             yield
 
     def share(self) -> AbstractContextManager[None]:
@@ -81,84 +76,63 @@ class Moves:
         try:
             act()
         except (FileExistsError, FileNotFoundError):
-            self._is_done_with(_MOVING + note)
+            _forget(note)
             raise
         jsonl.write(self._log, line)
-        os.rename(f"{self._folder}/{_MOVING}{note}", f"{self._folder}/{_LOGGED}{note}")
 
         def flush() -> None:
             if entry["event"] != CLAIMED:
                 # The target's folder is enough: a rename is one step in the file system's journal.
                 atomic.sync_folder((self._layout.root / entry["to"]).parent)
-            self._flush(_LOGGED + note)
+            jsonl.flush(self._log)
+            _forget(note)
 
         return flush
 
-    def _flush(self, logged: str) -> None:
-        """Make the line durable, with those of all who wait meanwhile: fsyncs of one file stand in a row anyway."""
-        with locks.hold(self._flushing, note=None):
-            if os.path.lexists(self._folder / logged):
-                notes = self._notes(_LOGGED)
-                jsonl.flush(self._log)
-                for note in notes:
-                    self._is_done_with(note)
-
     def _note(self, line: bytes) -> str:
-        """Note that the move of this line is about to be made; the note's name, without the sign of its kind."""
-        name = line.decode().rstrip("\n").replace("/", _SLASH)
+        """Note that the move of this line is about to be made; where the note lies."""
+        note = self._folder + _MOVING + line.decode().rstrip("\n").replace("/", _SLASH)
         try:
-            self._link(_MOVING + name)
+            self._link(note)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            name = _IN_CONTENT + secrets.token_hex(8)
-            atomic.write(self._folder / f"{_MOVING}{name}", line, mode=0o600)
+            note = self._folder + _MOVING + _IN_CONTENT + secrets.token_hex(8)
+            atomic.write(Path(note), line, mode=0o600)
         if not self._is_one_disk():  # two journals keep no order between them
-            atomic.sync_folder(self._folder)
-        return name
+            atomic.sync_folder(Path(self._folder))
+        return note
 
     def _link(self, note: str) -> None:
-        blank = self._folder / _BLANK
+        blank = self._folder + _BLANK
         try:
-            os.link(blank, f"{self._folder}/{note}")
+            os.link(blank, note)
         except FileNotFoundError:  # the first note, or somebody emptied STATE_DIR
-            self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._folder.mkdir(exist_ok=True, mode=0o700)
-            blank.touch(0o600)
-            os.link(blank, f"{self._folder}/{note}")
-
-    def _notes(self, kind: str) -> list[str]:
-        try:
-            return [path.name for path in self._folder.iterdir() if path.name.startswith(kind)]
-        except FileNotFoundError:
-            return []
-
-    def _is_done_with(self, note: str) -> None:
-        # Of one that is logged, the first look after a boot may be done with it too.
-        (self._folder / note).unlink(missing_ok=True)
+            folder = Path(self._folder)
+            folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.mkdir(exist_ok=True, mode=0o700)
+            Path(blank).touch(0o600)
+            os.link(blank, note)
 
     def _is_one_disk(self) -> bool:
         if self._one_disk is None and self._layout.root.exists():
-            self._one_disk = self._folder.stat().st_dev == self._layout.root.stat().st_dev
+            self._one_disk = os.stat(self._folder).st_dev == self._layout.root.stat().st_dev
         return bool(self._one_disk)
 
-    def _look_after_a_boot(self) -> None:
-        boot = self._folder / f"{_BOOT}{boot_id()}"
-        if self._folder.exists() and not boot.exists():
-            self._finish(_LOGGED)
-            for old in self._notes(_BOOT):
-                (self._folder / old).unlink()
-            boot.touch(0o600)
-        self._looked = True
-
-    def _finish(self, kind: str) -> None:
-        """Write the lines of notes whose move happened and which the log lacks."""
-        for note in sorted(self._notes(kind)):
+    def _finish(self) -> None:
+        """Make sure of each move that is noted: its line is written, where it happened, and on the disk."""
+        try:
+            notes = sorted(name for name in os.listdir(self._folder) if name.startswith(_MOVING))
+        except FileNotFoundError:
+            return
+        for name in notes:
             try:
-                entry = self._read(note)
+                entry = self._read(name)
+            except FileNotFoundError:  # its process has just flushed it
+                continue
             except (OSError, ValueError) as error:
                 aside = f"{_DAMAGED}{secrets.token_hex(8)}"
-                os.rename(self._folder / note, self._folder / aside)
+                os.rename(self._folder + name, self._folder + aside)
                 log.error("a note in %s is damaged (%s): set aside as %s", self._folder, error, aside)
                 continue
             if any(line == entry for line in islice(jsonl.newest(self._log), _TAIL)):
@@ -166,12 +140,13 @@ class Moves:
             elif self._happened(entry):
                 jsonl.append(self._log, entry)
                 log.warning("%s was moved when its process was killed: logged now", entry.get("task"))
-            self._is_done_with(note)
+            _forget(self._folder + name)
 
-    def _read(self, note: str) -> dict[str, Any]:
+    def _read(self, name: str) -> dict[str, Any]:
         """The line that a note holds; raises `ValueError` or `OSError` where it is none."""
-        in_content = note[1:].startswith(_IN_CONTENT)
-        entry = json.loads((self._folder / note).read_bytes() if in_content else note[1:].replace(_SLASH, "/"))
+        in_content = name[1:].startswith(_IN_CONTENT)
+        text = Path(self._folder, name).read_bytes() if in_content else name[1:].replace(_SLASH, "/")
+        entry = json.loads(text)
         if not isinstance(entry, dict) or not isinstance(entry.get("to"), str) or stage_at(entry["to"]) is None:
             raise ValueError("it does not say what moved")
         if entry.get("from") is not None and not isinstance(entry["from"], str):
@@ -183,3 +158,8 @@ class Moves:
         if source is not None and os.path.lexists(self._layout.root / source):
             return False
         return os.path.lexists(self._layout.root / target)
+
+
+def _forget(note: str) -> None:
+    with suppress(FileNotFoundError):  # whoever held the lock alone meanwhile, or its process, was quicker
+        os.unlink(note)
