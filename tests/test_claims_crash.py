@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -56,13 +57,13 @@ class Home:
         return len(places) <= 1 and self.events() == (EVENTS[places[0]] if places else [])
 
     def notes(self) -> list[Path]:
-        return [path for path in (self.state / "claims" / "moves").glob("*") if path.name[0] in "md"]
+        return [path for path in (self.state / "claims" / "moves").glob("*") if path.name[0] in "mld"]
 
-    def note(self) -> Path:
+    def note(self, kind: str = "m") -> Path:
         """Cut the last line off the log and note it, as a process leaves it that dies between the two."""
         *kept, last = self.layout.claims_log.read_bytes().splitlines(keepends=True)
         self.layout.claims_log.write_bytes(b"".join(kept))
-        note = self.state / "claims" / "moves" / ("m" + last.decode().rstrip("\n").replace("/", "\x1f"))
+        note = self.state / "claims" / "moves" / (kind + last.decode().rstrip("\n").replace("/", "\x1f"))
         note.touch()
         return note
 
@@ -108,19 +109,21 @@ def test_the_note_is_made_before_the_move_and_goes_when_both_are_on_the_disk(hom
         "note": rf'link.*"{state}/claims/moves/blank", .*"{state}/claims/moves/m',
         "move": rf'rename.*"{root}/(Needs_Action|In_Progress)/.*"{root}/(In_Progress|Done)/',
         "line": rf"write\(\d+<{root}/Logs/claims.jsonl>",
+        "logged": rf'rename.*"{state}/claims/moves/m.*", .*"{state}/claims/moves/l',
         "log": rf"fsync\(\d+<{root}/Logs/claims.jsonl>",
         "folder": rf"fsync\(\d+<{root}/Done>",
-        "gone": rf'unlink.*"{state}/claims/moves/m',
+        "gone": rf'unlink.*"{state}/claims/moves/l',
     }
     done = [line for line in trace.read_text().splitlines() if " = -1 " not in line]
     seen = [name for line in done for name, call in steps.items() if re.search(call, line)]
     claim = seen.index("move") - 1
-    assert seen[claim : claim + 5] == ["note", "move", "line", "log", "gone"]
-    assert seen[claim + 5 :] == ["note", "move", "line", "folder", "log", "gone"]
+    assert seen[claim : claim + 6] == ["note", "move", "line", "logged", "log", "gone"]
+    assert seen[claim + 6 :] == ["note", "move", "line", "logged", "folder", "log", "gone"]
 
 
+@pytest.mark.parametrize("kind", ["m", "l"])
 @pytest.mark.parametrize("step", range(3))
-def test_a_line_that_is_missing_is_written_once(home: Home, step: int) -> None:
+def test_a_line_that_is_missing_is_written_once(home: Home, kind: str, step: int) -> None:
     """Its process was killed, or a power cut took the line."""
     claims = home.claims()
     path: Path | None = claims.create(Stage.NEEDS_ACTION, META, "body")
@@ -129,7 +132,7 @@ def test_a_line_that_is_missing_is_written_once(home: Home, step: int) -> None:
     if step > 1 and path:
         claims.move(path, Stage.DONE)
     before = home.layout.claims_log.read_bytes()
-    note = home.note()
+    note = home.note(kind)
     assert not home.is_right()
     for _ in range(2):
         home.claims().repair()
@@ -140,7 +143,7 @@ def test_a_line_that_is_missing_is_written_once(home: Home, step: int) -> None:
 def test_a_note_that_outlived_its_line_adds_nothing(home: Home) -> None:
     home.claims().claim(home.claims().create(Stage.NEEDS_ACTION, META, "body"))
     whole = home.layout.claims_log.read_bytes()
-    home.note()
+    home.note("l")
     home.layout.claims_log.write_bytes(whole)
     home.claims().repair()
     assert home.layout.claims_log.read_bytes() == whole and not home.notes()
@@ -190,6 +193,27 @@ def test_a_line_too_long_for_a_name_is_noted_in_a_file(home: Home, monkeypatch: 
     home.claims().repair()
     assert home.events() == ["created", "claimed", "released"] and not home.notes()
     assert jsonl.tail(home.layout.claims_log, 1)[0]["reason"] == "ä" * 5000
+
+
+@pytest.mark.parametrize(("dies", "events"), [("line", ["created", "edited"]), ("write", ["created"])])
+def test_an_edit_that_was_killed_has_a_line_if_it_was_made(
+    home: Home, monkeypatch: pytest.MonkeyPatch, dies: str, events: list[str]
+) -> None:
+    claims = home.claims()
+    path = claims.create(Stage.NEEDS_ACTION, META, "body")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    with monkeypatch.context() as patch:
+        if dies == "line":
+            patch.setattr(jsonl, "write", _dies)
+        else:
+            replace = os.replace
+            patch.setattr(os, "replace", lambda new, old: _dies() if old == path else replace(new, old))
+        killed(lambda: claims.rewrite(path, sha256, META, "other words", by="me"))
+    assert ("other words" in path.read_text()) == (dies == "line")
+    assert home.events() == ["created"]
+    for _ in range(2):
+        home.claims().repair()
+        assert home.events() == events and not home.notes()
 
 
 def test_a_full_disk_between_the_move_and_its_line_is_made_good(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,8 +190,10 @@ class Claims:
                 raise Gone(f"{self._layout.relative(path)} is no longer there") from None
             if found != expected_sha256:
                 raise Changed(found)
-            atomic.write(path, data)
-            self.note("edited", path.stem, by=by, sha256=hashlib.sha256(data).hexdigest())
+            entry = self._entry("edited", path.stem, None, self._layout.relative(path))
+            entry |= {"by": by, "sha256": hashlib.sha256(data).hexdigest()}
+            flush = self._moves.do(entry, lambda: atomic.write(path, data))
+        flush()
         return data
 
     def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:

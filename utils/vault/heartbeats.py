@@ -15,7 +15,6 @@ import logging
 import os
 import secrets
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -58,7 +57,7 @@ class Heartbeats:
     def __init__(self, state_dir: Path, clock: Clock) -> None:
         self._folder = state_dir / "claims"
         self._clock = clock
-        self._own: tuple[Process, str] | None = None
+        self._own: tuple[Process, Path] | None = None
         self._alive: dict[int, float] = {}  # inodes of signs, and until when they are believed
 
     def begin(self, task_id: str) -> bool:
@@ -75,12 +74,12 @@ class Heartbeats:
             return True
         if self.is_worked_on(task_id):
             return False
-        temporary = f"{self._folder}/{atomic.TEMP_PREFIX}{secrets.token_hex(8)}"
+        temporary = self._folder / f"{atomic.TEMP_PREFIX}{secrets.token_hex(8)}"
         self._link(temporary)
         os.replace(temporary, self._file(task_id))
         return True
 
-    def _link(self, at: str) -> None:
+    def _link(self, at: Path) -> None:
         """One more name for this process's sign: made by one call, complete, and never over another file."""
         try:
             os.link(self._sign(), at)
@@ -89,13 +88,13 @@ class Heartbeats:
             os.link(self._sign(), at)
         os.utime(at, (self._clock.now().timestamp(),) * 2)
 
-    def _sign(self) -> str:
+    def _sign(self) -> Path:
         """The file that names this process and whose other names are its tasks; of a fork, a file of its own."""
         own = Process.own()
         if self._own is None or self._own[0] != own:
-            file = f"{self._folder}/{_SIGN}{own.pid}-{secrets.token_hex(8)}{_SUFFIX}"
+            file = self._folder / f"{_SIGN}{own.pid}-{secrets.token_hex(8)}{_SUFFIX}"
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            atomic.write(Path(file), json.dumps(asdict(own)).encode(), mode=0o600, replace=False)
+            atomic.write(file, json.dumps(asdict(own)).encode(), mode=0o600, replace=False)
             self._own = own, file
         return self._own[1]
 
@@ -111,12 +110,11 @@ class Heartbeats:
 
     def end(self, task_id: str) -> None:
         """Nobody works on the task any more. The caller holds the claim lock, if only together with others."""
-        with suppress(FileNotFoundError):
-            os.unlink(self._file(task_id))
+        self._file(task_id).unlink(missing_ok=True)
 
     def worker(self, task_id: str) -> Process | None:
         """Who began to work on the task; maybe dead by now. None where nobody did."""
-        return self._read(Path(self._file(task_id)))
+        return self._read(self._file(task_id))
 
     def _read(self, file: Path) -> Process | None:
         try:
@@ -136,7 +134,7 @@ class Heartbeats:
     def seems_worked_on(self, task_id: str) -> bool:
         """As `is_worked_on`, but a process that lived a moment ago is taken for alive: thousands may ask."""
         try:
-            sign = os.stat(self._file(task_id)).st_ino
+            sign = self._file(task_id).stat().st_ino
         except FileNotFoundError:
             return False
         now = time.monotonic()
@@ -150,7 +148,7 @@ class Heartbeats:
     def last_beat(self, task_id: str) -> datetime | None:
         """When the worker of a task last gave a sign."""
         try:
-            return datetime.fromtimestamp(os.stat(self._file(task_id)).st_mtime, UTC).replace(microsecond=0)
+            return datetime.fromtimestamp(self._file(task_id).stat().st_mtime, UTC).replace(microsecond=0)
         except FileNotFoundError:
             return None
 
@@ -162,10 +160,10 @@ class Heartbeats:
                 file.unlink(missing_ok=True)
         atomic.sweep(self._folder, older_than=self._clock.now().timestamp() - _YOUNG_SECONDS)
 
-    def _file(self, task_id: str) -> str:
+    def _file(self, task_id: str) -> Path:
         long = len(os.fsencode(task_id)) > _LONGEST_NAME
         name = hashlib.sha256(os.fsencode(task_id)).hexdigest() if long else task_id
-        return f"{self._folder}/{name}{_SUFFIX}"
+        return Path(f"{self._folder}/{name}{_SUFFIX}")
 
 
 @lru_cache(maxsize=1)

@@ -2,8 +2,10 @@
 
 The note is a name in `STATE_DIR/claims/moves/`: the line that the log will get. So making it is one step in the file
 system's journal, which keeps it before the move that comes after it, and costs no flush (ADR 16); a line too long for a
-name is flushed as a file's content. Move and line are flushed after the lock, and then the note goes. Whoever takes
-the lock alone finishes first what is noted: what a killed holder or a power cut left, and what others flush just now.
+name is flushed as a file's content. Whoever takes the lock alone finishes what a killed holder began.
+
+Move and line are flushed after the lock. Until then the note is kept as logged, and each process looks once, when it
+first takes the lock, what a kill or a power cut left of such.
 
 Claims hold the lock together: they move no file but what is there once, so the rename itself lets one win.
 """
@@ -11,12 +13,13 @@ Claims hold the lock together: they move no file but what is there once, so the 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,8 +32,8 @@ log = logging.getLogger(__name__)
 #: The event whose move needs no flush of its own: where the journal keeps no order with the line, as on Btrfs, a power
 #: cut may undo it, and then the task is claimed anew.
 CLAIMED = "claimed"
-#: What a note's name begins with: a move; one that is damaged.
-_MOVING, _DAMAGED = "m", "d"
+#: What a note's name begins with: the move is about to be made; it is made and logged, not yet flushed; damaged.
+_MOVING, _LOGGED, _DAMAGED = "m", "l", "d"
 _BLANK = "blank"
 _IN_CONTENT = "-"
 _SLASH = "\x1f"  # stands for a slash in a name: JSON has it as an escape only
@@ -44,15 +47,16 @@ class Moves:
         self._layout = layout
         self._log = layout.claims_log
         self._lock = state_dir / "locks" / "claims.lock"
-        self._folder = f"{state_dir}/claims/moves/"
+        self._turn = state_dir / "locks" / "claims-turn.lock"
+        self._folder = state_dir / "claims" / "moves"
         self._one_disk: bool | None = None
         self._looked = False
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the claim lock alone, after finishing what a holder that was killed began. Not re-entrant."""
-        with locks.hold(self._lock, note=None):
-            self._finish()
+        with locks.hold(self._turn, note=None), locks.hold(self._lock, note=None):
+            self._finish(_MOVING if self._looked else _MOVING + _LOGGED)
             self._looked = True
             yield
 
@@ -63,11 +67,14 @@ class Moves:
         if not self._looked:
             with self.hold():
                 pass
+        with locks.hold(self._turn, note=None):  # after whoever waits to hold it alone
+            pass
         return locks.hold(self._lock, note=None, shared=True)
 
     def do(self, entry: Mapping[str, Any], act: Callable[[], None]) -> Callable[[], None]:
-        """Move or write a file by `act` and log it as `entry` says (`from`, `to`). The lock is held by the caller.
+        """Move or write a file by `act` and log it as `entry` says. The lock is held by the caller.
 
+        The entry has `from` (or None) and `to`, and the `sha256` of a file that is written anew where it lies.
         The answer makes both durable; call it once, best after the lock. Where `act` raises `FileExistsError` or
         `FileNotFoundError` nothing was done; after any other error the next holder of the lock looks what was.
         """
@@ -76,77 +83,79 @@ class Moves:
         try:
             act()
         except (FileExistsError, FileNotFoundError):
-            _forget(note)
+            (self._folder / f"{_MOVING}{note}").unlink(missing_ok=True)
             raise
         jsonl.write(self._log, line)
+        logged = _LOGGED + note
+        os.rename(f"{self._folder}/{_MOVING}{note}", f"{self._folder}/{logged}")
 
         def flush() -> None:
             if entry["event"] != CLAIMED:
                 # The target's folder is enough: a rename is one step in the file system's journal.
                 atomic.sync_folder((self._layout.root / entry["to"]).parent)
             jsonl.flush(self._log)
-            _forget(note)
+            (self._folder / logged).unlink(missing_ok=True)  # another's first look may have done it
 
         return flush
 
     def _note(self, line: bytes) -> str:
-        """Note that the move of this line is about to be made; where the note lies."""
-        note = self._folder + _MOVING + line.decode().rstrip("\n").replace("/", _SLASH)
+        """Note that the move of this line is about to be made; the note's name, without the sign of its kind."""
+        name = line.decode().rstrip("\n").replace("/", _SLASH)
         try:
-            self._link(note)
+            self._link(_MOVING + name)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            note = self._folder + _MOVING + _IN_CONTENT + secrets.token_hex(8)
-            atomic.write(Path(note), line, mode=0o600)
+            name = _IN_CONTENT + secrets.token_hex(8)
+            atomic.write(self._folder / f"{_MOVING}{name}", line, mode=0o600)
         if not self._is_one_disk():  # two journals keep no order between them
-            atomic.sync_folder(Path(self._folder))
-        return note
+            atomic.sync_folder(self._folder)
+        return name
 
     def _link(self, note: str) -> None:
-        blank = self._folder + _BLANK
+        blank = self._folder / _BLANK
         try:
-            os.link(blank, note)
+            os.link(blank, f"{self._folder}/{note}")
         except FileNotFoundError:  # the first note, or somebody emptied STATE_DIR
-            folder = Path(self._folder)
-            folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.mkdir(exist_ok=True, mode=0o700)
-            Path(blank).touch(0o600)
-            os.link(blank, note)
+            self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+            blank.touch(0o600)
+            os.link(blank, f"{self._folder}/{note}")
 
     def _is_one_disk(self) -> bool:
         if self._one_disk is None and self._layout.root.exists():
-            self._one_disk = os.stat(self._folder).st_dev == self._layout.root.stat().st_dev
+            self._one_disk = self._folder.stat().st_dev == self._layout.root.stat().st_dev
         return bool(self._one_disk)
 
-    def _finish(self) -> None:
-        """Make sure of each move that is noted: its line is written, where it happened, and on the disk."""
-        try:
-            notes = sorted(name for name in os.listdir(self._folder) if name.startswith(_MOVING))
-        except FileNotFoundError:
-            return
-        for name in notes:
+    def _finish(self, kinds: str) -> None:
+        """Make sure of each move with a note of these kinds: where it happened, its line is written and on the disk."""
+        for note in sorted(self._notes(kinds)):
             try:
-                entry = self._read(name)
+                entry = self._read(note)
             except FileNotFoundError:  # its process has just flushed it
                 continue
             except (OSError, ValueError) as error:
                 aside = f"{_DAMAGED}{secrets.token_hex(8)}"
-                os.rename(self._folder + name, self._folder + aside)
+                os.rename(self._folder / note, self._folder / aside)
                 log.error("a note in %s is damaged (%s): set aside as %s", self._folder, error, aside)
                 continue
             if any(line == entry for line in islice(jsonl.newest(self._log), _TAIL)):
                 jsonl.flush(self._log)
             elif self._happened(entry):
                 jsonl.append(self._log, entry)
-                log.warning("%s was moved when its process was killed: logged now", entry.get("task"))
-            _forget(self._folder + name)
+                log.warning("%s: its process was killed before it wrote the line, logged now", entry.get("task"))
+            (self._folder / note).unlink(missing_ok=True)
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _notes(self, kinds: str) -> list[str]:
+        try:
+            return [path.name for path in self._folder.iterdir() if path.name[0] in kinds]
+        except FileNotFoundError:
+            return []
+
+    def _read(self, note: str) -> dict[str, Any]:
         """The line that a note holds; raises `ValueError` or `OSError` where it is none."""
-        in_content = name[1:].startswith(_IN_CONTENT)
-        text = Path(self._folder, name).read_bytes() if in_content else name[1:].replace(_SLASH, "/")
-        entry = json.loads(text)
+        in_content = note[1:].startswith(_IN_CONTENT)
+        entry = json.loads((self._folder / note).read_bytes() if in_content else note[1:].replace(_SLASH, "/"))
         if not isinstance(entry, dict) or not isinstance(entry.get("to"), str) or stage_at(entry["to"]) is None:
             raise ValueError("it does not say what moved")
         if entry.get("from") is not None and not isinstance(entry["from"], str):
@@ -157,9 +166,7 @@ class Moves:
         source, target = entry.get("from"), entry["to"]
         if source is not None and os.path.lexists(self._layout.root / source):
             return False
-        return os.path.lexists(self._layout.root / target)
-
-
-def _forget(note: str) -> None:
-    with suppress(FileNotFoundError):  # whoever held the lock alone meanwhile, or its process, was quicker
-        os.unlink(note)
+        path = self._layout.root / target
+        if "sha256" in entry:
+            return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(entry["sha256"])
+        return os.path.lexists(path)
