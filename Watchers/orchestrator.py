@@ -243,7 +243,7 @@ class Orchestrator(Worker):
     def wait(self, seconds: float, stop: Stop) -> None:
         """Wait for the next cycle, a restart that is due, a drop, or the fall of a child."""
         due = self._supervisor.due_in() if self._supervisor is not None else seconds
-        stop.wait(min(seconds, due))
+        stop.wait(min(seconds, due, self.services.drops.due_in or seconds))
 
     def close(self) -> None:
         """Begin no more tasks, stop the children, and let another orchestrator take over."""

@@ -1,4 +1,5 @@
-"""The table of scheduled jobs: vault sync every 5 minutes, a look at the other zone every 2."""
+"""The table of scheduled jobs: vault sync every 5 minutes; the zone lease every minute and a look at the other zone
+every 2, or as often as `zones.json` says."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from typing import Any
 from utils.adapters.watch import QuietVault
 from utils.bootstrap import Services
 from utils.core.task import format_time
+from utils.core.zones import Failover
 from utils.daemon import Stop, Worker, run
 from utils.vault import atomic
 
@@ -33,7 +35,10 @@ class JobFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Job:
-    """`run(services, stopped)` does the work and says in one line what it did; it raises where it could not."""
+    """`run(services, stopped)` does the work and says in one line what it did; it raises where it could not.
+
+    `cron` says when, as in crontab(5), or `every 1.5 s`.
+    """
 
     name: str
     cron: str
@@ -86,15 +91,31 @@ def sync_vault(services: Services, stopped: Callable[[], bool]) -> str:
     raise JobFailed(line if code is not None else f"took longer than 70 minutes: {line}")
 
 
+def renew_lease(services: Services, stopped: Callable[[], bool]) -> str:
+    """Renew the zone lease, or look who has it."""
+    return services.zones.renew()
+
+
 def check_zones(services: Services, stopped: Callable[[], bool]) -> str:
-    """Look whether the other zone answers."""
+    """Look whether the other zone answers, and take over where it is due."""
     return services.zones.check_and_failover()
 
 
-JOBS = (
-    Job("vault_sync", "*/5 * * * *", VaultSyncJob()),
-    Job("zone_failover_check", "*/2 * * * *", check_zones),
-)
+def jobs(failover: Failover) -> tuple[Job, ...]:
+    """The table, with the intervals of `zones.json`."""
+    return (
+        Job("vault_sync", "*/5 * * * *", VaultSyncJob()),
+        Job("zone_lease", cron(failover.renew_seconds), renew_lease),
+        Job("zone_failover_check", cron(failover.interval_seconds), check_zones),
+    )
+
+
+def cron(seconds: float) -> str:
+    """`*/2 * * * *` for 120 seconds; what crontab(5) can't say in words of its own."""
+    minutes = seconds / 60
+    if minutes % 1 or minutes > 30 or 60 % minutes:
+        return f"every {seconds:g} s"
+    return "* * * * *" if minutes == 1 else f"*/{minutes:g} * * * *"
 
 
 class Scheduler(Worker):
@@ -104,9 +125,10 @@ class Scheduler(Worker):
     description = __doc__
     interval = 30.0
 
-    def __init__(self, services: Services, jobs: Sequence[Job] = JOBS) -> None:
+    def __init__(self, services: Services, table: Sequence[Job] | None = None) -> None:
         super().__init__(services)
-        self._jobs = {job.name: job for job in jobs}
+        table = jobs(services.settings.zones.failover) if table is None else table
+        self._jobs = {job.name: job for job in table}
         self._failures = dict.fromkeys(self._jobs, 0)
         self._last: dict[str, dict[str, Any]] = {}
         self._file = services.settings.state_dir / "scheduler.json"
@@ -119,15 +141,18 @@ class Scheduler(Worker):
         """Put the table into APScheduler. Every job runs once at the start; the sync only where there is a remote."""
         from apscheduler.executors.pool import ThreadPoolExecutor
         from apscheduler.schedulers.background import BackgroundScheduler
-        from apscheduler.triggers.cron import CronTrigger
 
         self._stopped = stop
+        try:
+            self.services.zones.start()
+        except OSError as error:  # a full disk: nothing can be renewed, but the sync says so better
+            log.error("the zone lease was not laid down: %s", error)
         # misfire_grace_time=None: a run that is late (a suspend, a long stall) still happens, once, by coalesce.
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         executors = {"default": ThreadPoolExecutor(len(self._jobs) or 1)}
         self._scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults, executors=executors)
         for job in self._jobs.values():
-            trigger = CronTrigger.from_crontab(job.cron, timezone=UTC)
+            trigger = _trigger(job.cron)
             at_once = job.name != "vault_sync" or self.services.sync.has_remote()
             now = datetime.now(UTC)
             first = now if at_once else trigger.get_next_fire_time(None, now)
@@ -175,7 +200,7 @@ class Scheduler(Worker):
     def _follow_clock(self, now: datetime) -> None:
         """After the wall clock was set back, the next runs would lie far in the future: bring them near again."""
         for entry in self._scheduler.get_jobs():
-            soonest = entry.trigger.get_next_fire_time(None, now)
+            soonest = _trigger(self._jobs[entry.id].cron).get_next_fire_time(None, now)
             if entry.next_run_time and soonest and entry.next_run_time - soonest > _CLOCK_SLACK:
                 log.warning("the clock was set back: %s runs at %s", entry.id, format_time(soonest))
                 entry.modify(next_run_time=soonest)
@@ -195,6 +220,16 @@ class Scheduler(Worker):
             if jobs != self._written:
                 atomic.write(self._file, json.dumps({"jobs": jobs}, indent=1).encode(), mode=0o600)
                 self._written = jobs
+
+
+def _trigger(cron_words: str) -> Any:
+    """APScheduler's trigger for a job's `cron`, as from now."""
+    from apscheduler.triggers.cron import CronTrigger
+    from apscheduler.triggers.interval import IntervalTrigger
+
+    if cron_words.startswith("every "):
+        return IntervalTrigger(seconds=float(cron_words.split()[1]), timezone=UTC)
+    return CronTrigger.from_crontab(cron_words, timezone=UTC)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
         yield from _vault(services)
         yield from _remote(services, tell)
         yield from _sync(services)
+        yield from _zones(services)
         yield from _signing(services)
         yield from upkeep(services)
         yield from _mail_in(services, tell)
@@ -230,6 +231,21 @@ def _sync(services: Services) -> Iterator[Finding]:
         yield from _hidden(services.layout.root)
         for verdict, detail in doctor_sync.explain(services, ok=OK, note=NOTE, broken=BROKEN):
             yield Finding(verdict, "sync", detail)
+
+
+def _zones(services: Services) -> Iterator[Finding]:
+    """Which zone is active, and whether this node can know. Asks nobody but this machine."""
+    zones = services.zones
+    if not services.layout.marker.exists():
+        return
+    trouble = zones.trouble()
+    runs = status(services.settings).runs
+    for problem in trouble:
+        yield Finding(BROKEN if runs or zones.is_lost() else NOTE, "zones", problem)
+    if not trouble:
+        now = zones.standing()
+        pinned = " (chosen by a person: no automatic change)" if now.pinned else ""
+        yield Finding(OK, "zones", f"{now.active_zone} is active, term {now.term}{pinned}: {now.reason}")
 
 
 def _mail_in(services: Services, tell: Tell) -> Iterator[Finding]:

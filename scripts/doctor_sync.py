@@ -81,7 +81,8 @@ def _waiting(status: dict[str, Any], note: str) -> Iterator[Seen]:
     if ahead and status["remote"]:
         yield note, f"{ahead} commit(s) wait here for the remote"
     if behind:
-        yield note, f"{behind} commit(s) of the remote are here and not in the vault yet: the next sync brings them in"
+        when = "once it no longer stands still" if status["state"] == "error" else "at the next sync"
+        yield note, f"{behind} commit(s) of the remote are here and not in the vault yet: they come in {when}"
 
 
 def _to_look_at(services: Services, last: dict[str, Any], note: str) -> Iterator[Seen]:

@@ -1,5 +1,7 @@
-"""Deliberate breaks of sync, claims and routing that the tests must catch: `python -m tests.mutants [NAME…] [--list]`.
+"""Deliberate breaks of sync, claims, routing and the zone lease, each of which the tests must catch.
 
+
+`python -m tests.mutants [NAME…] [--list]`
 Each mutant is an exact replacement of text in a temporary copy of the tree, run against the few tests that guard what
 it breaks. Prints what caught it. Exits 1 where one survives, and where the text of one occurs no more.
 """
@@ -40,6 +42,9 @@ CLAIMS, SIGNS, MOVING = "utils/claim_task.py", "utils/vault/heartbeats.py", "uti
 CONTENDED, HEARTBEAT, CLAIM_CRASH = (f"tests/test_claims_{name}.py" for name in ("contended", "heartbeat", "crash"))
 PERMISSION = "tests/test_failover_permission.py"
 REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "values", "authors"))
+LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "utils/work_zones.py"
+GIT_LEASE = "utils/adapters/git_lease.py"
+ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
 DECIDE = "tests/test_merge_decide.py"
 
 
@@ -132,7 +137,8 @@ MUTANTS = (
     _one("own-past-forgotten", "what a node judged before it was put back is judged anew (S3)", AUTHORS,
          'own = {memory.get("at"), *', "own = {*", RESTORED, "alone or by_hand"),
     _one("restore-not-asked", "a node put back undoes what its human wrote since (S3)", AUTHORS,
-         "if newest is None or awake:", "if True:", RESTORED, "a_person_says_so"),
+         "if newest is None or (awake and not session.memory.is_put_back()):", "if True:", RESTORED,
+         "a_person_says_so"),
     _one("tug-of-war", "what no node takes stays in a person's commit, for ever", GATHER,
          "        _leave_out(session, head, picture)\n", "        pass\n",
          "tests/test_sync_foreign_trees.py", "commits_here"),
@@ -152,13 +158,66 @@ MUTANTS = (
     _one("stale-index", "git's index stays behind after a crash (S2)", GATHER,
          "            picture.stale_index = True  # only the index", "            pass  # only the index",
          CRASH, "index_follows"),
+    _one("lease-forced", "the lease is taken whatever lies there", GIT_LEASE,
+         'lease = f"--force-with-lease={LEASE}:{expected or \'\'}"', 'lease = "--force"', REAL_LEASE, "something_else"),
+    _one("lease-plus", "a + before the refspec, which silently disables the lease", GIT_LEASE,
+         'f"{sha}:{LEASE}", f"+', 'f"+{sha}:{LEASE}", f"+', REAL_LEASE, "something_else"),
+    _one("lease-found-is-won", "a value that lay there already counts as put there by us", GIT_LEASE,
+         "return sha if sha == expected else None", "return sha", REAL_LEASE, "something_else"),
+    _one("lease-unknown-is-refused", "a push without an answer counts as refused", GIT_LEASE,
+         '        raise self._error(errors or f"git push ended with {code}")', "        return None",
+         REAL_LEASE, "answer_is_lost"),
+    _one("lease-lock-is-a-race", "a lock left on the remote looks like a lost race, for ever", GIT_LEASE,
+         'is_race(words) and "Unable to create" not in errors', "is_race(words)", REAL_LEASE, "lock_left"),
+    _one("lease-never-gone", "a lease that was deleted on the remote is still seen", GIT_LEASE,
+         '"fetch", "--prune", ', '"fetch", ', REAL_LEASE, "taken_away"),
+    _one("lease-beats-for-ever", "each heartbeat is one more object on the remote", GIT_LEASE,
+         "self._beat = (self._beat + 1) % BEATS", "self._beat += 1", REAL_LEASE, "handful"),
+    _one("lease-cache-sick", "a damaged cache is never made anew", GIT_LEASE,
+         "        except Damaged:\n            self._discard()\n", "        except Damaged:\n", REAL_LEASE, "heals"),
+    _one("lease-impatient", "the lease is taken before its holder must have stopped", LEASE,
+         "    return rules.ttl_seconds + rules.margin_seconds\n", "    return rules.ttl_seconds / 2\n",
+         WORLD, "promise"),
+    _one("lease-pause-unseen", "the same value after a long pause counts as unchanged all the while", LEASE,
+         "unbroken = memory.last_seen is not None and now - memory.last_seen <= rules.ttl_seconds",
+         "unbroken = memory.last_seen is not None", ZONES, "came_round"),
+    _one("lease-for-ever", "a zone works on although it could not renew its lease", LEASE,
+         "return State.ACTIVE if now < memory.deadline else State.UNSURE", "return State.ACTIVE", ZONES, "work_ends"),
+    _one("lease-late-deadline", "a deadline counts from the answer, not from before the push", LEASE,
+         "deadline=before + rules.ttl_seconds", "deadline=now + rules.ttl_seconds", WORLD, "promise"),
+    _one("lease-doubt-off", "work begins in a term whose push was answered late", LEASE,
+         "    if doubtful and not _others_stopped(memory, now, rules):", "    if False:", ZONES, "landed_an_hour"),
+    _one("lease-pin-ignored", "failover undoes a human's switch", LEASE,
+         '    if lease.pinned:\n        return Rest(f"{held}, chosen by a human")\n', "", ZONES, "pinned"),
+    _one("lease-never-frozen", "the zones change to and fro for ever", LEASE,
+         "if memory.frozen or count >= rules.most_switches:", "if False:", ZONES, "freeze"),
+    _one("lease-anyone-leaves", "another node of the zone says that the work is laid down", LEASE,
+         'lease.leaving == here.zone and lease.leaving_node in ("", memory.node) and not',
+         "lease.leaving == here.zone and not", ZONES, "only_the_node"),
+    _one("lease-begins-early", "a human's switch begins before the other zone laid down its work", LEASE,
+         "    return memory if lease.leaving else replace(memory, renewed",
+         "    return replace(memory, renewed", ZONES, "pinned"),
+    _one("lease-same-nonce", "a push that got no answer may land on a value that came round again", KEEPER,
+         '            self._store.save(replace(self._store.load(), nonce=""))\n', "", ZONES, "hour_later"),
+    _one("lease-works-on", "work goes on while the zone is handed over", KEEPER,
+         "            memory = self._store.save(rules.laid_down(memory))\n", "", ZONES, "work_in_hand"),
+    _one("lease-not-awaited", "the zone is handed over in the middle of a task", KEEPER,
+         "            if not self._lay_down():\n", "            if False:\n", ZONES, "work_in_hand"),
+    _one("lease-active-at-start", "a node works after its start before it has asked the remote", KEEPER,
+         'replace(rules.laid_down(self._store.load()), nonce="")', "self._store.load()", ZONES, "after_a_start"),
+    _one("lease-lost-is-alone", "a vault that lost its remote makes a second active zone", WORK_ZONES,
+         "return not (self._has_remote() or self._remote_wanted or self._shared.exists())",
+         "return not self._has_remote()", ZONES, "vanished"),
+    _one("lease-unasked", "a task begins without a look whether this zone is still the active one",
+         "utils/mail/intake.py", 'return self._handle(path, now) if ours else ""', "return self._handle(path, now)",
+         "tests/test_mail_intake.py", "handed_over"),
     _one("unknown-type-is-active", "a type that nobody knows goes to the active zone (S5)", ROUTING,
          "return routing.get(task_type, Rule.LOCAL)", "return routing.get(task_type, Rule.ACTIVE)",
          PERMISSION, "every_type"),
     _one("local-only-routes-to-cloud", "a routing table sends local-only work to the cloud (S5)", ROUTING,
          "    if task_type in LOCAL_ONLY_TYPES:\n        return Rule.LOCAL\n", "", PERMISSION, "no_routing_table"),
     _one("zones-asked-once", "a task is begun although the zones have changed since the look", DISPATCHER,
-         "if not self._zones.runs_here(task_type):", "if False:", ROUTED, "asked_again"),
+         "            if not ours:  # the zones may", "            if False:  # the zones may", ROUTED, "asked_again"),
     _one("priority-ignored", "an urgent task waits for older ones", ROUTING,
          "(_URGENCY.get(tickets[key].priority, 2), tickets[key].created, str(key))", "(tickets[key].created, str(key))",
          ROUTED, "most_urgent"),

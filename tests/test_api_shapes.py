@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -138,17 +139,40 @@ def test_zones_are_told_and_switched(node):
     assert before["this_zone"] == "local" and before["mode"] == "full"
     assert set(before["routing"]) == set(TASK_TYPES)
     assert before["routing"]["payments"] == {"rule": "local", "zone": "local"}
+    assert before["state"] == "active", "alone"
     assert before["failover"] == {"enabled": True, "threshold": 3, "interval_seconds": 120}
     answer = api.post("/api/zones/switch", zone="cloud", reason="holiday", expected_term=before["term"])
     assert answer == {"active_zone": "cloud", "previous": before["active_zone"], "term": before["term"] + 1}
     after = api.get("/api/zones/status")
     assert after["active_zone"] == "cloud" and after["pinned"] and "holiday" in after["reason"]
+    assert after["state"] == "pinned"
     assert after["routing"]["email_processing"]["zone"] == "cloud"
     assert after["routing"]["payments"]["zone"] == "local", "failover never widens permission"
     problem = api.refused(409, "POST", "/api/zones/switch", json={"zone": "local", "expected_term": before["term"]})
     assert problem["type"].endswith("stale-term") and problem["term"] == answer["term"]
     problem = api.refused(400, "POST", "/api/zones/switch", json={"zone": "mars"})
     assert problem["type"].endswith("unknown-zone") and "cloud" in problem["detail"]
+    unpinned = api.post("/api/zones/switch", zone="local", pin=False)
+    assert unpinned["previous"] == "cloud" and not api.get("/api/zones/status")["pinned"]
+    assert (
+        "pin: must be true or false"
+        in api.refused(400, "POST", "/api/zones/switch", json={"zone": "local", "pin": "no"})["detail"]
+    )
+
+
+def test_a_switch_that_the_remote_does_not_take_is_a_503_and_changes_nothing(node, tmp_path):
+    """The vault has a remote, but nobody answers there."""
+    git = ["git", "-C", str(node.layout.root)]
+    subprocess.run([*git, "remote", "add", "origin", str(tmp_path / "gone.git")], check=True)
+    api = Api(node)
+    before = api.get("/api/zones/status")
+    assert (before["state"], before["term"]) == ("passive", 0)
+    problem = api.refused(503, "POST", "/api/zones/switch", data='{"zone":"local"}')
+    assert "were not switched" in problem["detail"] and problem["type"].endswith("unavailable")
+    assert api.get("/api/zones/status")["term"] == 0
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "gone.git")], check=True)
+    assert api.post("/api/zones/switch", zone="local") == {"active_zone": "local", "previous": "cloud", "term": 1}
+    assert api.get("/api/zones/status")["state"] == "active"
 
 
 def test_alerts_are_listed_newest_first_and_filtered(node, clock):
@@ -214,7 +238,7 @@ def test_draft_only_mode_is_told(make_node):
 
 def test_a_check_that_fails_leaves_the_others_standing(node):
     """A zone file that can't be read is one module's trouble."""
-    file = node.settings.state_dir / "zone.json"
+    file = node.settings.state_dir / "zone_alone.json"
     file.unlink(missing_ok=True)
     file.mkdir()
     modules = Api(node).get("/api/platinum/status")["modules"]

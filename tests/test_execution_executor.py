@@ -223,3 +223,23 @@ def test_what_was_begun_is_concluded_on_a_node_that_became_draft_only(desk: Desk
     assert now(desk, record).state is State.UNKNOWN
     assert any(level == "CRITICAL" for level, _, _ in desk.alerts)
     assert desk.world.calls == 1
+
+
+def test_nothing_is_sent_before_the_node_knows_what_it_did(desk: Desk) -> None:
+    """It was put back from a backup: a sync must say first whether this mail has gone."""
+    record = approved(desk)
+    desk.waits = "no sync has gone well since"
+    assert desk.cycle() == "waiting for a sync 1"
+    assert now(desk, record).state is State.APPROVED and desk.world.calls == 0
+    desk.waits = None
+    assert desk.cycle() == "sent 1"
+
+
+def test_what_was_begun_is_concluded_all_the_same(desk: Desk) -> None:
+    approved(desk)
+    desk.world.trouble = [Killed()]
+    with pytest.raises(Killed):
+        desk.cycle()
+    desk.restart()
+    desk.waits = "no sync has gone well since"
+    assert "waiting for a sync" not in desk.cycle()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.core.lease import By, Here, Lease, Memory, Sight, State, lease_from_text, observed, state
+from utils.core.lease import By, Here, Lease, Memory, Sight, State, lease_from_text, observed, plain, state
 from utils.core.zones import Failover
 from utils.lease.memory import MemoryFile
 
@@ -51,7 +51,7 @@ def test_a_damaged_memory_is_said_and_knows_nothing(
 
 
 def test_a_lease_is_the_same_after_it_was_text() -> None:
-    odd = replace(LEASE, reason='Umzug: "10:30"\n\n{}', pinned=True, leaving="cloud")
+    odd = replace(LEASE, reason='Umzug: "10:30" – {} 🐙', pinned=True, leaving="cloud", leaving_node="n2")
     assert lease_from_text(odd.to_text()) == odd
 
 
@@ -62,6 +62,15 @@ def test_what_is_no_lease_is_refused_and_known_for_it(text: str) -> None:
     seen = observed(KNOWN, Sight("other", text), LOCAL, 1000, Failover())
     assert seen.known == LEASE
     assert "can't be read" in seen.astray
+
+
+@pytest.mark.parametrize(
+    "reason", ["two\nlines", "# \u202eruof mret", "\u200bhidden", " padded", "tab\there", "long" * 300, "long " * 3000]
+)
+def test_a_reason_from_the_remote_that_people_would_misread_is_refused(reason: str) -> None:
+    with pytest.raises(ValueError):
+        lease_from_text(replace(LEASE, reason=reason).to_text())
+    assert lease_from_text(replace(LEASE, reason=plain(reason)).to_text()).reason == plain(reason)
 
 
 def test_a_lease_that_claims_a_billion_changes_costs_nothing() -> None:

@@ -17,6 +17,7 @@ from tests.secret_samples import secrets
 from tests.servers import eventually
 from utils.adapters import secret_scan
 from utils.bootstrap import Services
+from utils.core.lease import State
 from utils.core.mail import IncomingMail, Proposal, RawMail, ReplyRules
 from utils.core.stages import Stage
 from utils.core.task import request_from, task_from
@@ -92,6 +93,9 @@ def test_the_draft_only_node_drafts_the_same(make_node: MakeNode, clock: FakeClo
 
 def test_the_passive_zone_leaves_the_mailbox_alone(node: Services) -> None:
     class Elsewhere:
+        def state(self) -> State:
+            return State.PASSIVE
+
         def runs_here(self, task_type: str) -> bool:
             return False
 
@@ -102,6 +106,28 @@ def test_the_passive_zone_leaves_the_mailbox_alone(node: Services) -> None:
     path = drop(node, make_mail())
     assert run(node) == "passive: cloud is the active zone"
     assert path.exists()
+
+
+def test_a_zone_that_is_handed_over_in_the_middle_of_its_mail_begins_no_other(node: Services) -> None:
+    for number in range(3):
+        drop(node, make_mail(message_id=f"<{number}@example.com>"), f"{number}.eml")
+
+    class HandsOver:
+        """A human switches while the second task is being drafted."""
+
+        name = "hands over"
+        drafts = 0
+
+        def propose(self, mail: IncomingMail, rules: ReplyRules) -> Proposal:
+            self.drafts += 1
+            if self.drafts == 2:
+                node.zones.switch("cloud", reason="test", by="test")
+            return again(node).engine.propose(mail, rules)
+
+    node.engine = HandsOver()
+    assert run(node) == "fetched 3, drafted 2"
+    assert run(node) == "pinned: cloud is the active zone"
+    assert len(files(node, Stage.NEEDS_ACTION)) == 1
 
 
 def test_a_newsletter_needs_no_reply_until_the_human_asks_for_one(node: Services) -> None:

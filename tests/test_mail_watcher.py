@@ -17,7 +17,9 @@ from tests.mail_kit import drop, files, make_mail
 from tests.servers import dovecot, eventually
 from utils.bootstrap import Services
 from utils.core.stages import Stage
+from utils.daemon import Stop
 from utils.settings import PROJECT_ROOT
+from Watchers.gmail_watcher import GmailWatcher
 
 MakeNode = Callable[..., Services]
 
@@ -119,6 +121,33 @@ def test_kill_nine_at_any_line_of_the_log_makes_nothing_twice(make_node: MakeNod
     assert requests == {"<0@example.com>": 1, "<2@example.com>": 1}
     assert len(list(node.layout.files(Stage.DONE))) == 2
     assert not list(Path(node.settings.maildir).glob("*.eml"))
+
+
+def test_a_zone_that_becomes_active_while_the_watcher_looks_wakes_it(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look ("passive") and the wait lies a moment: what changes in it is not slept over."""
+    node = make_node("local")
+    node.zones.switch("cloud", reason="test", by="test")
+    drop(node, make_mail())
+    worker, stop = GmailWatcher(node), Stop()
+    look = node.zones.runs_here
+
+    def looks_and_then_it_changes(task_type: str) -> bool:
+        seen = look(task_type)
+        monkeypatch.undo()
+        node.zones.switch("local", reason="test", by="test")
+        return seen
+
+    monkeypatch.setattr(node.zones, "runs_here", looks_and_then_it_changes)
+    assert worker.run_cycle(node.clock.now()) == "active: local is the active zone"
+    waits: list[float] = []
+    monkeypatch.setattr(node.mailbox, "wait", lambda seconds, stopped: waits.append(0 if stopped() else seconds))
+    worker.wait(3600, stop)
+    assert waits == [0]
+    worker.run_cycle(node.clock.now())
+    worker.wait(3600, stop)
+    assert (pending(node), waits) == (1, [0, 3600])
 
 
 @pytest.mark.slow

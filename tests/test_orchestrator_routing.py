@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from utils.core.routing import DOMAIN_OF_TYPE, LOCAL_ONLY_TYPES, TASK_TYPES
 from utils.core.stages import Stage
 from utils.core.task import Task, make_id
 from utils.dispatch.dispatcher import Dispatcher
+from utils.dispatch.drops import Drops
 from utils.vault import frontmatter
 from utils.vault.attempts import Attempts
 from Watchers.orchestrator import Orchestrator
@@ -116,6 +118,14 @@ def test_a_note_becomes_a_task_word_for_word(bench: Bench, text: str) -> None:
     assert meta["source"] == {"kind": "inbox", "name": "idea.md"}
     assert meta["inferred"] == "type from no known word: local only"
     assert bench.run() == "waiting for a human: 1"
+
+
+def test_a_note_that_was_only_just_written_is_looked_at_again_soon(bench: Bench) -> None:
+    drops = Drops(bench.node.layout, bench.node.claims, agent="local", settle=2.0)
+    path, now = bench.drop("idea.md", "an idea\n"), bench.clock.now()
+    os.utime(path, (now.timestamp() - 0.5,) * 2)
+    assert drops.run(now) == "" and drops.due_in == 2.0
+    assert drops.run(now + timedelta(seconds=2)) == "filed from the Inbox: 1" and drops.due_in is None
 
 
 def test_what_the_person_wrote_into_the_properties_is_kept(bench: Bench) -> None:
@@ -287,7 +297,6 @@ def test_tasks_wait_visibly_where_nothing_here_can_do_them(bench: Bench) -> None
     bench.task("whatsapp", "social", "b")
     bench.task("email_processing", "email", "c")  # the gmail watcher's own
     assert bench.run() == "waiting for a human: 2"
-    bench.node.zones._alone = lambda: False
     bench.node.zones.switch("cloud", reason="test", by="test")
     assert bench.run() == "for cloud: 1, waiting for a human: 1"
     assert len(bench.tasks()) == 3

@@ -21,9 +21,10 @@ from tests.servers import eventually
 from utils.adapters.processes import run_to_end
 from utils.adapters.watch import QuietVault
 from utils.bootstrap import Services
+from utils.core.zones import Failover
 from utils.daemon import Stop
 from utils.settings import PROJECT_ROOT
-from Watchers.scheduler import JOBS, Job, JobFailed, Scheduler, VaultSyncJob, sync_vault
+from Watchers.scheduler import Job, JobFailed, Scheduler, VaultSyncJob, cron, jobs, sync_vault
 
 
 @pytest.fixture
@@ -48,7 +49,25 @@ def told(scheduler: Scheduler) -> dict[str, Any]:
 
 
 def test_the_table_is_the_mission_documents() -> None:
-    assert {job.name: job.cron for job in JOBS} == {"vault_sync": "*/5 * * * *", "zone_failover_check": "*/2 * * * *"}
+    assert {job.name: job.cron for job in jobs(Failover())} == {
+        "vault_sync": "*/5 * * * *",
+        "zone_lease": "* * * * *",
+        "zone_failover_check": "*/2 * * * *",
+    }
+
+
+def test_the_zones_intervals_are_those_of_zones_json(make: Callable[..., Scheduler]) -> None:
+    table = {job.name: job.cron for job in jobs(Failover(renew_seconds=1.5, interval_seconds=90))}
+    assert (table["zone_lease"], table["zone_failover_check"]) == ("every 1.5 s", "every 90 s")
+    assert [cron(seconds) for seconds in (60, 300, 7200)] == ["* * * * *", "*/5 * * * *", "every 7200 s"]
+    runs: list[int] = []
+    scheduler = make(Job("quick", "every 0.1 s", lambda services, stopped: str(runs.append(1))))
+    eventually(lambda: len(runs) > 2, what="a third run")
+    entry = scheduler._scheduler.get_job("quick")
+    entry.modify(next_run_time=datetime.now(UTC) + timedelta(days=1))  # the clock was set back by a day
+    before = len(runs)
+    scheduler.run_cycle(datetime.now(UTC))
+    eventually(lambda: len(runs) > before, what="a run after the clock was set back")
 
 
 def test_next_runs_and_outcomes_are_written_down_for_the_api(make: Callable[..., Scheduler]) -> None:

@@ -222,3 +222,15 @@ def test_what_agents_made_beside_notes_is_tidied_unasked(two: Two) -> None:
     for name in names:
         two.a.remove(name)
     assert two.a.sync().error is None
+
+
+def test_a_cloud_that_lost_its_history_makes_no_copies_of_what_nobody_edited(two: Two) -> None:
+    """Its folder .git is gone, and `init_vault` takes the history anew from the remote."""
+    two.seed_files({"Company_Handbook.md": "ours\n", "Notes/old.md": "old\n", "Plans/p.md": "p\n"})
+    shutil.rmtree(two.b.root / ".git")
+    two.b.write("Plans/p.md", "edited meanwhile\n")
+    two.b.vault_sync().prepare(str(two.remote))
+    two.settle()
+    assert [alert for alert in two.b.alerts if "may not write" in alert[2]] == []
+    assert [path.partition("/")[0] for path in two.a.conflicts()] == ["Plans"]
+    two.assert_agree()

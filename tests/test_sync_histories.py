@@ -20,7 +20,7 @@ TASK = "email-20260601T100000Z-0a1b2c3d.md"
 @pytest.mark.slow
 def test_every_promise_holds_after_300_histories() -> None:
     """Two processes play half each: the work is mostly waiting for git."""
-    command = [sys.executable, "-m", "tests.soak", "--histories", "150", "--seed"]
+    command = [sys.executable, "-m", "tests.soak", "--histories", "150", "--lease", "0", "--seed"]
     players = [
         subprocess.Popen([*command, seed], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for seed in ("1000", "2000")

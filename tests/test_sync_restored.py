@@ -3,8 +3,10 @@ and is undone on neither node. No keys are set up here; with keys `test_sync_sig
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -162,7 +164,10 @@ def test_what_was_pushed_after_the_question_is_asked_about_too(two: Two) -> None
 def test_a_commit_that_nobody_asked_about_is_not_accepted(two: Two, said: str) -> None:
     forge(two, {"Business_Goals.md": "pwned\n"})
     two.a.clock.advance(3600)
+    two.a.sync()
+    alerts = list(two.a.alerts)
     assert f"no commit {said} in this node's own name arrived" in str(two.a.sync(accept_own=said).error)
+    assert two.a.alerts == alerts, "a slip of the hand is nobody else's business"
     assert two.a.read("Business_Goals.md") != b"pwned\n"
 
 
@@ -200,3 +205,56 @@ def test_who_writes_in_the_name_of_a_local_that_syncs_is_refused_at_once(two: Tw
     two.settle()
     assert two.b.read("Company_Handbook.md") == b"ours\n"
     two.assert_agree()
+
+
+# --- and nothing is done twice meanwhile (S8) ------------------------------------------------------------------------
+
+
+def copied_long_after(node: Node) -> None:
+    """As a backup tool leaves it: what the state says of its writing is older than its change time."""
+    file = node.state / "sync.json"
+    memory = json.loads(file.read_text())
+    file.write_text(json.dumps({**memory, "written": memory["written"] - 600}))
+
+
+def reason(node: Node, started: datetime | None = None) -> str:
+    return node.vault_sync().reason_to_wait(started or node.clock.now()) or ""
+
+
+def test_a_backup_of_a_minute_ago_is_noticed_too(two: Two) -> None:
+    two.seed_files({f"Approved/{TASK}": "---\nx: 1\n---\npay\n"})
+    keep(two.a.root), keep(two.a.state)
+    two.a.move(f"Approved/{TASK}", f"Done/{TASK}")
+    two.settle()
+    put_all_back(two.a)
+    copied_long_after(two.a)
+    two.a.clock.advance(25)
+    assert "put back" in reason(two.a)
+    asked_about(two.a.sync())
+    assert "put back" in reason(two.a), "the answer is still open"
+    said_own(two)
+    assert two.b.has(f"Done/{TASK}") and not two.a.has(f"Approved/{TASK}")
+    assert reason(two.a) == ""
+
+
+def test_a_started_node_waits_for_its_first_sync(two: Two) -> None:
+    two.a.write("note.md", "x\n")
+    two.a.sync()
+    assert reason(two.a) == "", "it was restarted"
+    two.a.clock.advance(700)
+    started = two.a.clock.now()
+    assert "no sync has gone well" in reason(two.a, started)
+    two.remote.rename(two.folder / "away.git")
+    assert two.a.sync().result in ("offline", "error")
+    assert "no sync has gone well" in reason(two.a, started)
+    (two.folder / "away.git").rename(two.remote)
+    two.a.sync()
+    two.a.clock.advance(86400)
+    assert reason(two.a, started) == "", "one that works offline goes on"
+
+
+def test_a_vault_without_a_remote_waits_for_nothing(tmp_path: Path) -> None:
+    two = Two(tmp_path, ready=False)
+    two.a.vault_sync().prepare()
+    two.a.clock.advance(86400)
+    assert reason(two.a) == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -655,3 +656,16 @@ def test_without_a_working_ssh_keygen_nothing_is_half_done(
     assert two.head() == head and two.a.git("rev-parse", "HEAD") == before
     quiet(two)
     assert two.b.read("Ideas.md") == b"two\n" and two.a.has("Updates/u.md")
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_what_a_person_commits_and_pushes_from_a_nodes_vault_is_the_nodes_word(two: Two, name: str) -> None:
+    """Plain git in the vault takes the node's name from its configuration, so it takes its key too."""
+    node, path = getattr(two, name), "Plans/by-hand.md"
+    node.write(path, "x\n")
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    for words in (["add", path], ["commit", "-q", "-m", "by hand"], ["pull", "-q"], ["push", "-q"]):
+        subprocess.run(["git", *words], cwd=node.root, env=plain, check=True)
+    two.settle()
+    assert two.a.read(path) == two.b.read(path) == b"x\n" and critical(two.a) == critical(two.b) == []
+    quiet(two)

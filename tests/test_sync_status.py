@@ -266,7 +266,7 @@ def test_the_doctor_on_what_came_and_was_not_applied(node: Services, remote: Pat
     git(tmp_path / "phone", "commit", "-q", "-m", "by hand")
     git(tmp_path / "phone", "push", "-q", "origin", "HEAD:main")
     git(node.layout.root, "fetch", "-q")
-    assert "note: 1 commit(s) of the remote are here and not in the vault yet: the next sync brings them in" in says(
+    assert "note: 1 commit(s) of the remote are here and not in the vault yet: they come in at the next sync" in says(
         node
     )
 

@@ -1,19 +1,29 @@
-"""Zones: which is active, what routes where, the human's switch, and watching the other zone."""
+"""Zones: which is active, what routes where, the human's switch, failover, and what people are told."""
 
 from __future__ import annotations
 
 import json
+import re
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import FakeClock
+from tests.fakes.lease import FakeLease, SharedRef
 from tests.fakes.watch import AlertNotes, FakeProbe
+from utils.core.lease import BEATS, State
 from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, Rule, resolve
-from utils.core.zones import ZonesConfig, parse
+from utils.core.zones import Failover, InvalidZones, ZonesConfig, parse
+from utils.ports import AdapterError
 from utils.settings import PROJECT_ROOT
-from utils.work_zones import StaleTerm, UnknownZone, WorkZones
+from utils.vault import jsonl
+from utils.vault.layout import Layout
+from utils.work_zones import NotSwitched, StaleTerm, UnknownZone, WorkZones
+
+MAIL = "email_processing"
 
 
 @pytest.fixture
@@ -21,26 +31,80 @@ def config() -> ZonesConfig:
     return parse(json.loads((PROJECT_ROOT / "zones.json").read_text()))
 
 
+class Node:
+    """One node's zones with everything around them in the test's hands."""
+
+    def __init__(self, bench: Bench, here: str, url: str, name: str = "") -> None:
+        self.here, self.bench = here, bench
+        self.link: FakeLease = bench.shared.link(here)
+        self.probe, self.alerts = FakeProbe(), AlertNotes()
+        self.has_remote, self.wanted = bench.remote, False
+        self.layout = Layout(bench.folder / (name or here) / "vault")
+        self.layout.root.mkdir(parents=True, exist_ok=True)
+        self.layout.marker.touch()
+        self.state_dir = bench.folder / (name or here) / "state"
+        self.url = url
+        self.zones = self.process()
+
+    def process(self) -> WorkZones:
+        """The zones as one more process of this node has them."""
+        other = "cloud" if self.here == "local" else "local"
+        return WorkZones(
+            self.bench.config,
+            self.layout,
+            this_zone=self.here,
+            mode="full",
+            state_dir=self.state_dir,
+            clock=self.bench.clock,
+            remote=lambda: self.link,
+            has_remote=lambda: self.has_remote,
+            remote_wanted=self.wanted,
+            alert=self.alerts,
+            probe=lambda: self.probe,
+            urls={other: self.url},
+            timeout=1,
+        )
+
+    @property
+    def works(self) -> bool:
+        return self.zones.runs_here(MAIL)
+
+    def log(self) -> list[dict[str, object]]:
+        return list(jsonl.newest_of(self.layout.root / "Logs" / "zones"))
+
+    @property
+    def picture(self) -> str:
+        return (self.layout.root / "Signals" / f"{self.here}.md").read_text()
+
+
 class Bench:
-    """Zones of one node with everything around them in the test's hands."""
+    """Two nodes and the remote between them."""
 
     def __init__(self, folder: Path, config: ZonesConfig, clock: FakeClock) -> None:
         self.folder, self.config, self.clock = folder, config, clock
-        self.probe, self.alerts, self.alone = FakeProbe(), AlertNotes(), False
+        self.shared, self.remote = SharedRef(), True
 
-    def zones(self, here: str = "local", **urls: str) -> WorkZones:
-        return WorkZones(
-            self.config,
-            this_zone=here,
-            mode="full",
-            state_dir=self.folder / here,
-            clock=self.clock,
-            alone=lambda: self.alone,
-            alert=self.alerts,
-            probe=lambda: self.probe,
-            urls=urls,
-            timeout=1,
-        )
+    def node(self, here: str = "local", url: str = "", name: str = "") -> Node:
+        return Node(self, here, url, name)
+
+    def pair(self) -> tuple[Node, Node]:
+        """Local and Cloud, Cloud active, both alive for ten minutes."""
+        local, cloud = self.node("local"), self.node("cloud")
+        self.live(10, local, cloud)
+        assert (local.works, cloud.works) == (False, True)
+        return local, cloud
+
+    def live(self, minutes: int, *nodes: Node) -> list[str]:
+        """Time passes; the schedulers of `nodes` run. At no moment do two of them work."""
+        said = []
+        for minute in range(minutes):
+            for node in nodes:
+                said.append(node.zones.renew())
+                if minute % 2 == 0:
+                    said.append(node.zones.check_and_failover())
+            assert sum(node.works for node in nodes) < 2
+            self.clock.advance(60)
+        return said
 
 
 @pytest.fixture
@@ -48,8 +112,11 @@ def bench(tmp_path: Path, config: ZonesConfig, clock: FakeClock) -> Bench:
     return Bench(tmp_path, config, clock)
 
 
+# --------------------------------------------------------------------------------------------------------- what runs
+
+
 def test_routing_of_the_mission_documents_eight_types(bench: Bench) -> None:
-    zones = bench.zones()
+    local, cloud = bench.pair()
     expected = {
         "email_processing": "cloud",
         "social_media": "cloud",
@@ -60,19 +127,29 @@ def test_routing_of_the_mission_documents_eight_types(bench: Bench) -> None:
         "accounting": "cloud",
         "system_monitoring": "both",
     }
-    assert {task_type: zones.resolve_zone(task_type) for task_type in TASK_TYPES} == expected
-    zones.switch("local", reason="test", by="test")
-    assert {zones.resolve_zone(t) for t in ("email_processing", "social_media", "accounting")} == {"local"}
-    assert zones.resolve_zone("system_monitoring") == "both"
+    for node in (local, cloud):
+        assert {task_type: node.zones.resolve_zone(task_type) for task_type in TASK_TYPES} == expected
+        runs = {task_type for task_type in TASK_TYPES if node.zones.runs_here(task_type)}
+        assert runs == {task_type for task_type, zone in expected.items() if zone in (node.here, "both")}
+    local.zones.switch("local", reason="test", by="test")
+    assert {local.zones.resolve_zone(t) for t in ("email_processing", "social_media", "accounting")} == {"local"}
+    assert local.zones.resolve_zone("system_monitoring") == "both"
 
 
-def test_local_only_work_never_resolves_to_the_cloud(bench: Bench) -> None:
-    cloud = bench.zones("cloud")
+def test_local_only_work_never_resolves_to_the_cloud_and_needs_no_lease(bench: Bench) -> None:
+    local, cloud = bench.pair()
     for active in ("cloud", "local"):
-        cloud.switch(active, reason="test", by="test")
+        cloud.zones.switch(active, reason="test", by="test")
+        bench.live(3, local, cloud)
         for task_type in (*LOCAL_ONLY_TYPES, "something_new"):
-            assert cloud.resolve_zone(task_type) == "local"
-            assert not cloud.runs_here(task_type)
+            assert cloud.zones.resolve_zone(task_type) == "local"
+            assert not cloud.zones.runs_here(task_type)
+            with cloud.zones.at_work(task_type) as ours:
+                assert not ours
+    local.link.down = True
+    bench.live(10, local)
+    assert local.zones.state() is State.UNSURE
+    assert all(local.zones.runs_here(task_type) for task_type in (*LOCAL_ONLY_TYPES, "system_monitoring"))
 
 
 def test_a_routing_table_that_says_otherwise_changes_nothing_for_local_only_types() -> None:
@@ -81,110 +158,482 @@ def test_a_routing_table_that_says_otherwise_changes_nothing_for_local_only_type
     assert {resolve(task_type, table, "cloud") for task_type in (*LOCAL_ONLY_TYPES, "unknown")} == {"local"}
 
 
-def test_a_switch_is_pinned_counted_remembered_and_told(bench: Bench) -> None:
-    zones = bench.zones()
-    before = zones.status()
-    assert (before["active_zone"], before["term"], before["pinned"]) == ("cloud", 0, False)
-    bench.clock.advance(60)
-    state, previous = zones.switch("local", reason="the server is being moved", by="api", expected_term=0)
-    assert (state.active_zone, state.term, state.pinned, previous) == ("local", 1, True, "cloud")
-    again = bench.zones().status()  # another process
-    assert (again["active_zone"], again["term"], again["since"]) == ("local", 1, "2026-06-01T12:01:00Z")
-    assert again["history"][0]["from"] == "cloud"
-    assert again["history"][0]["reason"] == "the server is being moved (by api)"
-    assert bench.alerts.titles == ["INFO local is the active zone now"]
-
-
-def test_a_stale_or_impossible_switch_changes_nothing(bench: Bench) -> None:
-    zones = bench.zones()
-    zones.switch("local", reason="a", by="test")
-    with pytest.raises(StaleTerm) as stale:
-        zones.switch("cloud", reason="b", by="test", expected_term=0)
-    assert stale.value.term == 1
-    with pytest.raises(UnknownZone, match="moon"):
-        zones.switch("moon", reason="c", by="test")
-    assert zones.status()["term"] == 1
-
-
-def test_alone_this_zone_is_active_unless_a_human_says_otherwise(bench: Bench) -> None:
-    bench.alone = True
-    zones = bench.zones("local")
-    assert zones.active_zone() == "local"
-    assert zones.runs_here("email_processing")
-    assert zones.check_and_failover().startswith("alone")
-    state, previous = zones.switch("cloud", reason="a", by="test")
-    assert (state.active_zone, previous, zones.active_zone()) == ("cloud", "local", "cloud")
-    zones.switch("local", reason="back", by="test")
-    assert zones.runs_here("email_processing")
-
-
-def test_the_other_zone_is_watched_and_its_failure_told_once(bench: Bench) -> None:
-    zones = bench.zones("local", cloud="https://ai.example.com")
-    assert zones.check_and_failover() == "cloud is healthy"
-    assert bench.probe.asked == ["https://ai.example.com/api/health"]
-    bench.probe.down = {"ai.example.com": "nothing listens"}
-    for count in (1, 2):
-        bench.clock.advance(120)
-        assert f"cloud fails ({count} in a row, threshold 3)" in zones.check_and_failover()
-        assert not bench.alerts.told
+def test_work_ends_with_the_deadline_and_begins_again_when_the_remote_answers(bench: Bench) -> None:
+    _, cloud = bench.pair()
+    cloud.link.down = True
     bench.clock.advance(120)
-    assert "POST /api/zones/switch" in bench.zones("local", cloud="https://ai.example.com").check_and_failover()
-    zones.check_and_failover()
-    assert bench.alerts.titles == ["CRITICAL cloud does not answer"]
-    assert "switch by hand" in bench.alerts.told[0][2]
-    assert zones.active_zone() == "cloud"  # no automatic switch without the lease
-    assert zones.health()["zones"]["cloud"]["consecutive_failures"] == 4
-    assert zones.health()["zones"]["cloud"]["healthy"] is False
-    bench.probe.down = {}
-    zones.check_and_failover()
-    assert bench.alerts.titles[1:] == ["INFO cloud is back"]
+    assert cloud.works, "the deadline has not passed"
+    assert "the remote" in cloud.zones.renew()
+    bench.clock.advance(120)
+    assert (cloud.zones.state(), cloud.works) == (State.UNSURE, False)
+    assert cloud.zones.active_zone() == "cloud"
+    assert "could not renew" in cloud.zones.trouble()[0]
+    cloud.zones.renew()
+    assert cloud.alerts.titles[-1] == "WARNING cloud can't renew the zone lease"
+    cloud.link.down = False
+    cloud.zones.renew()
+    assert (cloud.zones.state(), cloud.zones.trouble()) == (State.ACTIVE, [])
+
+
+def test_after_a_start_nothing_is_worked_before_the_remote_was_asked(bench: Bench) -> None:
+    _, cloud = bench.pair()
+    cloud.link.down = True
+    cloud.process().start()
+    assert not cloud.works
+    cloud.zones.renew()
+    assert not cloud.works
+    cloud.link.down = False
+    cloud.zones.renew()
+    assert cloud.works
+
+
+# ---------------------------------------------------------------------------------------------------------- failover
+
+
+def test_failover_by_heartbeat_from_the_cloud_dying_to_its_return(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    said = bench.live(20, local)  # the cloud is gone
+    assert local.works and not cloud.works
+    failed = [line for line in said if line.startswith("cloud fails")]
+    assert "cloud fails (3 in a row, threshold 3): no heartbeat came through the remote" in failed[2]
+    status = local.zones.status()
+    assert (status["active_zone"], status["state"], status["term"], status["pinned"]) == ("local", "active", 2, False)
+    assert status["history"][0]["reason"] == status["reason"]
+    assert "cloud failed" in status["reason"] and "no longer renewed its lease" in status["reason"]
+    assert local.alerts.titles == ["CRITICAL cloud does not answer", "CRITICAL local is the active zone now (term 2)"]
+    assert "local takes over" in local.alerts.told[0][2]
+    bench.live(20, local, cloud)
+    assert (local.works, cloud.works) == (True, False), "no failback unless configured"
+    assert local.alerts.titles[2:] == ["INFO cloud is back"]
+    told = [[(e["from"], e["to"], e["reason"]) for e in node.zones.status()["history"]] for node in (local, cloud)]
+    assert told[0] == told[1]
+
+
+def test_failover_by_http_while_the_lease_is_renewed_changes_nothing(bench: Bench) -> None:
+    """The API of the cloud is down, its scheduler is not: nobody takes its lease."""
+    local, cloud = bench.node("local", "https://ai.example.com"), bench.node("cloud")
+    bench.live(2, local, cloud)
+    assert local.probe.asked == ["https://ai.example.com/api/health"]
+    local.probe.down = {"ai.example.com": "nothing listens"}
+    said = bench.live(30, local, cloud)
+    assert (local.works, cloud.works) == (False, True)
+    assert any("nothing listens; cloud is active, term 1; its lease must lie unchanged" in line for line in said)
+    assert local.alerts.titles == ["CRITICAL cloud does not answer"]
+    assert local.zones.health()["zones"]["cloud"]["method"] == "http"
+    bench.live(12, local)
+    assert local.works
+
+
+def test_a_beat_that_came_round_while_we_slept_is_not_taken_for_a_dead_holder(bench: Bench) -> None:
+    local, cloud = bench.node("local", "https://ai.example.com"), bench.node("cloud")
+    local.probe.down = {"ai.example.com": "nothing listens"}
+    bench.live(10, local, cloud)
+    local.zones.renew()
+    seen = bench.shared.text
+    for _ in range(BEATS):
+        bench.live(1, cloud)
+    assert bench.shared.text == seen
+    for _ in range(3):
+        assert "must lie unchanged" in local.zones.check_and_failover()
+    assert (local.works, cloud.works) == (False, True)
+
+
+def test_a_take_over_that_landed_an_hour_late_begins_nothing_before_the_holder_noticed(bench: Bench) -> None:
+    """The cloud slept, its lease was to be taken, the push got lost on its way; the cloud woke up and renewed until the
+    value that the push was to replace came round again. Then it arrived."""
+    local, cloud = bench.node("local", "https://ai.example.com"), bench.node("cloud")
+    local.probe.down = {"ai.example.com": "nothing listens"}
+    bench.live(10, local, cloud)
+    local.link.late = True
+    while not local.link.under_way:
+        bench.live(1, local)
+    local.link.late = False
+    bench.live(BEATS, cloud)
+    assert cloud.works and local.link.land()
+    for ask in (local.zones.renew, local.zones.check_and_failover, local.zones.renew):
+        assert "not answered in time: waiting" in ask()
+        assert not local.works
+    bench.live(10, cloud, local)
+    assert (local.works, cloud.works) == (True, False)
+
+
+def test_a_switch_that_got_no_answer_does_not_happen_an_hour_later(bench: Bench) -> None:
+    _, cloud = bench.pair()
+    cloud.link.late = True
+    with pytest.raises(NotSwitched, match="did not say whether it took the switch"):
+        cloud.zones.switch("local", reason="a moment ago", by="test")
+    cloud.link.late = False
+    for _ in range(2 * BEATS):
+        bench.live(1, cloud)
+        assert not cloud.link.land()
+    assert cloud.works
+
+
+def test_failback_where_it_is_configured(bench: Bench) -> None:
+    failover = replace(bench.config.failover, failback=True)
+    bench.config = replace(bench.config, failover=failover)
+    local, cloud = bench.pair()
+    bench.live(20, local)
+    assert local.works
+    bench.live(12, local, cloud)
+    assert (local.works, cloud.works) == (False, True)
+    assert "well again" in str(local.zones.status()["reason"])
+
+
+def test_switched_off_failover_leaves_it_to_the_human(bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=Failover(enabled=False))
+    local, _ = bench.pair()
+    bench.live(30, local)
+    assert not local.works
+    assert "POST /api/zones/switch" in local.alerts.told[0][2]
+    local.zones.switch("local", reason="the server burnt down", by="ann")
+    bench.live(8, local)
+    assert local.works
+
+
+def test_too_many_changes_freeze_the_zones_until_a_human_switches(bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=Failover(window_seconds=1e6))
+    local, cloud = bench.pair()
+    bench.live(20, local)
+    bench.live(20, cloud)
+    assert cloud.works
+    bench.live(30, local)
+    assert (local.works, local.zones.state()) == (False, State.FROZEN)
+    assert "CRITICAL The zones are frozen" in local.alerts.titles
+    assert "too often" in local.zones.trouble()[0]
+    local.zones.switch("local", reason="enough", by="ann")
+    bench.live(8, local)
+    assert local.works
+
+
+def test_that_no_zone_is_active_is_told(bench: Bench) -> None:
+    """A human chose the cloud, and it is gone: nothing changes by itself, but nobody may think that all is well."""
+    local, cloud = bench.pair()
+    local.zones.switch("cloud", reason="I prefer it", by="test")
+    bench.live(2, local, cloud)
+    assert local.zones.trouble() == []
+    bench.live(16, local)
+    assert local.alerts.titles[-1] == "CRITICAL No zone is active"
+    assert "cloud is active, term 2, chosen by a human" in local.alerts.told[-1][2]
+    assert "no zone is active" in local.zones.trouble()[0]
+    bench.live(2, cloud, local)
+    assert local.zones.trouble() == []
+
+
+def test_a_remote_that_takes_no_lease_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = bench.node("cloud")
+
+    def refuse(text: str, expected: str | None) -> str | None:
+        raise AdapterError("the remote refused the lease: only branches here", retry=True)
+
+    monkeypatch.setattr(cloud.link, "push", refuse)
+    bench.live(16, cloud)
+    assert not cloud.works
+    assert cloud.alerts.titles[-1] == "CRITICAL No zone is active"
+    assert "only branches here" in cloud.alerts.told[-1][2]
 
 
 def test_a_passive_zone_that_fails_is_a_warning_only(bench: Bench) -> None:
-    zones = bench.zones("cloud", local="http://10.0.0.2:9000")
-    bench.probe.down = {"10.0.0.2": "no answer"}
-    for _ in range(4):
-        zones.check_and_failover()
-    assert bench.alerts.titles == ["WARNING local does not answer"]
+    _, cloud = bench.pair()
+    bench.live(20, cloud)
+    assert cloud.works
+    assert cloud.alerts.titles == ["INFO cloud is the active zone now (term 1)", "WARNING local does not answer"]
 
 
-def test_a_zone_without_a_url_is_not_called_healthy(bench: Bench) -> None:
-    zones = bench.zones("local", cloud="")
-    assert zones.check_and_failover() == "cloud is not checked: set CLOUD_API_URL"
-    seen = zones.health()["zones"]
-    assert seen["cloud"] == {
+# ------------------------------------------------------------------------------------------------------------ switch
+
+
+def test_a_switch_is_pinned_counted_remembered_and_told_in_both_zones(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    now, previous = local.zones.switch("local", reason="the server is being moved", by="api", expected_term=1)
+    assert (now.active_zone, now.term, now.pinned, previous) == ("local", 2, True, "cloud")
+    assert not local.works, "the cloud has not laid down its work yet"
+    cloud.zones.renew()
+    local.zones.renew()
+    assert (local.works, cloud.works) == (True, False)
+    for node in (local, cloud):
+        told = node.process().status()
+        assert (told["active_zone"], told["term"], told["pinned"]) == ("local", 2, True)
+        assert told["history"][0]["reason"] == "the server is being moved (by api)"
+        assert told["history"][0]["from"] == "cloud"
+    assert cloud.zones.state() is State.PINNED
+    assert local.alerts.titles == ["INFO local is the active zone now (term 2)"]
+    bench.live(30, cloud)  # local is gone, and a human's switch is never undone
+    assert not cloud.works
+
+
+def test_without_a_pin_failover_goes_on(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    local.zones.switch("local", reason="for now", by="api", pin=False)
+    bench.live(10, local, cloud)
+    assert local.works and not local.zones.status()["pinned"]
+    bench.live(20, cloud)
+    assert cloud.works
+
+
+def test_the_work_in_hand_is_finished_before_it_is_handed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("utils.work_zones._DRAIN", 0.1)
+    local, cloud = bench.pair()
+    begun, finish = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with cloud.process().at_work(MAIL) as ours:
+            assert ours
+            begun.set()
+            assert finish.wait(30)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert begun.wait(30)
+    with pytest.raises(NotSwitched, match="still at work"):
+        cloud.zones.switch("local", reason="now", by="test")
+    with cloud.process().at_work(MAIL) as ours:
+        assert not ours, "a new task began while the zone is being handed over"
+    local.zones.switch("local", reason="now", by="test")
+    assert "finishes the work in hand" in cloud.zones.renew()
+    local.zones.renew()
+    assert not local.works
+    finish.set()
+    worker.join()
+    assert "has laid down its work" in cloud.zones.renew()
+    local.zones.renew()
+    assert (local.works, cloud.works) == (True, False)
+
+
+def test_only_the_node_that_worked_says_that_it_laid_its_work_down(bench: Bench) -> None:
+    """Somebody started a second node of the cloud: it has nothing to lay down, and can't speak for the first."""
+    local, cloud = bench.pair()
+    second = bench.node("cloud", name="second")
+    bench.live(3, local, cloud, second)
+    local.zones.switch("local", reason="now", by="test")
+    for node in (second, local, second, local):
+        node.zones.renew()
+    assert (local.works, cloud.works, second.works) == (False, True, False)
+    bench.live(2, cloud, local, second)
+    assert (local.works, cloud.works, second.works) == (True, False, False)
+
+
+def test_whatever_a_person_gives_as_a_reason_can_be_read_by_the_other_node(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    local.zones.switch("local", reason="two\nlines \u202e" + "and more " * 500, by="test")
+    cloud.zones.check_and_failover()
+    assert cloud.zones.status()["term"] == 2
+    assert str(cloud.zones.status()["reason"]).startswith("two lines and more")
+
+
+def test_a_stale_or_impossible_switch_changes_nothing(bench: Bench) -> None:
+    local, _ = bench.pair()
+    local.zones.switch("local", reason="a", by="test")
+    with pytest.raises(StaleTerm) as stale:
+        local.zones.switch("cloud", reason="b", by="test", expected_term=1)
+    assert stale.value.term == 2
+    with pytest.raises(UnknownZone, match="moon"):
+        local.zones.switch("moon", reason="c", by="test")
+    local.link.down = True
+    with pytest.raises(NotSwitched, match="no route"):
+        local.zones.switch("cloud", reason="d", by="test")
+    assert local.zones.status()["term"] == 2
+
+
+# ------------------------------------------------------------------------------------------------------------- alone
+
+
+def test_alone_this_zone_is_active_unless_a_human_says_otherwise(bench: Bench) -> None:
+    bench.remote = False
+    node = bench.node("local")
+    assert node.zones.active_zone() == "local"
+    assert node.works
+    assert node.zones.check_and_failover().startswith("alone")
+    assert node.zones.renew().startswith("alone")
+    now, previous = node.zones.switch("cloud", reason="a", by="test", expected_term=0)
+    assert (now.active_zone, now.term, previous, node.zones.state()) == ("cloud", 1, "local", State.PINNED)
+    assert not node.works
+    with pytest.raises(StaleTerm):
+        node.zones.switch("local", reason="b", by="test", expected_term=0)
+    now, previous = node.process().switch("local", reason="back", by="test")
+    assert (now.active_zone, previous, node.works) == ("local", "cloud", True)
+    assert [entry["to"] for entry in node.zones.status()["history"]] == ["local", "cloud"]
+    assert node.link.looks == 0
+
+
+def test_what_was_decided_alone_is_no_lease_once_there_is_a_remote(bench: Bench) -> None:
+    bench.remote = False
+    node = bench.node("local")
+    node.zones.switch("cloud", reason="a", by="test")
+    bench.remote = node.has_remote = True
+    cloud = bench.node("cloud")
+    bench.live(20, cloud, node)
+    assert (node.zones.status()["term"], cloud.works) == (1, True)
+
+
+@pytest.mark.parametrize("how", ["known", "configured"])
+def test_a_node_whose_remote_vanished_is_not_alone(bench: Bench, how: str) -> None:
+    node = bench.node("local")
+    if how == "known":
+        bench.live(30, node)
+        assert node.works, "it stood in for the cloud that never came"
+        node.has_remote = False
+    else:
+        node.has_remote, node.wanted = False, True
+    again = node.process()
+    assert (again.is_alone(), again.state(), again.runs_here(MAIL)) == (False, State.PASSIVE, False)
+    assert "lost its git remote" in again.trouble()[0]
+    if how == "configured":
+        with pytest.raises(NotSwitched, match="VAULT_REMOTE_URL"):
+            again.stay_alone()
+    else:
+        again.stay_alone()
+        assert (again.is_alone(), again.runs_here(MAIL), again.trouble()) == (True, True, [])
+
+
+# -------------------------------------------------------------------------------------------------- told and written
+
+
+def test_each_change_is_one_line_in_the_log_and_heartbeats_write_nothing(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    assert [(line["to"], line["by"], line["written_by"]) for line in cloud.log()] == [("cloud", "start", "cloud")]
+    assert local.log() == []
+    files = {path: path.stat().st_mtime_ns for node in (local, cloud) for path in node.layout.root.rglob("*")}
+    bench.live(60, local, cloud)
+    after = {path: path.stat().st_mtime_ns for node in (local, cloud) for path in node.layout.root.rglob("*")}
+    assert after == files
+    assert "**cloud** is the active zone since 2026-06-01T12:00:00Z (term 1)" in cloud.picture
+    assert "**cloud** is the active zone" in local.picture
+    assert "local is passive" in local.picture
+    bench.live(20, local)
+    assert [(line["from"], line["to"], line["term"]) for line in local.log()] == [("cloud", "local", 2)]
+    assert "**local** is the active zone" in local.picture
+
+
+def test_a_crash_between_the_log_line_and_its_note_makes_no_second_line(bench: Bench) -> None:
+    _, cloud = bench.pair()
+    memory = json.loads((cloud.state_dir / "zone.json").read_text())
+    memory["memory"]["told"] = 0
+    (cloud.state_dir / "zone.json").write_text(json.dumps(memory))
+    cloud.zones.check_and_failover()
+    assert len(cloud.log()) == 1
+
+
+def test_an_unmounted_vault_gets_no_folders(bench: Bench) -> None:
+    local, _ = bench.pair()
+    for path in sorted(local.layout.root.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    bench.live(30, local)
+    assert local.works
+    assert list(local.layout.root.iterdir()) == []
+
+
+def test_a_rolled_back_remote_is_told_and_put_right(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    old = bench.shared.text
+    bench.live(20, local)
+    bench.live(2, local, cloud)
+    bench.shared.text = old
+    bench.live(1, local)
+    assert "CRITICAL The zones' lease is not what it was" in local.alerts.titles
+    assert "went back to term 1" in local.zones.trouble()[0]
+    bench.live(10, local, cloud)
+    assert (local.works, cloud.works, local.zones.trouble()) == (True, False, [])
+
+
+def test_a_zone_that_was_not_checked_is_not_called_healthy(bench: Bench) -> None:
+    node = bench.node("local")
+    assert node.zones.health()["zones"]["cloud"] == {
         "healthy": None,
         "checked_at": None,
         "method": "heartbeat",
         "latency_ms": None,
         "consecutive_failures": 0,
-        "error": "no URL: set CLOUD_API_URL; heartbeats are not built yet",
+        "error": "not checked yet: is the scheduler running?",
     }
-    assert seen["local"]["healthy"] is True
+    assert node.zones.health()["zones"]["local"]["healthy"] is True
+    assert "can't be judged yet" in node.zones.check_and_failover()
+    assert node.zones.health()["zones"]["cloud"]["healthy"] is None
+    assert "not asked about the zones lately" not in str(node.zones.trouble())
+    bench.clock.advance(3600)
+    assert "not asked about the zones lately" in node.zones.trouble()[0]
 
 
 def test_an_old_check_is_not_told_as_if_it_held_now(bench: Bench) -> None:
-    zones = bench.zones("local", cloud="https://ai.example.com")
-    assert zones.health()["zones"]["cloud"]["error"] == "not checked yet: is the scheduler running?"
-    zones.check_and_failover()
-    assert zones.health()["zones"]["cloud"]["healthy"] is True
+    local, _ = bench.pair()
+    assert local.zones.health()["zones"]["cloud"]["healthy"] is True
     bench.clock.advance(3600)
-    assert zones.health()["zones"]["cloud"]["healthy"] is None
+    assert local.zones.health()["zones"]["cloud"]["healthy"] is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"active_zone": "moon"}', b"\xff"])
-def test_a_damaged_state_file_is_said_and_survived(
+def test_damaged_state_files_are_said_and_survived(
     damage: bytes, bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    zones = bench.zones("local", cloud="https://ai.example.com")
+    local, cloud = bench.pair()
     for name in ("zone.json", "zone_health.json"):
-        (bench.folder / "local").mkdir(exist_ok=True)
-        (bench.folder / "local" / name).write_bytes(damage)
-    assert zones.active_zone() == "cloud"
+        (cloud.state_dir / name).write_bytes(damage)
+    assert not cloud.works
     assert "damaged" in caplog.text
-    zones.check_and_failover()
-    zones.switch("local", reason="a", by="test")
-    assert zones.active_zone() == "local"
+    bench.live(20, local, cloud)
+    assert local.works != cloud.works
+    assert cloud.zones.status()["term"] == local.zones.status()["term"]
+
+
+def test_many_processes_and_threads_of_a_node_ask_at_once(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    problems: list[BaseException] = []
+
+    def ask(node: Node) -> None:
+        zones = node.process()
+        try:
+            for _ in range(5):
+                zones.renew()
+                zones.check_and_failover()
+                zones.status()
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=ask, args=(node,)) for node in (local, cloud) * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert (local.works, cloud.works, cloud.zones.status()["term"]) == (False, True, 1)
+
+
+# ----------------------------------------------------------------------------------------------------- configuration
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"ttl_seconds": 100}, "failover: ttl_seconds is 100; it must be 2 to 16 times renew_seconds (60)"),
+        ({"ttl_seconds": 961}, "failover: ttl_seconds is 961; it must be 2 to 16 times renew_seconds (60)"),
+        ({"threshold": 0}, "failover: threshold is 0; it must be a whole number above 0"),
+        ({"most_switches": 1.5}, "failover: most_switches is 1.5; it must be a whole number above 0"),
+        ({"margin_seconds": -1}, "failover: margin_seconds is -1; it must be a number above 0"),
+        ({"renew_seconds": True}, "failover: renew_seconds is True; it must be a number above 0"),
+        ({"failback": "no"}, "failover: failback is 'no'; it must be true or false"),
+        ({"ttl": 240}, "failover: unknown key 'ttl'"),
+    ],
+)
+def test_failover_numbers_are_checked(change: dict[str, object], problem: str) -> None:
+    raw = json.loads((PROJECT_ROOT / "zones.json").read_text())
+    raw["failover"] |= change
+    with pytest.raises(InvalidZones) as invalid:
+        parse(raw)
+    assert invalid.value.problems == [problem]
+
+
+def test_failover_has_defaults_and_the_file_says_them_all() -> None:
+    raw = json.loads((PROJECT_ROOT / "zones.json").read_text())
+    assert parse(raw).failover == Failover()
+    assert set(raw["failover"]) == set(vars(Failover()))
+    raw["failover"] = {}
+    assert parse(raw).failover == Failover()
+
+
+def test_the_page_on_zones_lists_the_numbers_as_they_are() -> None:
+    table = re.findall(r"(?m)^\| `(\w+)` \| `?([\w.]+)`? \|", (PROJECT_ROOT / "docs" / "zones.md").read_text())
+    told = {name: value for name, value in table if hasattr(Failover(), name)}
+    assert told == {name: str(value).lower() for name, value in vars(Failover()).items()}
 
 
 def test_the_names_of_the_mission_document_work_from_the_environment(

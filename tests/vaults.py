@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import signal
@@ -193,6 +194,7 @@ class Two:
             shutil.copytree(like or _template(), folder, dirs_exist_ok=True, symlinks=True)
             for node in (self.a, self.b):
                 node.git("remote", "set-url", "origin", str(self.remote))
+                _written_now(node.state / "sync.json")
         else:
             git(folder, "init", "-q", "--bare", "--initial-branch=main", str(self.remote))
 
@@ -252,6 +254,12 @@ class Two:
         for data in (self.a.live | self.b.live) - loose:
             oid = git(self.folder, "hash-object", "--stdin", data=data).strip()
             assert oid in objects or any(data in text for text in texts), f"lost: {data[:80]!r}"
+
+
+def _written_now(state: Path) -> None:
+    """Else a copied state is one that was put back from a backup."""
+    memory = json.loads(state.read_text())
+    state.write_text(json.dumps({**memory, "written": time.time()}))
 
 
 @cache

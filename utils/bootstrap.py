@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from utils.adapters.clock import SystemClock
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from utils.execution.store import ExecutionStore
     from utils.health.monitor import HealthMonitor
     from utils.mail.intake import MailIntake
-    from utils.ports import AlertChannel, DraftEngine, Mailbox, MailSender, Probe, SecretScanner, ToolCaller
+    from utils.ports import (
+        AlertChannel,
+        DraftEngine,
+        LeaseRemote,
+        Mailbox,
+        MailSender,
+        Probe,
+        SecretScanner,
+        ToolCaller,
+    )
     from utils.sync.housekeeping import Housekeeping
     from utils.tasks.board import Board
     from utils.vault_sync import VaultSync
@@ -77,11 +86,14 @@ class Services:
         s = self.settings
         return WorkZones(
             s.zones,
+            self.layout,
             this_zone=s.agent_name,
             mode=s.agent_mode,
             state_dir=s.state_dir,
             clock=self.clock,
-            alone=lambda: not self.sync.has_remote(),
+            remote=self._lease_remote,
+            has_remote=lambda: self.sync.has_remote(),
+            remote_wanted=bool(s.vault_remote_url),
             alert=self.alerts.send,
             probe=lambda: self.probe,
             urls={"local": s.local_api_url, "cloud": s.cloud_api_url},
@@ -195,6 +207,7 @@ class Services:
             state_dir=s.state_dir,
             clock=self.clock,
             alert=self.alerts.send,
+            reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
         )
 
     @cached_property
@@ -306,7 +319,8 @@ class Services:
         """Puts back what an agent began and will not finish."""
         from utils.dispatch.leftovers import Leftovers
 
-        return Leftovers(self.layout, self.claims, self.zones, agent=self.settings.agent_name)
+        zones, agent = self.zones, self.settings.agent_name
+        return Leftovers(self.layout, self.claims, zones, agent=agent, other_stopped=zones.other_stopped)
 
     @cached_property
     def processes(self) -> Processes:
@@ -335,6 +349,14 @@ class Services:
         from utils.adapters.smtp_alert import SmtpAlertChannel
 
         return [SmtpAlertChannel(self.settings)]
+
+    def _lease_remote(self) -> LeaseRemote:
+        from utils.adapters.git_lease import GitLease
+
+        s = self.settings
+        timeout = min(s.git_timeout_seconds, s.zones.failover.ttl_seconds / 4)
+        folder = s.state_dir / "lease.git"
+        return GitLease(s.vault_path, folder, remote=s.vault_sync_remote, zone=s.agent_name, timeout=timeout)
 
     def close(self) -> None:
         """Let go of connections and child processes that were opened."""

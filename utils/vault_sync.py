@@ -22,7 +22,7 @@ from utils.core.commands import command
 from utils.core.disk import remedy
 from utils.core.routing import LOCAL
 from utils.core.signing import Keyring
-from utils.core.task import format_time
+from utils.core.task import format_time, parse_time
 from utils.ports import AdapterError, Clock, Damaged, SecretScanner, VaultGit, VaultGlance
 from utils.sync import apply, authors, gather, mend, outgoing, recover
 from utils.sync import remote as remotely
@@ -31,12 +31,14 @@ from utils.sync.values import (
     IDENTITIES,
     NO_ANSWERS,
     RUNNING,
+    SHORT_WHILE,
     Answers,
     Memory,
     Session,
     SyncConfig,
     SyncResult,
     SyncStopped,
+    WrongAnswer,
 )
 from utils.vault import locks, skeleton
 from utils.vault.layout import Layout
@@ -182,6 +184,9 @@ class VaultSync:
             result.result = _word(result)
         except AdapterError as error:
             result.result, problem = "offline" if error.retry else "error", error
+        except WrongAnswer as error:
+            result.result, result.error = "error", str(error)
+            return result
         except SyncStopped as error:
             result.result, problem = "error", error
         except OSError as error:
@@ -262,7 +267,7 @@ class VaultSync:
             session.checkpoint("pushed")
             session.result.pushed = count
             remotely.saw(session, new)
-        session.result.conflicts += _conflicts(decision)
+        session.result.add(decision.conflicts)
         if new != git.ref(git.branch):
             session.result.pulled = apply.apply(session, ours, new)
             session.note_moves()
@@ -302,6 +307,21 @@ class VaultSync:
     def has_remote(self) -> bool:
         """Whether the vault has its remote. Cheap."""
         return self._glance.has_remote()
+
+    def reason_to_wait(self, started: datetime) -> str | None:
+        """Why a process that began at `started` does nothing yet that can't be undone, or None.
+
+        A node that was put back from a backup does not know what it did since; the remote does. So the first good sync
+        comes before, unless there was one shortly before the start and the state has not been copied since.
+        """
+        if not self.has_remote():
+            return None
+        if self._memory.is_put_back():
+            return "this node's state was copied or put back, and no sync has gone well since"
+        last = self._memory.load().get("last_success_at")
+        if last is None or parse_time(last) < started - SHORT_WHILE:
+            return "no sync has gone well since this node was started"
+        return None
 
     def known_to_git(self, path: str, data: bytes) -> bool:
         """Whether HEAD or any fetched branch has exactly these bytes at the vault's `path`."""
@@ -463,7 +483,7 @@ class VaultSync:
             if result.result == "error" and known != result.error:
                 self._alert("WARNING", *_as_alert(result.error or ""), source="vault_sync")
             now = format_time(self._clock.now())
-            since = {"last_success_at": now, "at": result.at or memory.get("at")} if good else {}
+            since = {"last_success_at": now, "at": result.at or memory.get("at"), "put_back": None} if good else {}
             failing = None if good else memory.get("failing_since") or result.started_at
             self._memory.update(
                 last_sync=result.to_dict(), waiting=result.waiting or None, failing_since=failing, **since
@@ -488,10 +508,6 @@ def _as_alert(error: str) -> tuple[str, str]:
     if found is None or len(found["cause"]) > _TITLE:
         return "The vault does not sync", error
     return f"The vault does not sync: {found['cause']}", found["rest"].strip() or error
-
-
-def _conflicts(decision: Merged) -> list[dict[str, str]]:
-    return [{"path": a.path, "winner": a.winner, "kept_at": a.kept_at} for a in decision.conflicts]
 
 
 def _explained(error: OSError, root: Path) -> Exception:

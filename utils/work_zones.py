@@ -1,35 +1,50 @@
 """Work zones: which zone is active, which tasks run here, and how the other zone is doing.
 
-The state lies in `STATE_DIR/zone.json`, what the checks of the other zone saw in `STATE_DIR/zone_health.json`; several
-processes read them and write them under one lock. A node whose vault has no git remote is alone: its zone is active.
-
-The zones do not yet agree through the remote (the lease comes with failover, a later issue). Until then the other zone
-is watched and its failure alerted, a human switches, and the switch holds for the node on which it was made.
+The zones agree through one ref on the vault's remote, the lease (`utils.core.lease`, docs/zones.md). A keeper renews
+it, and takes it over where the other zone is gone. What a node knows lies in `STATE_DIR`: all its processes read it,
+and one at a time asks the remote. A node whose vault never had a remote is alone: its zone is active.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from utils.core import health as health_rules
+from utils.core import lease as rules
 from utils.core import routing
-from utils.core import zones as rules
+from utils.core.commands import command
 from utils.core.health import Change, ServiceHealth, Status
-from utils.core.routing import TASK_TYPES, ZONES
-from utils.core.task import format_time
-from utils.core.zones import ZonesConfig, ZoneState
-from utils.ports import Clock, Probe
+from utils.core.lease import Here, State
+from utils.core.routing import TASK_TYPES, ZONES, Rule
+from utils.core.zones import ZonesConfig
+from utils.lease import trouble
+from utils.lease.alone import AloneRemote
+from utils.lease.keeper import Keeper, NotSwitched, StaleTerm
+from utils.lease.memory import MemoryFile
+from utils.lease.news import News
+from utils.lease.peer import Peer, shown
+from utils.ports import Clock, LeaseRemote, Probe
 from utils.vault import atomic, locks
+from utils.vault.layout import Layout
+
+__all__ = ["NotSwitched", "StaleTerm", "Standing", "UnknownZone", "WorkZones", "check_and_failover", "resolve_zone"]
 
 log = logging.getLogger(__name__)
 
-BY_HAND = "Failover is not automatic yet; switch by hand: POST /api/zones/switch"
+_DRAIN = 20.0  # seconds that a hand-over waits for the work in hand
+_TURN = 60.0  # seconds that a human's switch waits for another process that asks the remote
+
+NO_LEASE = "nobody has taken the lease yet"
+ALONE = "alone: the vault has no git remote"
+LOST = (
+    "the vault has lost its git remote, so this node does no work of the active zone: put .git back, or set the remote"
+    f" again (`git remote add`); if this node is to be alone from now on, {command('zones alone')}"
+)
 
 
 class UnknownZone(ValueError):
@@ -39,49 +54,73 @@ class UnknownZone(ValueError):
         super().__init__(f"unknown zone {zone!r}; the zones are {', '.join(ZONES)}")
 
 
-class StaleTerm(RuntimeError):
-    """Somebody switched meanwhile: `term` is the present one, not the one that the caller expected."""
+@dataclass(frozen=True)
+class Standing:
+    """How things stand, as this node knows it: the active zone, our state, the term with when and why it began."""
 
-    def __init__(self, expected: int, term: int) -> None:
-        super().__init__(f"the zones have been switched meanwhile: the term is {term}, not {expected}")
-        self.term = term
+    active_zone: str
+    state: State
+    term: int
+    since: str | None
+    reason: str
+    pinned: bool
+    history: tuple[Mapping[str, Any], ...]
 
 
 class WorkZones:
-    """The zones as one node sees them.
+    """The zones as one node sees them. Safe to use from several threads and processes at once.
 
-    `alone()` says whether there is no git remote; `alert(level, title, message, source=…)` tells the human; `urls`
-    names each zone's API, or an empty string.
+    `remote()` reaches the lease, `has_remote()` says whether the vault has a git remote now, `remote_wanted` whether
+    the settings name one. `alert(level, title, message, source=…)` tells the human; `urls` names each zone's API, or an
+    empty string; `timeout` (seconds) bounds a question to it.
     """
 
     def __init__(
         self,
         config: ZonesConfig,
+        layout: Layout,
         *,
         this_zone: str,
         mode: str,
         state_dir: Path,
         clock: Clock,
-        alone: Callable[[], bool],
+        remote: Callable[[], LeaseRemote],
+        has_remote: Callable[[], bool],
+        remote_wanted: bool,
         alert: Callable[..., Any],
         probe: Callable[[], Probe],
         urls: Mapping[str, str],
         timeout: float,
     ) -> None:
         self._config = config
-        self._here = this_zone
-        self._other = next(zone for zone in ZONES if zone != this_zone)
+        self._here = Here(this_zone, config.initial_holder)
         self._mode = mode
-        self._file = state_dir / "zone.json"
-        self._health_file = state_dir / "zone_health.json"
-        self._lock = state_dir / "locks" / "zone.lock"
         self._clock = clock
-        self._alone = alone
+        self._remote = remote
+        self._has_remote = has_remote
+        self._remote_wanted = remote_wanted
         self._alert = alert
-        self._probe = probe
         self._urls = urls
-        self._timeout = timeout
         self._unknown: set[str] = set()
+        self._shared = state_dir / "zone_shared"
+        self._lock = state_dir / "locks" / "zone.lock"
+        self._work_lock = state_dir / "locks" / "zone_work.lock"
+        self._memory = MemoryFile(state_dir / "zone.json", clock.monotonic)
+        self._memory_alone = MemoryFile(state_dir / "zone_alone.json", clock.monotonic)
+        self._news = News(layout, zone=this_zone, clock=clock, alert=alert)
+        self._peer = Peer(
+            self._here.other,
+            url=urls.get(self._here.other, ""),
+            probe=probe,
+            heartbeat=lambda: rules.seems_alive(self._memory.load(), clock.monotonic(), config.failover),
+            timeout=timeout,
+            failover=config.failover,
+            clock=clock,
+            state_dir=state_dir,
+            changed=self._tell,
+        )
+
+    # --- what runs where ---------------------------------------------------------------------------------------------
 
     def resolve_zone(self, task_type: str) -> str:
         """The zone that does `task_type` now: `local`, `cloud` or `both`. One unknown is `local`, warned of once."""
@@ -91,57 +130,143 @@ class WorkZones:
         return routing.resolve(task_type, self._config.routing, self.active_zone())
 
     def runs_here(self, task_type: str) -> bool:
-        """Whether this node takes tasks of `task_type` now."""
-        return routing.runs_here(task_type, self._config.routing, self.active_zone(), self._here)
+        """Whether this node may begin a task of `task_type` now. For work of the active zone it must hold the lease."""
+        if routing.rule_for(task_type, self._config.routing) is Rule.ACTIVE:
+            return self.state() is State.ACTIVE
+        return routing.runs_here(task_type, self._config.routing, self._here.other, self._here.zone)
+
+    @contextmanager
+    def at_work(self, task_type: str) -> Iterator[bool]:
+        """Do one unit of work inside, where the answer is yes: this node may. A hand-over waits for the end of it."""
+        if routing.rule_for(task_type, self._config.routing) is not Rule.ACTIVE:
+            yield self.runs_here(task_type)
+            return
+        with locks.share(self._work_lock):
+            yield self.runs_here(task_type)
 
     def active_zone(self) -> str:
         """`local` or `cloud`."""
-        return self.state().active_zone
+        return self.standing().active_zone
 
-    def state(self) -> ZoneState:
-        """The state as it holds now. Alone, this zone is active unless a human switched to the other one."""
-        state = self._read()
-        if self._alone() and not state.pinned:
-            return replace(state, active_zone=self._here, reason="alone: the vault has no git remote")
-        return state
+    def state(self) -> State:
+        """How this node stands to the lease now."""
+        return self.standing().state
 
-    def switch(self, zone: str, *, reason: str, by: str, expected_term: int | None = None) -> tuple[ZoneState, str]:
-        """A human makes `zone` active: `(the new state, the zone that was active)`. The machine never undoes it.
+    def standing(self) -> Standing:
+        """How things stand now. Asks nobody but this machine."""
+        alone = self.is_alone()
+        memory = (self._memory_alone if alone else self._memory).load()
+        lease = memory.known
+        last = memory.history[-1] if memory.history else {}
+        if alone:
+            elsewhere = lease is not None and lease.pinned and lease.holder != self._here.zone
+            active = self._here.other if elsewhere else self._here.zone
+            state = State.PINNED if elsewhere else State.ACTIVE
+        else:
+            active = lease.holder if lease else self._config.initial_holder
+            state = State.PASSIVE if self.is_lost() else rules.state(memory, self._here, self._clock.monotonic())
+        return Standing(
+            active,
+            state,
+            memory.term,
+            last.get("at"),
+            lease.reason if lease else ALONE if alone else NO_LEASE,
+            lease is not None and lease.pinned,
+            memory.history,
+        )
 
-        Raises `UnknownZone`, or `StaleTerm` where `expected_term` is not the present term.
+    def is_alone(self) -> bool:
+        """Whether there is nobody to agree with: the vault has no remote, never had one, and none is configured."""
+        return not (self._has_remote() or self._remote_wanted or self._shared.exists())
+
+    def is_lost(self) -> bool:
+        """Whether there should be a remote, and is none."""
+        return not self._has_remote() and not self.is_alone()
+
+    def other_stopped(self) -> bool:
+        """Whether the other zone surely begins no work of the active zone now: this node holds the lease."""
+        return not self.is_alone() and self.state() is State.ACTIVE
+
+    # --- keeping the lease -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """After a start of the node: no work of the active zone before the remote has been asked."""
+        with self._turn():
+            self._keeper.start()
+
+    def renew(self) -> str:
+        """Renew the lease where this node holds it, else look how it stands; says what was seen or done."""
+        if self.is_alone():
+            return self._alone_words()
+        with self._turn():
+            said = self._keeper.renew()
+            self._paint()
+        if self.state() is State.UNSURE:
+            text = f"{said}. Until it can, {self._here.zone} begins no work of the active zone."
+            self._alert("WARNING", f"{self._here.zone} can't renew the zone lease", text, source="zones")
+        return said
+
+    def check_and_failover(self) -> str:
+        """Look whether the other zone is well, then take the lease, or give it back, where the rules say so."""
+        if self.is_alone():
+            return self._alone_words()
+        seen, words = self._peer.check()
+        with self._turn():
+            said = self._keeper.check(seen.health.consecutive_failures, seen.successes)
+            self._paint()
+        if trouble.is_orphaned(self._memory.load(), self._clock.monotonic(), self._config.failover):
+            self._alert(
+                "CRITICAL", "No zone is active", f"The lease is not renewed. Seen from here: {said}.", source="zones"
+            )
+        return f"{words}; {said}"
+
+    def switch(
+        self, zone: str, *, reason: str, by: str, expected_term: int | None = None, pin: bool = True
+    ) -> tuple[Standing, str]:
+        """A human makes `zone` active: `(how things stand now, the zone that was active)`.
+
+        With `pin` the machine never undoes it; without, failover goes on. Raises `UnknownZone`; `StaleTerm` where
+        `expected_term` is not the present term; `NotSwitched` where the remote can't be reached or work is in hand.
         """
         if zone not in ZONES:
             raise UnknownZone(zone)
-        with locks.hold(self._lock):
-            before = self.state()
-            if expected_term is not None and expected_term != before.term:
-                raise StaleTerm(expected_term, before.term)
-            after = rules.switch(before, zone, reason=f"{reason} (by {by})", now=self._clock.now(), pinned=True)
-            self._write(self._file, rules.state_to_json(after))
-        log.info("zones: %s is active (term %d, was %s): %s", zone, after.term, before.active_zone, after.reason)
-        if zone != before.active_zone:
-            self._alert(
-                "INFO",
-                f"{zone} is the active zone now",
-                f"Switched from {before.active_zone}: {after.reason}. Term {after.term}. The switch holds for this "
-                f"node ({self._here}); switch the {self._other} node too, if it runs.",
-                source="zones",
+        why = rules.plain(f"{reason} (by {by})")
+        try:
+            with self._turn(_TURN):
+                alone, before = self.is_alone(), self.active_zone()
+                keeper = self._keeper_alone if alone else self._keeper
+                memory, previous = keeper.switch(zone, why, pin=pin, expected_term=expected_term)
+                after = self.standing()
+                self._paint()
+        except locks.Locked:
+            raise NotSwitched("the remote is being asked about the zones and does not answer: try again") from None
+        return after, before if alone or len(memory.history) == 1 else previous
+
+    def stay_alone(self) -> None:
+        """A human says that this node needs no other from now on. Raises `NotSwitched` where there is a remote."""
+        if self._has_remote() or self._remote_wanted:
+            raise NotSwitched(
+                "it is not alone: the vault has a git remote, or VAULT_REMOTE_URL names one; take both away first"
             )
-        return after, before.active_zone
+        self._shared.unlink(missing_ok=True)
+
+    # --- told --------------------------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
         """The answer of `GET /api/zones/status`."""
-        state = self.state()
+        now = self.standing()
         failover = self._config.failover
-        seen = self._read_health()
+        failures = self._peer.seen().health.consecutive_failures
+        entry = ("at", "from", "to", "term", "reason", "by", "pinned")
         return {
-            "this_zone": self._here,
+            "this_zone": self._here.zone,
             "mode": self._mode,
-            "active_zone": state.active_zone,
-            "term": state.term,
-            "since": format_time(state.since),
-            "reason": state.reason,
-            "pinned": state.pinned,
+            "active_zone": now.active_zone,
+            "state": now.state.value,
+            "term": now.term,
+            "since": now.since,
+            "reason": now.reason,
+            "pinned": now.pinned,
             "failover": {
                 "enabled": failover.enabled,
                 "threshold": failover.threshold,
@@ -150,120 +275,113 @@ class WorkZones:
             "zones": {
                 zone: {
                     "url": self._urls.get(zone) or None,
-                    "consecutive_failures": seen.consecutive_failures if zone == self._other else 0,
+                    "consecutive_failures": failures if zone == self._here.other else 0,
                 }
                 for zone in ZONES
             },
             "routing": {
                 task_type: {
                     "rule": routing.rule_for(task_type, self._config.routing).value,
-                    "zone": routing.resolve(task_type, self._config.routing, state.active_zone),
+                    "zone": routing.resolve(task_type, self._config.routing, now.active_zone),
                 }
                 for task_type in TASK_TYPES
             },
-            "history": [dict(entry) for entry in reversed(state.history)],
+            "history": [{name: told[name] for name in entry} for told in reversed(now.history)],
         }
 
     def health(self) -> dict[str, Any]:
         """The answer of `GET /api/zones/health`: this zone answers, the other one as the last check saw it."""
         own = ServiceHealth(Status.HEALTHY, checked_at=self._clock.now())
-        return {"zones": {self._here: _shown(own, "http"), self._other: self._other_health()}}
+        return {"zones": {self._here.zone: shown(own, "http"), self._here.other: self._peer.shown()}}
 
-    def check_and_failover(self) -> str:
-        """Look whether the other zone answers, count failures in a row, alert at the threshold, and say what was seen.
+    def trouble(self) -> list[str]:
+        """What keeps the zones from working as they should, each with its remedy; empty where all is well."""
+        if self.is_alone():
+            return []
+        if self.is_lost():
+            return [LOST]
+        now = self._clock.monotonic()
+        return trouble.found(self._memory.load(), self.state(), self._here.zone, now, self._config.failover)
 
-        The switch itself is a human's for now (see the module's text).
-        """
-        other, url = self._other, self._urls.get(self._other)
-        if self._alone():
-            return f"alone: the vault has no git remote, {self.active_zone()} is active"
-        if not url:
-            return f"{other} is not checked: set {other.upper()}_API_URL"
-        result = self._probe().check(f"{url}/api/health", self._timeout)
-        now, threshold = self._clock.now(), self._config.failover.threshold
-        with locks.hold(self._lock):
-            seen, change = health_rules.observe(other, self._read_health(), result, threshold=threshold, now=now)
-            self._write(self._health_file, health_rules.to_json(seen))
-        if change is not None:
-            self._tell(change)
-        if seen.status is Status.HEALTHY:
-            return f"{other} is healthy"
-        count = f"{other} fails ({seen.consecutive_failures} in a row, threshold {threshold}): {seen.error}"
-        if seen.status is Status.DOWN and other == self.active_zone() and self._config.failover.enabled:
-            return f"{count}. {BY_HAND}"
-        return count
+    # ------------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _turn(self, timeout: float | None = None) -> Iterator[None]:
+        """One process at a time asks the remote; that there is one is remembered."""
+        with locks.hold(self._lock, timeout=timeout):
+            if self._has_remote() and not self._shared.exists():
+                atomic.write(
+                    self._shared, b"This vault has had a git remote: without it, it is not alone.\n", mode=0o600
+                )
+            yield
+
+    @cached_property
+    def _keeper(self) -> Keeper:
+        return self._make_keeper(self._remote(), self._memory, self._lay_down)
+
+    @cached_property
+    def _keeper_alone(self) -> Keeper:
+        """Nobody takes the work over, so nothing has to be laid down first."""
+        return self._make_keeper(AloneRemote(self._memory_alone), self._memory_alone, lambda: True)
+
+    def _make_keeper(self, remote: LeaseRemote, store: MemoryFile, lay_down: Callable[[], bool]) -> Keeper:
+        return Keeper(
+            remote,
+            store,
+            zone=self._here.zone,
+            preferred=self._config.initial_holder,
+            failover=self._config.failover,
+            clock=self._clock,
+            lay_down=lay_down,
+            tell=self._news.change,
+            warn=self._news.warn,
+        )
+
+    def _lay_down(self) -> bool:
+        """Wait for the work in hand; no other begins, for the memory says already that this node is not active."""
+        try:
+            with locks.hold(self._work_lock, timeout=_DRAIN):
+                return True
+        except locks.Locked:
+            return False
+
+    def _alone_words(self) -> str:
+        return f"{ALONE}, {self.active_zone()} is active"
+
+    def _paint(self) -> None:
+        now = self.standing()
+        self._news.paint(
+            active=now.active_zone,
+            state=now.state,
+            term=now.term,
+            since=now.since,
+            reason=now.reason,
+            pinned=now.pinned,
+        )
 
     def _tell(self, change: Change) -> None:
+        """The other zone went down, or is back."""
         if not change.down:
-            self._alert(
-                "INFO", f"{change.service} is back", f"It failed {change.failures} checks in a row.", source="zones"
-            )
+            text = f"It failed {change.failures} checks in a row."
+            self._alert("INFO", f"{change.service} is back", text, source="zones")
             return
         text = f"{change.failures} checks in a row failed: {change.error}."
-        if change.service == self.active_zone():
-            text += f' It is the active zone: its work waits until it is back. {BY_HAND} {{"zone": "{self._here}"}}.'
-            self._alert("CRITICAL", f"{change.service} does not answer", text, source="zones")
-        else:
+        now = self.standing()
+        if change.service != now.active_zone:
             self._alert("WARNING", f"{change.service} does not answer", f"{text} It is passive.", source="zones")
-
-    def _other_health(self) -> dict[str, Any]:
-        name = f"{self._other.upper()}_API_URL"
-        if not self._urls.get(self._other):
-            return _shown(ServiceHealth(error=f"no URL: set {name}; heartbeats are not built yet"), "heartbeat")
-        seen = self._read_health()
-        if seen.checked_at is None:
-            return _shown(ServiceHealth(error="not checked yet: is the scheduler running?"), "http")
-        age = (self._clock.now() - seen.checked_at).total_seconds()
-        if age > 3 * self._config.failover.interval_seconds:
-            old = f"not checked since {format_time(seen.checked_at)}: is the scheduler running?"
-            return _shown(replace(seen, status=Status.UNKNOWN, error=old), "http")
-        return _shown(seen, "http")
-
-    def _read(self) -> ZoneState:
-        raw = _load(self._file)
-        if raw is not None:
-            try:
-                return rules.state_from_json(raw)
-            except (ValueError, KeyError, TypeError) as error:
-                log.error("%s is damaged (%s): starting from initial_holder", self._file, error)
-        reason = "first start: initial_holder in zones.json"
-        first = ZoneState(self._config.initial_holder, 0, self._clock.now(), reason)
-        if raw is None and not self._file.exists():
-            with contextlib.suppress(FileExistsError):  # another process was first, a moment ago
-                self._write(self._file, rules.state_to_json(first), replace=False)
-        return first
-
-    def _read_health(self) -> ServiceHealth:
-        raw = _load(self._health_file)
-        try:
-            return health_rules.from_json(raw) if raw is not None else ServiceHealth()
-        except (ValueError, KeyError, TypeError):
-            return ServiceHealth()
-
-    @staticmethod
-    def _write(path: Path, value: Mapping[str, Any], *, replace: bool = True) -> None:
-        atomic.write(path, json.dumps(value, indent=1).encode(), mode=0o600, replace=replace)
-
-
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        log.error("%s is damaged: %s", path, error)
-        return None
-
-
-def _shown(seen: ServiceHealth, method: str) -> dict[str, Any]:
-    return {
-        "healthy": None if seen.status is Status.UNKNOWN else seen.status is Status.HEALTHY,
-        "checked_at": format_time(seen.checked_at) if seen.checked_at else None,
-        "method": method,
-        "latency_ms": seen.latency_ms,
-        "consecutive_failures": seen.consecutive_failures,
-        "error": seen.error,
-    }
+            return
+        by_itself = self._config.failover.enabled and not now.pinned and now.state is not State.FROZEN
+        follows = (
+            f"{self._here.zone} takes over once its lease is no longer renewed"
+            if by_itself
+            else f'Its work waits. Switch by hand: POST /api/zones/switch {{"zone": "{self._here.zone}"}}'
+        )
+        self._alert(
+            "CRITICAL",
+            f"{change.service} does not answer",
+            f"{text} It is the active zone. {follows}.",
+            source="zones",
+        )
 
 
 def resolve_zone(task_type: str) -> str:
@@ -274,7 +392,8 @@ def resolve_zone(task_type: str) -> str:
 
 
 def check_and_failover() -> str:
-    """Check the other zone, by the settings of the environment; see `WorkZones.check_and_failover`."""
+    """Check the other zone and fail over where it is due, by the settings of the environment; see
+    `WorkZones.check_and_failover`."""
     from utils.bootstrap import Services
 
     return Services.from_environment().zones.check_and_failover()

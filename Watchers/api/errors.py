@@ -24,7 +24,7 @@ from utils.ports import AdapterError
 from utils.tasks.board import UnknownTask
 from utils.vault.skeleton import VaultProblem
 from utils.vault_sync import SyncBusy
-from utils.work_zones import StaleTerm, UnknownZone
+from utils.work_zones import NotSwitched, StaleTerm, UnknownZone
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _use_case_problem(error: Exception) -> Problem | None:
             return Problem(409, _sentence(error), kind="stale-term", term=error.term)
         case Gone() | TargetTaken() | IllegalMove():
             return Problem(409, "The task was moved meanwhile. Look at it again, then decide.", kind="moved")
-        case StoreProblem() | AdapterError() | VaultProblem():
+        case StoreProblem() | AdapterError() | VaultProblem() | NotSwitched():
             return Problem(503, _sentence(error), kind="unavailable")
     return None
 

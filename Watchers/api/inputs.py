@@ -107,6 +107,17 @@ def flag(name: str, help_text: str) -> Field:
     return Field(name, {"type": "boolean", "default": False}, read, help_text, default=False)
 
 
+def yes_no(name: str, help_text: str, *, default: bool) -> Field:
+    """`true` or `false` in a body."""
+
+    def read(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError("must be true or false")
+        return value
+
+    return Field(name, {"type": "boolean", "default": default}, read, help_text, default=default)
+
+
 def moment(name: str, help_text: str) -> Field:
     """An ISO 8601 time, read as UTC where it has no offset."""
 

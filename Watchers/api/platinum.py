@@ -79,9 +79,12 @@ def _vault_sync(node: Services) -> Verdict:
 
 
 def _work_zones(node: Services) -> Verdict:
-    """The zone state can be read and says who is active."""
-    state = node.zones.state()
-    return Verdict(True, f"{node.zones.active_zone()} is active, term {state.term}: {state.reason}")
+    """The zones agree who is active, and nothing keeps this node from renewing or taking the lease."""
+    trouble = node.zones.trouble()
+    if trouble:
+        return Verdict(False, "; ".join(trouble))
+    now = node.zones.standing()
+    return Verdict(True, f"{now.active_zone} is active, term {now.term}: {now.reason}")
 
 
 def _health_monitor(node: Services) -> Verdict:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from utils.core.health import Status
+from utils.core.lease import State as LeaseState
 from utils.core.routing import BOTH, ZONES
 from utils.core.stages import DOMAINS, Stage
 from utils.execution.journal import State
@@ -97,6 +98,7 @@ ZONES_STATUS = obj(
     this_zone=zone,
     mode=text,
     active_zone=zone,
+    state=enum(*LeaseState),
     term=whole,
     since=maybe_time,
     reason=text,

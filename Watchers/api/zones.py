@@ -8,7 +8,7 @@ from flask import Blueprint
 
 from utils.core.routing import ZONES
 from Watchers.api import shapes
-from Watchers.api.inputs import text, whole
+from Watchers.api.inputs import text, whole, yes_no
 from Watchers.api.operation import operation, services
 
 bp = Blueprint("zones", __name__)
@@ -17,7 +17,7 @@ bp = Blueprint("zones", __name__)
 @bp.get("/api/zones/status")
 @operation(shapes.ZONES_STATUS)
 def status() -> dict[str, Any]:
-    """Zone configuration and state: active zone, term, routing of every task type."""
+    """Zone configuration and state: active zone, how this node stands to it, term, routing of every task type."""
     return services().zones.status()
 
 
@@ -28,18 +28,20 @@ def status() -> dict[str, Any]:
         text("zone", f"The zone to make active: {' or '.join(ZONES)}", required=True, longest=50),
         text("reason", "Why, for the history", longest=500),
         whole("expected_term", "Switch only if the term is still this one", 0, 2**53),
+        yes_no("pin", "Whether the machine must never undo it; false lets failover go on", default=True),
     ],
-    errors=[409],
+    errors=[409, 503],
 )
-def switch(zone: str, reason: str | None, expected_term: int | None) -> dict[str, Any]:
+def switch(zone: str, reason: str | None, expected_term: int | None, pin: bool) -> dict[str, Any]:
     """Switch the active zone, as `{"zone": "cloud"}`.
 
-    The switch is pinned: the machine does not undo it.
+    The switch is pinned: the machine does not undo it, unless `pin` is false. The zone that hands over finishes the
+    work in hand first. 503 where the remote can't be reached; then nothing was switched.
     """
-    state, previous = services().zones.switch(
-        zone, reason=reason or "switched by hand", by="api", expected_term=expected_term
+    now, previous = services().zones.switch(
+        zone, reason=reason or "switched by hand", by="api", expected_term=expected_term, pin=pin
     )
-    return {"active_zone": state.active_zone, "previous": previous, "term": state.term}
+    return {"active_zone": now.active_zone, "previous": previous, "term": now.term}
 
 
 @bp.get("/api/zones/health")

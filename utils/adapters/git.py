@@ -145,6 +145,7 @@ class GitVault:
                 "user.email": address,
                 "core.autocrlf": "false",
                 "core.fileMode": "false",
+                "pull.rebase": "false",
                 "core.hooksPath": "/dev/null",
                 "core.fsync": "all,-index",
                 "fastimport.unpackLimit": "30",
@@ -153,6 +154,14 @@ class GitVault:
                 "gc.auto": "0",
                 "commit.gpgSign": "false",
             }.items():
+                self._run(["config", "--local", key, value])
+            self.let_people_sign()
+
+    def let_people_sign(self) -> None:
+        """Have plain `git commit` in the vault sign as the node does, if it has a key: who works here is the node."""
+        if self._keys is not None and (self._keys / "node").exists():
+            settings = {"gpg.format": "ssh", "user.signingKey": str(self._keys / "node"), "commit.gpgSign": "true"}
+            for key, value in settings.items():
                 self._run(["config", "--local", key, value])
 
     def try_remote(self) -> None:

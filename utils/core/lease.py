@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
+from utils.core import visible
 from utils.core.routing import ZONES
 from utils.core.zones import Failover
 
@@ -50,6 +51,9 @@ class By(StrEnum):
     HUMAN = "human"
 
 
+_LONGEST = 8000  # characters of a lease
+_LONGEST_REASON = 1000
+
 _UNREADABLE = "the lease on the remote can't be read"
 _AUTOMATIC = frozenset({By.FAILOVER, By.FAILBACK})
 
@@ -60,7 +64,8 @@ class Lease:
 
     `holder` is a zone, `node` the one of its nodes that holds the lease (empty: whichever comes first). `writer` began
     the term. `nonce` and `beat` make every renewal a new value. `leaving` is a zone that must lay down its work before
-    the holder begins (empty: none has to). `switches`: automatic changes of the last hour, this one included.
+    the holder begins (empty: none has to), `leaving_node` the one of its nodes that worked (empty: whichever did).
+    `switches`: automatic changes of the last hour, this one included.
     """
 
     term: int
@@ -73,6 +78,7 @@ class Lease:
     beat: int = 0
     pinned: bool = False
     leaving: str = ""
+    leaving_node: str = ""
     switches: int = 0
 
     def to_text(self) -> str:
@@ -81,7 +87,10 @@ class Lease:
 
 
 def lease_from_text(text: str) -> Lease:
-    """Inverse of `Lease.to_text`; raises `ValueError` for anything else."""
+    """Inverse of `Lease.to_text`; raises `ValueError` for anything else, and for a reason that is no plain line: it
+    comes from the remote, and people read it."""
+    if len(text) > _LONGEST:
+        raise ValueError("it is too long")
     try:
         raw = json.loads(text.partition("\n\n")[2])
         types = {f.name: {"int": int, "bool": bool}.get(str(f.type), str) for f in fields(Lease)}
@@ -92,7 +101,14 @@ def lease_from_text(text: str) -> Lease:
         raise ValueError(f"it is no JSON object: {error}") from None
     if lease.holder not in ZONES or lease.leaving not in ("", *ZONES) or lease.term < 1:
         raise ValueError("it names a zone or a term that can't be")
+    if lease.reason != plain(lease.reason):
+        raise ValueError("its reason is no plain line")
     return lease
+
+
+def plain(reason: str) -> str:
+    """A reason as one line of visible characters, of a length that people read."""
+    return " ".join(visible.strip(reason).split())[:_LONGEST_REASON].strip()
 
 
 @dataclass(frozen=True)
@@ -247,14 +263,15 @@ def pushed(
     """The memory after the remote took `push`, which began at `before` and was answered at `now`.
 
     A new term that was answered late may have landed after others had the lease: it counts, but nothing is done in it
-    until they must have stopped.
+    until they must have stopped. Nor is anything done while another zone has to lay down its work.
     """
     memory = observed(memory, Sight(sha, push.lease.to_text()), here, now, rules, at)
     lease = push.lease
     in_time = now - before <= rules.renew_seconds / 2
-    if not _is_ours(lease, memory, here) or lease.leaving or not (push.sure or in_time):
+    if not _is_ours(lease, memory, here) or not (push.sure or in_time):
         return memory
-    return replace(memory, confirmed=lease.term, renewed=before, deadline=before + rules.ttl_seconds)
+    memory = replace(memory, confirmed=lease.term)
+    return memory if lease.leaving else replace(memory, renewed=before, deadline=before + rules.ttl_seconds)
 
 
 def laid_down(memory: Memory) -> Memory:
@@ -332,8 +349,8 @@ def decide(memory: Memory, here: Here, now: float, rules: Failover) -> Step:
         return _first(memory, here, now, rules)
     if memory.astray:
         return _astray(memory, lease, here, now, rules)
-    if lease.leaving == here.zone and not _is_ours(lease, memory, here):
-        return Push(replace(lease, leaving="", **_beat(lease, memory)), memory.sha, lay_down=True)
+    if lease.leaving == here.zone and lease.leaving_node in ("", memory.node) and not _is_ours(lease, memory, here):
+        return Push(replace(lease, leaving="", leaving_node="", **_beat(lease, memory)), memory.sha, lay_down=True)
     if lease.holder == here.zone:
         return _as_holder(memory, lease, here, now, rules)
     return _failover(memory, lease, here, now, rules)
@@ -377,7 +394,7 @@ def _as_holder(memory: Memory, lease: Lease, here: Here, now: float, rules: Fail
         return _hand_back(memory, here, now, rules)
     if memory.renewed is not None and now - memory.renewed < rules.renew_seconds / 2:
         return Rest(f"{here.zone} is active, term {lease.term}")
-    return Push(replace(lease, node=memory.node, leaving="", **_beat(lease, memory)), memory.sha)
+    return Push(replace(lease, node=memory.node, leaving="", leaving_node="", **_beat(lease, memory)), memory.sha)
 
 
 def _failover(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> Step:
@@ -431,18 +448,21 @@ def _beat(lease: Lease, memory: Memory) -> dict[str, Any]:
 
 def switch(memory: Memory, here: Here, zone: str, reason: str, now: float, rules: Failover, *, pin: bool) -> Push:
     """A human, at this node, makes `zone` active. Whoever may still work lays that down first."""
-    lease, leaving = memory.known, ""
+    lease, leaving, who = memory.known, "", ""
     if lease and lease.leaving and not _others_stopped(memory, now, rules):
-        leaving = lease.leaving
+        leaving, who = lease.leaving, lease.leaving_node
     if lease and not _unchanged(memory, now, rules):
         if memory.astray:
-            leaving = here.other
+            leaving, who = here.other, ""
         elif not _is_ours(lease, memory, here):
-            leaving = lease.holder
+            leaving, who = lease.holder, lease.node
     if zone == here.zone:
         node = memory.node
     else:  # whoever of that zone works goes on
         node = lease.node if lease and lease.holder == zone else ""
-        leaving = leaving if leaving != zone else ""
-    new = Lease(memory.term + 1, zone, node, By.HUMAN, reason, memory.node, memory.nonce, pinned=pin, leaving=leaving)
+        leaving, who = (leaving, who) if leaving != zone else ("", "")
+    new = Lease(
+        memory.term + 1, zone, node, By.HUMAN, reason, memory.node, memory.nonce, pinned=pin, leaving=leaving,
+        leaving_node=who,
+    )  # fmt: skip
     return Push(new, memory.sha, lay_down=zone != here.zone, sure=False)

@@ -1,16 +1,14 @@
-"""The zones' configuration (`zones.json`) and state, as values. Pure: parsing and switching, no files, no clock."""
+"""The zones' configuration (`zones.json`) as values. Pure: parsing alone, no files, no clock."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from utils.core.policy import ACTIONS, ActionPolicy, ApproveBy
 from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, ZONES, Rule
 
-HISTORY = 50
 REMOTE_APPROVALS = ("signed", "trust")
 
 
@@ -29,8 +27,7 @@ class Failover:
     The other zone counts as failed after `threshold` bad checks in a row, one each `interval_seconds`. The lease is
     renewed each `renew_seconds`, holds for `ttl_seconds`, and is taken over after `margin_seconds` more. After
     `most_switches` automatic changes within `window_seconds` only a human changes the zone. `failback`: whether the
-    zone named `initial_holder` gets the lease back when it is well again. `zones.json` may say the first three; the
-    others belong to the lease, which no process keeps yet.
+    zone named `initial_holder` gets the lease back when it is well again.
     """
 
     enabled: bool = True
@@ -54,58 +51,6 @@ class ZonesConfig:
     failover: Failover
     remote_approvals: str
     actions: Mapping[str, ActionPolicy]
-
-
-@dataclass(frozen=True)
-class ZoneState:
-    """Which zone is active and since when. `term` rises by one at each switch."""
-
-    active_zone: str
-    term: int
-    since: datetime
-    reason: str
-    pinned: bool = False
-    history: tuple[Mapping[str, Any], ...] = field(default=())
-
-
-def switch(state: ZoneState, zone: str, *, reason: str, now: datetime, pinned: bool) -> ZoneState:
-    """The state after `zone` took over. The term rises even where the zone stays, so that a stale caller is told."""
-    entry = {"at": now.isoformat(), "from": state.active_zone, "to": zone, "term": state.term + 1, "reason": reason}
-    return replace(
-        state,
-        active_zone=zone,
-        term=state.term + 1,
-        since=now,
-        reason=reason,
-        pinned=pinned,
-        history=(*state.history, entry)[-HISTORY:],
-    )
-
-
-def state_to_json(state: ZoneState) -> dict[str, Any]:
-    """The state as a JSON value."""
-    return {
-        "active_zone": state.active_zone,
-        "term": state.term,
-        "since": state.since.isoformat(),
-        "reason": state.reason,
-        "pinned": state.pinned,
-        "history": [dict(entry) for entry in state.history],
-    }
-
-
-def state_from_json(raw: Mapping[str, Any]) -> ZoneState:
-    """Inverse of `state_to_json`; raises `ValueError`, `KeyError` or `TypeError` for anything else."""
-    if raw["active_zone"] not in ZONES:
-        raise ValueError(f"unknown zone {raw['active_zone']!r}")
-    return ZoneState(
-        active_zone=raw["active_zone"],
-        term=int(raw["term"]),
-        since=datetime.fromisoformat(raw["since"]),
-        reason=str(raw["reason"]),
-        pinned=raw["pinned"] is True,
-        history=tuple(dict(entry) for entry in raw["history"]),
-    )
 
 
 def parse(raw: Any) -> ZonesConfig:
@@ -160,18 +105,41 @@ def _routing(section: Mapping[str, Any], problems: list[str]) -> dict[str, Rule]
     return rules
 
 
+#: Renewals within a TTL: fewer leave no room for one that fails, more come round too soon (`utils.core.lease.BEATS`).
+_LEAST_RENEWALS, _MOST_RENEWALS = 2, 16
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+#: By the type of a field: whether a value is right for it, and what would be.
+_RIGHT: Mapping[Any, tuple[Callable[[Any], bool], str]] = {
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "int": (lambda value: _is_number(value) and isinstance(value, int), "a whole number above 0"),
+    "float": (_is_number, "a number above 0"),
+}
+
+
 def _failover(section: Mapping[str, Any], problems: list[str]) -> Failover:
-    enabled = section.get("enabled", True)
-    if not isinstance(enabled, bool):
-        problems.append(f"failover: enabled is {enabled!r}; it must be true or false")
-    numbers = {}
-    for name, default in (("threshold", 3), ("interval_seconds", 120)):
-        value = section.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            problems.append(f"failover: {name} is {value!r}; it must be a whole number above 0")
-            value = default
-        numbers[name] = value
-    return Failover(bool(enabled), numbers["threshold"], numbers["interval_seconds"])
+    known = {field.name: field for field in fields(Failover)}
+    found = [f"failover: unknown key {name!r}" for name in section if name not in known]
+    values: dict[str, Any] = {}
+    for name, field in known.items():
+        value = section.get(name, field.default)
+        is_right, words = _RIGHT[field.type]
+        if is_right(value):
+            values[name] = value
+        else:
+            found.append(f"failover: {name} is {value!r}; it must be {words}")
+    failover = Failover(**values)
+    if not found and not _LEAST_RENEWALS <= failover.ttl_seconds / failover.renew_seconds <= _MOST_RENEWALS:
+        found.append(
+            f"failover: ttl_seconds is {failover.ttl_seconds:g}; it must be {_LEAST_RENEWALS} to {_MOST_RENEWALS} times"
+            f" renew_seconds ({failover.renew_seconds:g})"
+        )
+    problems += found
+    return failover
 
 
 def _actions(section: Mapping[str, Any], problems: list[str]) -> dict[str, ActionPolicy]:

@@ -119,7 +119,7 @@ class Dispatcher:
         for path in self._claims.abandoned():
             task = None if self._layout.is_planned(path.stem) else self._readable(path)
             if task is not None and task.type in self._handlers and self._zones.runs_here(task.type):
-                jobs.append((path.name, partial(self._resume, path)))
+                jobs.append((path.name, partial(self._resume, path, task.type)))
         return jobs
 
     def _waiting(self, now: datetime, counts: Counter[str]) -> list[tuple[Path, Ticket]]:
@@ -170,13 +170,17 @@ class Dispatcher:
         return self._set_aside(path, f"It is no valid task: {found.problem}") or "not readable yet"
 
     def _take(self, path: Path, task_type: str) -> str:
-        if not self._zones.runs_here(task_type):  # the zones may have changed since the round looked
-            return f"for {self._zones.resolve_zone(task_type)}"
-        claimed = self._claims.claim(path)
-        return self._handle(claimed) if claimed is not None else "claimed by another"
+        with self._zones.at_work(task_type) as ours:
+            if not ours:  # the zones may have changed since the round looked
+                return f"for {self._zones.resolve_zone(task_type)}"
+            claimed = self._claims.claim(path)
+            return self._handle(claimed) if claimed is not None else "claimed by another"
 
-    def _resume(self, path: Path) -> str:
-        return self._handle(path) if self._claims.take_up(path) else "claimed by another"
+    def _resume(self, path: Path, task_type: str) -> str:
+        with self._zones.at_work(task_type) as ours:
+            if not ours:
+                return f"for {self._zones.resolve_zone(task_type)}"
+            return self._handle(path) if self._claims.take_up(path) else "claimed by another"
 
     def _handle(self, path: Path) -> str:
         """Do a claimed task, and lay it down, however that ended."""

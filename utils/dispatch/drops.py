@@ -42,16 +42,22 @@ class Drops:
         self._claims = claims
         self._agent = agent
         self._settle = settle
+        #: In how many seconds what was too young in the last round is old enough; None where nothing was.
+        self.due_in: float | None = None
 
     def run(self, now: datetime) -> str:
         """File what has settled; says what was done, or nothing where there is nothing to tell."""
         counts: Counter[str] = Counter()
+        self.due_in = None
         for stage in (Stage.INBOX, Stage.NEEDS_ACTION):
             for path in self._drops(stage):
                 try:
                     status = path.stat()
-                    if abs(now.timestamp() - status.st_mtime) < self._settle or not status.st_size:
-                        continue  # somebody is still writing, or has only just made the note
+                    if abs(now.timestamp() - status.st_mtime) < self._settle:
+                        self.due_in = self._settle
+                        continue
+                    if not status.st_size:
+                        continue  # somebody has only just made the note
                     filed = self._file(path, stage, status)
                 except OSError as error:
                     log.warning("%r stays where it was dropped: %s", path.name, error)

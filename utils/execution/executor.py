@@ -35,7 +35,10 @@ TOOLS = {"send_email": ("email", "send_email"), "reply_email": ("email", "reply_
 
 
 class Executor:
-    """Executes approved requests, each at most once. One at a time on a node, under a lock."""
+    """Executes approved requests, each at most once. One at a time on a node, under a lock.
+
+    `reason_to_wait()`: why nothing new is sent yet, or None (`VaultSync.reason_to_wait`).
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Executor:
         state_dir: Path,
         clock: Clock,
         alert: Callable[..., Any],
+        reason_to_wait: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._layout = layout
         self._claims = claims
@@ -64,6 +68,7 @@ class Executor:
         self._acting = acting_lock(state_dir)
         self._clock = clock
         self._alert = alert
+        self._reason_to_wait = reason_to_wait
         self._filing = Filing(layout, claims, store, alert)
 
     def run(self, now: datetime) -> str:
@@ -116,11 +121,12 @@ class Executor:
 
     def _cycle(self, now: datetime) -> str:
         counts = _Counts()
+        waits = self._reason_to_wait()  # asked before the files are read: a sync may move them
         with counts.trying("unfinished actions"):
             self._recover(counts)
         for file in requests.read_all(self._layout, Stage.APPROVED):
             with counts.trying(file.request_id):
-                self._handle(file, now, counts)
+                self._handle(file, now, waits, counts)
         for file in requests.read_all(self._layout, Stage.PENDING_APPROVAL):
             record = self._store.live(file.request_id)
             if record is not None and record.state is State.DONE:
@@ -159,7 +165,7 @@ class Executor:
 
     # One file in Approved/
 
-    def _handle(self, file: RequestFile, now: datetime, counts: _Counts) -> None:
+    def _handle(self, file: RequestFile, now: datetime, waits: str | None, counts: _Counts) -> None:
         record = self._store.live(file.request_id)
         if record is None:
             self._handle_unapproved(file, now, counts)
@@ -175,6 +181,10 @@ class Executor:
             self._void(record, f"it can't be executed: {'; '.join(file.problems)}", counts)
         elif record.expires_at <= now:
             self._void(record, "the approval expired before it was executed", counts)
+        elif waits:
+            if self._store.once(record.action_id, waits):
+                log.warning("%s is not executed yet: %s", record.request_id, waits)
+            counts.add("waiting for a sync")
         else:
             self._store.mark_placed(record)
             self._handle_approved(record, now, counts)

@@ -134,7 +134,7 @@ class Keeper:
         return rules.state(memory, here, self._clock.monotonic())
 
     def _at(self) -> str:
-        return format_time(self._clock.now())
+        return format_time(self._clock.now().replace(microsecond=0))
 
     def _named(self) -> Memory:
         memory = self._store.load()

@@ -12,12 +12,14 @@ import errno
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from utils.claim_task import Claims, Gone, Lost
+from utils.core.lease import State
 from utils.core.mail import Attachment, IncomingMail, Proposal, RawMail
 from utils.core.stages import IllegalMove, Stage
 from utils.core.task import ID_PATTERN, PRIORITIES, InvalidTask, Task, make_id, request_id, task_from
@@ -48,7 +50,11 @@ class Zones(Protocol):
 
     def runs_here(self, task_type: str) -> bool: ...
 
+    def at_work(self, task_type: str) -> AbstractContextManager[bool]: ...
+
     def active_zone(self) -> str: ...
+
+    def state(self) -> State: ...
 
 
 class MailIntake:
@@ -88,7 +94,7 @@ class MailIntake:
     def run(self, now: datetime) -> str:
         """One cycle; the answer says what it did. Trouble of one mail stops no other; a full disk stops the cycle."""
         if not self._zones.runs_here(TASK_TYPE):
-            return f"passive: {self._zones.active_zone()} is the active zone"
+            return f"{self._zones.state()}: {self._zones.active_zone()} is the active zone"
         now = now.replace(microsecond=0)  # the files are read by people
         counts: Counter[str] = Counter()
         trouble = self._take_in(now, counts)
@@ -107,8 +113,11 @@ class MailIntake:
             for raw in self._mailbox.fetch():
                 if known is None:
                     known = self._known()
-                if self._take(raw, known, now, counts):
-                    self._mailbox.mark_seen(raw)
+                with self._zones.at_work(TASK_TYPE) as ours:
+                    if not ours:
+                        break
+                    if self._take(raw, known, now, counts):
+                        self._mailbox.mark_seen(raw)
             self._explain_what_is_not_taken()
         except AdapterError as error:
             self._tell_offline(str(error))
@@ -231,7 +240,7 @@ class MailIntake:
         """Plan and draft for every e-mail task that waits, new or left over."""
         for path in self._waiting():
             try:
-                outcome = self._handle(path, now)
+                outcome = self._in_turn(path, now)
             except Lost as error:
                 self._attempts.uncount(path.stem)
                 log.info("the work on it is dropped: %s", error)
@@ -254,6 +263,11 @@ class MailIntake:
                 self._claims.rest(path)
             if outcome:
                 counts[outcome] += 1
+
+    def _in_turn(self, path: Path, now: datetime) -> str:
+        """`_handle`, if this is still the active zone; it stays so until the task is done."""
+        with self._zones.at_work(TASK_TYPE) as ours:
+            return self._handle(path, now) if ours else ""
 
     def _waiting(self) -> list[Path]:
         """Files to look at: what was claimed here and left half-done, then what waits in `Needs_Action/`."""

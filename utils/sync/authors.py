@@ -15,10 +15,9 @@ from utils.core.routing import CLOUD, LOCAL
 from utils.core.signing import Key, claimed_zone
 from utils.core.task import parse_time
 from utils.ports import Commit
-from utils.sync.values import IDENTITIES, Session, SyncStopped, printable
+from utils.sync.values import IDENTITIES, SHORT_WHILE, Session, SyncStopped, WrongAnswer, printable
 
 log = logging.getLogger(__name__)
-_AWAY = timedelta(minutes=10)  # without a sync: one that syncs every five was not put back from a backup
 _SHORTEST = 7  # letters of a commit's id
 
 
@@ -81,7 +80,7 @@ def _accepted(session: Session, commits: Sequence[Commit]) -> set[str]:
         return set()
     named = {c.oid for c in commits if c.oid.startswith(said) and claimed_zone(c.address) == session.zone}
     if len(named) != 1 or len(said) < _SHORTEST:
-        raise SyncStopped(f"no commit {said} in this node's own name arrived: name the one that the sync asked about")
+        raise WrongAnswer(f"no commit {said} in this node's own name arrived: name the one that the sync asked about")
     return named
 
 
@@ -89,9 +88,9 @@ def _ask_whose(session: Session, found: Authors) -> None:
     """A Local that was put back from a backup meets what it wrote since, as if somebody wrote in its name: after a
     while without a sync only a person knows which it is, and the human's notes must not be undone for it."""
     last = session.memory.load().get("last_success_at")
-    awake = last is not None and timedelta(0) <= session.clock.now() - parse_time(last) < _AWAY
+    awake = last is not None and timedelta(0) <= session.clock.now() - parse_time(last) < SHORT_WHILE
     newest = next((commit for commit in found.commits if commit.oid in found.unknown), None)
-    if newest is None or awake:
+    if newest is None or (awake and not session.memory.is_put_back()):
         return
     text = (
         f"Commits in this node's own name are on the remote that it does not know ({len(found.unknown)}, newest:"
@@ -235,6 +234,7 @@ def check_own_key(session: Session) -> None:
     remembered = session.memory.load().get("signing")
     if session.keyring.own:
         if remembered != "signed":
+            session.git.let_people_sign()
             session.memory.update(signing="signed")
     elif remembered == "signed":
         raise SyncStopped(

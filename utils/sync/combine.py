@@ -91,7 +91,7 @@ def _announce(session: Session, conflicts: tuple[Aside, ...]) -> bool:
     ]
     more = [f"and {len(lines) - _TOLD} more, all under {merge.CONFLICTS}"] if len(lines) > _TOLD else []
     key = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
-    first = printable(min(aside.path for aside in conflicts))
+    first = printable(min(aside.kept_at for aside in conflicts).removeprefix(merge.CONFLICTS))  # new with each text
     title = f"{len(lines)} note{'s were' if len(lines) > 1 else ' was'} changed in two places: {first}"
     return session.tell(f"conflicts {key}", "INFO", title, printable("\n".join(lines[:_TOLD] + more)))
 
@@ -106,10 +106,11 @@ def _stop_mass_deletion(session: Session, base: str | None, difference: Differen
     if session.zone != LOCAL:
         lost = [path for path in lost if path in judged.by_people]
     if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
+        commits = {judged.newest[path].oid[:10]: None for path in lost if path in judged.newest}
         raise SyncStopped(
             f"the remote deleted {slip}, more than half, so nothing was taken over. If that is meant, run"
             f" `{command('sync --allow-deletions')}` once; otherwise take it back where it was done (there:"
-            " `git revert` of the newest commit, then push)"
+            f" `git revert {' '.join(commits) or 'of the commit'}`, then push)"
         )
 
 

@@ -97,7 +97,7 @@ def look(session: Session, head: str | None) -> Picture:
             _look_at_readable(session, path, seen, picture)
     _refuse_name_clashes(session, head, picture)
     _settle_copies(session, head, picture)
-    if session.zone == CLOUD and session.remote:
+    if session.zone == CLOUD and session.remote and head:  # what is new at first contact, the merge tells
         _keep_cloud_in_its_paths(session, head, picture)
     moving = {path.rpartition("/")[2] for path in picture.waiting}
     for path in [path for path, entry in picture.changes.items() if entry is None]:

@@ -12,7 +12,7 @@ from utils.core.routing import LOCAL
 from utils.ports import Added
 from utils.sync.remote import There
 from utils.sync.scan import MARK
-from utils.sync.values import Session, SyncStopped, printable
+from utils.sync.values import Session, SyncStopped, WrongAnswer, printable
 
 _BATCH = 200
 
@@ -38,7 +38,7 @@ def _may_go(session: Session) -> list[str]:
     for name in session.answers.push_secret:
         commit = session.git.resolve(name)
         if commit is None:
-            raise SyncStopped(f"there is no commit {name} here: name the one that the sync asked about")
+            raise WrongAnswer(f"there is no commit {name} here: name the one that the sync asked about")
         found.append(commit)
     return found
 

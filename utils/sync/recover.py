@@ -125,7 +125,9 @@ def _bring_home(session: Session) -> None:
     for other in others:
         if other is not None:  # our own branch was judged when it came
             outside = other != home and fetched is not None and session.git.is_ancestor(other, fetched)
-            new = merged(session, new, other, first_contact=True, outside=outside).commit or new
+            decision = merged(session, new, other, first_contact=True, outside=outside)
+            session.result.add(decision.conflicts)
+            new = decision.commit or new
     apply.apply(session, ours, new, home=True)
     session.git.quit_unfinished()
     what = f"an unfinished {' and '.join(unfinished)}" if unfinished else f"the branch {branch or 'nobody names'}"
@@ -172,7 +174,7 @@ def _without_markers(session: Session, head: str) -> str:
         stands: Entry | None = stages.get(2) or stages.get(3)
         picture.put(path, stands, lying=texts[path].oid)
         other = stages.get(3)
-        if other and stands and other.oid != stands.oid:
+        if other and stands and other.oid != stands.oid and not session.git.their_heads():  # else it is merged yet
             asides.append(
                 Aside(
                     path,

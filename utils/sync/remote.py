@@ -74,7 +74,8 @@ def taken(session: Session, there: There, ours: str | None) -> str | None:
     if seen and not session.answers.accept_remote and not git.is_ancestor(seen, head):
         text = (
             f"the remote was rolled back or replaced: it no longer holds {seen[:10]}, which we saw there. Nothing"
-            f" was taken from it. If that was meant, run `{command('sync --accept-remote')}` once on each node"
+            f" was taken from it. If that was meant, run `{command('sync --accept-remote')}` once on each node: what is"
+            " newer here stays, and is pushed again"
         )
         session.tell(f"rollback {seen} {head}", "CRITICAL", "The vault's remote was rolled back", text)
         raise SyncStopped(text)

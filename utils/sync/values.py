@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 
 _NAMED = 20  # refusals of one sync that have an alert of their own, and that one alert names
 _REMEMBERED = 10_000
+#: A node that synced well so short a while ago has not slept, and was not put back by anybody.
+SHORT_WHILE = timedelta(minutes=10)
+_COPIED = 30.0  # seconds between what a file says of its writing and its change time (stat(2)), which no copy keeps
 
 
 #: Who commits: the agents' addresses. Every other author counts as the Local zone's human.
@@ -114,6 +119,10 @@ class SyncResult:
         lines += [f"refused: {item['path']}: {item['reason']}" for item in self.refused]
         return [visible.escape(line).replace("\n", "⟦U+000A⟧") for line in lines]
 
+    def add(self, asides: Iterable[Aside]) -> None:
+        """Note which versions yielded."""
+        self.conflicts += [{"path": aside.path, "winner": aside.winner, "kept_at": aside.kept_at} for aside in asides]
+
     def refuse(self, path: str, reason: str) -> None:
         """Note that `path` was not synced. Said once a path."""
         path = printable(path)
@@ -161,8 +170,15 @@ class SyncStopped(Exception):
     """This sync can't go on; the message says what a person must do."""
 
 
+class WrongAnswer(SyncStopped):
+    """A person's answer names nothing that was asked about: nobody but that person needs to know."""
+
+
 class Memory:
-    """What a vault's syncs remember: `STATE_DIR/sync.json`. Written durably; a damaged file counts as empty."""
+    """What a vault's syncs remember: `STATE_DIR/sync.json`. Written durably; a damaged file counts as empty.
+
+    A file that came out of a backup is noticed by its change time, and stays noted (`put_back`) until a sync went well.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -190,9 +206,19 @@ class Memory:
     def update(self, **values: Any) -> None:
         """Remember `values`; None forgets."""
         before = self.load()
-        after = {key: value for key, value in {**before, **values}.items() if value is not None}
+        put_back = {"put_back": True} if self.is_put_back() else {}
+        after = {key: value for key, value in {**before, **put_back, **values}.items() if value is not None}
         if after != before:
+            after["written"] = time.time()
             atomic.write(self._path, json.dumps(after, indent=1).encode(), mode=0o600)
+
+    def is_put_back(self) -> bool:
+        """Whether the file was copied to where it lies since it was written, and no sync has gone well after that."""
+        before = self.load()
+        written = before.get("written")
+        if not isinstance(written, (int, float)):
+            return bool(before.get("put_back"))
+        return bool(before.get("put_back")) or abs(self._path.stat().st_ctime - written) > _COPIED
 
 
 @dataclass

@@ -140,8 +140,12 @@ class Layout:
         return self.root / "Logs" / "claims.jsonl"
 
     def daily_log(self, kind: str, day: str) -> Path:
-        """`Logs/<kind>/<YYYY-MM-DD>.jsonl` for `actions`, `alerts`, `claims`, `health`, `sync`."""
+        """`Logs/<kind>/<YYYY-MM-DD>.jsonl` for `actions`, `alerts`, `claims`, `health`, `sync`, `zones`."""
         return self.root / "Logs" / kind / f"{day}.jsonl"
+
+    def signal(self, zone: str) -> Path:
+        """`Signals/<zone>.md`: the zones as the node of `zone` sees them, for people."""
+        return self.root / "Signals" / f"{zone}.md"
 
     @property
     def conflicts(self) -> Path:

@@ -48,6 +48,18 @@ def hold(path: Path, *, timeout: float | None = None, note: str | None = "", sha
         os.close(descriptor)
 
 
+@contextmanager
+def share(path: Path) -> Iterator[None]:
+    """Hold a shared lock on `path` for the block: any number of sharers at once, and no `hold` beside them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def is_held(path: Path) -> bool:
     """Whether any process holds the lock right now. Makes and changes nothing, so it works on a read-only disk."""
     return holder(path) is not None

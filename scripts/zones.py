@@ -1,0 +1,91 @@
+"""The zones of this node: `python -m scripts.zones [status | switch ZONE | alone]`.
+
+`status` says which zone is active and why, how the other one is doing, and what is wrong. `switch` makes a zone active
+in both nodes; the machine never undoes it, unless `--no-pin` lets failover go on. `alone` is for a node that had a git
+remote and is to have none any more. Exit code: 0 done, 1 something is wrong or nothing was switched, 2 bad settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from utils.bootstrap import Services
+from utils.core.routing import ZONES
+from utils.settings import InvalidSettings
+from utils.work_zones import NotSwitched, StaleTerm, WorkZones
+
+_SHOWN = 5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what is asked; the exit code."""
+    text = __doc__ or ""
+    parser = argparse.ArgumentParser(prog="python -m scripts.zones", description=text.partition("\n\n")[2])
+    commands = parser.add_subparsers(dest="command")
+    status = commands.add_parser("status", help="which zone is active, and why (the default)")
+    status.add_argument("--json", action="store_true", help="as GET /api/zones/status")
+    switch = commands.add_parser("switch", help="make a zone the active one")
+    switch.add_argument("zone", choices=ZONES)
+    switch.add_argument("--reason", default="switched by hand", help="why, for the history")
+    switch.add_argument("--no-pin", dest="pin", action="store_false", help="let failover go on after it")
+    switch.add_argument("--expected-term", type=int, help="switch only if the term is still this one")
+    commands.add_parser("alone", help="this node had a git remote and is to have none any more")
+    options = parser.parse_args(argv)
+    try:
+        services = Services.from_environment()
+    except InvalidSettings as error:
+        print(
+            f"zones: {len(error.problems)} problem(s) in the settings:", *error.problems, sep="\n  - ", file=sys.stderr
+        )
+        return 2
+    try:
+        match options.command:
+            case "switch":
+                return _switch(services.zones, options)
+            case "alone":
+                services.zones.stay_alone()
+                print(f"{services.zones.active_zone()} is active, and asks nobody")
+                return 0
+        if options.command and options.json:
+            print(json.dumps(services.zones.status(), ensure_ascii=False, indent=1))
+            return 0
+        return _status(services.zones)
+    except (NotSwitched, StaleTerm, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        services.close()
+
+
+def _switch(zones: WorkZones, options: argparse.Namespace) -> int:
+    now, previous = zones.switch(
+        options.zone, reason=options.reason, by="command line", expected_term=options.expected_term, pin=options.pin
+    )
+    print(f"{now.active_zone} is the active zone now (before: {previous}), term {now.term}")
+    return 0
+
+
+def _status(zones: WorkZones) -> int:
+    told, health = zones.status(), zones.health()["zones"]
+    since = f", since {told['since']}" if told["since"] else ""
+    print(f"{told['active_zone']} is the active zone, term {told['term']}{since}: {told['reason']}")
+    pinned = ", chosen by a person: no automatic change" if told["pinned"] else ""
+    print(f"this node, {told['this_zone']}, is {told['state']}{pinned}")
+    if not zones.is_alone():
+        other = next(zone for zone in ZONES if zone != told["this_zone"])
+        seen = health[other]
+        words = {True: "well", False: "failing", None: "unknown"}[seen["healthy"]]
+        print(f"{other} is {words} (by {seen['method']})" + (f": {seen['error']}" if seen["error"] else ""))
+    for entry in told["history"][:_SHOWN]:
+        print(f"  {entry['at']}  term {entry['term']}: {entry['to']} ({entry['reason']})")
+    trouble = zones.trouble()
+    for line in trouble:
+        print(f"! {line}")
+    return 1 if trouble else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
