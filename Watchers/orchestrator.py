@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -234,11 +235,23 @@ class Orchestrator(Worker):
             return f"an orchestrator runs ({error.holder}) and does the work"
 
     def _work(self, now: datetime, patience: float) -> str:
+        """Each part does its work although another one fails; the first failure is raised when all are through."""
         s = self.services
-        filed = s.drops.run(now) if s.settings.agent_name == LOCAL else ""
-        put_back = s.leftovers.run()
-        routed = s.dispatcher.run(now, patience=patience, stopped=self._stop or (lambda: False))
-        return "; ".join(filter(None, (filed, put_back, routed)))
+        parts: list[Callable[[], str]] = [
+            s.leftovers.run,
+            partial(s.dispatcher.run, now, patience=patience, stopped=self._stop or (lambda: False)),
+        ]
+        if s.settings.agent_name == LOCAL:
+            parts.insert(0, partial(s.drops.run, now))
+        said, failures = [], []
+        for part in parts:
+            try:
+                said.append(part())
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return "; ".join(filter(None, said))
 
     def wait(self, seconds: float, stop: Stop) -> None:
         """Wait for the next cycle, a restart that is due, a drop, or the fall of a child."""

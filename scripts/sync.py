@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from utils.bootstrap import Services
+from utils.daemon import tell_problems
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings
 from utils.sync.housekeeping import TIME_LIMIT
@@ -64,9 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         services = Services.from_environment()
     except InvalidSettings as error:
-        print(
-            f"sync: {len(error.problems)} problem(s) in the settings:", *error.problems, sep="\n  - ", file=sys.stderr
-        )
+        tell_problems("sync", error.problems)
         return 2
     try:
         if options.repair:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from utils.bootstrap import Services
 from utils.core.routing import ZONES
+from utils.daemon import tell_problems
 from utils.settings import InvalidSettings
 from utils.work_zones import NotSwitched, StaleTerm, WorkZones
 
@@ -37,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         services = Services.from_environment()
     except InvalidSettings as error:
-        print(
-            f"zones: {len(error.problems)} problem(s) in the settings:", *error.problems, sep="\n  - ", file=sys.stderr
-        )
+        tell_problems("zones", error.problems)
         return 2
     try:
         match options.command:

@@ -195,6 +195,15 @@ def test_claims_are_told_from_the_end_of_a_long_log(make_node, clock, monkeypatc
     assert len(read) < 100
 
 
+def test_a_log_line_of_a_foreign_shape_hides_no_claim(make_node, clock):
+    node = make_node(clock=clock)
+    task = add_task(node, "1", clock.now())
+    node.claims.claim(node.layout.find(task)[0])
+    with node.layout.claims_log.open("ab") as log:
+        log.write(b'{"task":["q"],"event":"claimed"}\n' + b"[" * 100_000 + b"\n")
+    assert [claim["task"] for claim in Api(node).get("/api/claims")["active"]] == [task]
+
+
 def test_a_claim_file_that_no_log_line_knows_is_shown(make_node, clock):
     node = make_node(clock=clock)
     folder = node.layout.folder(Stage.IN_PROGRESS, agent="cloud")

@@ -235,3 +235,14 @@ def _dies(*arguments: object) -> Callable[[], None]:
 
 def _no_space(*arguments: object) -> Callable[[], None]:
     raise OSError(28, os.strerror(28))
+
+
+def test_a_line_that_is_nested_too_deep_stops_no_repair(tmp_path: Path) -> None:
+    """The Cloud may append what it likes."""
+    home = Home(tmp_path)
+    home.claims().create(Stage.NEEDS_ACTION, META, "body")
+    home.note()
+    with home.layout.claims_log.open("ab") as log:
+        log.write(b"[" * 100_000 + b"\n")
+    home.claims().repair()
+    assert home.events() == ["created"] and home.notes() == []

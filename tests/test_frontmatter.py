@@ -86,6 +86,8 @@ def test_a_persons_order_and_comments_survive_an_edit() -> None:
         ('---\nsubject: "a\u2029b"\n---\n', r"U\+2029"),
         ("---\nto: [a]\n<<: {bcc: [evil]}\n---\n", "merge keys"),
         ("---\n? [a]\n: 1\n---\n", "not a word"),
+        ("---\n[{a: b}]: c\n---\n", "broken YAML"),
+        ("---\n? - a: b\n: c\n---\n", "broken YAML"),
         ("---\nx: 0x" + "f" * 5000 + "\n---\n", "too large"),
         ("---\nx: " + "[" * 300 + "]" * 300 + "\n---\n", "maximum depth"),
         ("---\nx: " + "[" * 30_000 + "\n---\n", "maximum depth"),

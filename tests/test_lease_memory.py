@@ -55,7 +55,10 @@ def test_a_lease_is_the_same_after_it_was_text() -> None:
     assert lease_from_text(odd.to_text()) == odd
 
 
-@given(st.text() | st.sampled_from((LEASE.to_text()[:-3], "x\n\n[]", "x\n\n7", 'x\n\n{"term": true}')))
+@given(
+    st.text()
+    | st.sampled_from((LEASE.to_text()[:-3], "x\n\n[]", "x\n\n7", "x\n\n" + "[" * 7000, 'x\n\n{"term": true}'))
+)
 def test_what_is_no_lease_is_refused_and_known_for_it(text: str) -> None:
     with pytest.raises(ValueError):
         lease_from_text(text)

@@ -147,6 +147,12 @@ def test_equal_lines_of_one_writer_stay_as_many_as_they_were(
     assert unite(united, united) == united
 
 
+def test_of_lines_in_another_order_as_many_as_can_be_are_written_once() -> None:
+    united = numbers(unite(log([5, 1, 2, 3, 4]), log([1, 2, 3, 4, 5])))
+    assert united == [5, 1, 2, 3, 4, 5]
+    assert len(numbers(unite(log([3, 4, 1, 2, 9]), log([1, 2, 3, 4, 9])))) == 7
+
+
 def test_equal_lines_are_told_apart_by_their_neighbours() -> None:
     united = unite(b"t\nx\nt\ny\nt\n", b"y\nt\nz\n")
     assert united == unite(united, b"y\nt\nz\n") == b"t\nx\nt\ny\nt\nz\n"

@@ -578,3 +578,60 @@ def test_unchanged_tasks_are_not_parsed_again(bench: Bench, monkeypatch: pytest.
     path.write_bytes(original(path) + b"more\n")
     bench.run()
     assert path in reads
+
+
+# --- one odd file stops nothing --------------------------------------------------------------------------------------
+
+COMPLEX_KEY = "---\n[{a: b}]: c\n---\nx"
+
+
+def put(bench: Bench, path: bytes, data: bytes) -> None:
+    place = os.path.join(os.fsencode(bench.root), path)
+    Path(os.fsdecode(place)).write_bytes(data)
+    os.utime(place, (bench.clock.now().timestamp() - 600,) * 2)
+
+
+@pytest.mark.parametrize(
+    ("odd", "data"),
+    [
+        (b"Inbox/caf\xe9.pdf", b"%PDF"),
+        (b"Inbox/" + b"x" * 245 + b".pdf", b"%PDF"),
+        (b"Inbox/note.md", COMPLEX_KEY.encode()),
+        (b"Needs_Action/general/caf\xe9.md", b"---\nbroken: [\n---\nx"),
+        (b"Needs_Action/general/" + b"x" * 245 + b".md", b"---\nbroken: [\n---\nx"),
+        (b"Needs_Action/social/social-20260601T120000Z-deadbeef.md", COMPLEX_KEY.encode()),
+        (b"In_Progress/local/social-20260601T120000Z-deadbeef.md", COMPLEX_KEY.encode()),
+    ],
+)
+def test_one_odd_file_keeps_no_other_from_being_filed_and_done(bench: Bench, odd: bytes, data: bytes) -> None:
+    put(bench, odd, data)
+    bench.handlers["social_media"] = bench.finish
+    task = bench.task("social_media", "social", "a")
+    bench.drop("z.md", "Call the plumber")
+    assert "filed from the Inbox: " in bench.file_drops()
+    bench.node.leftovers.run()
+    bench.run()
+    assert [path.name for path in bench.tasks(Stage.DONE)] == [task.name]
+
+
+def test_a_pipe_is_no_task(bench: Bench) -> None:
+    os.mkfifo(bench.root / "Needs_Action/general/x.md")
+    assert bench.run() == "no task waits"
+
+
+def test_what_fails_keeps_the_rest_of_a_cycle_from_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.handlers["social_media"] = bench.finish
+    task = bench.task("social_media", "social", "a")
+    worker = Orchestrator(bench.node)
+    bench.node.__dict__["dispatcher"] = bench.new_dispatcher(2)
+    monkeypatch.setattr(bench.node.drops, "run", lambda now: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        worker.run_cycle(bench.clock.now())
+    assert [path.name for path in bench.tasks(Stage.DONE)] == [task.name]
+
+
+def test_a_persons_note_that_is_named_like_ours_stays(bench: Bench) -> None:
+    bench.drop("budget.reason.md", "my reasons for the budget")
+    bench.drop("budget.md", "Call the plumber about the budget")
+    bench.file_drops()
+    assert (bench.root / "Inbox/budget.reason.md").read_text() == "my reasons for the budget"

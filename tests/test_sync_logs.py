@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from pathlib import Path
 
@@ -40,3 +41,22 @@ def test_no_line_goes_into_a_file_that_was_replaced(tmp_path: Path) -> None:
     for number in range(3):
         assert [e["n"] for e in entries if e.get("writer") == number] == list(range(150))
     assert [e["swap"] for e in entries if "swap" in e] == list(range(swaps)) and swaps
+
+
+def test_a_log_is_not_replaced_while_somebody_writes_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    jsonl.append(path, {"n": 1})
+    before = path.read_bytes()
+    longer = before + b'{"n":2}\n'
+    old, new = worktree.blob_id(before, ""), worktree.blob_id(longer, "")
+    done: list[bool] = []
+    with path.open("ab") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        replacing = threading.Thread(
+            target=lambda: done.append(worktree.replace(tmp_path, "log.jsonl", expected=old, wanted=new, data=longer))
+        )
+        replacing.start()
+        replacing.join(0.5)  # long enough for one that does not wait
+        writer.write(b'{"n":3}\n')
+    replacing.join()
+    assert done == [False] and path.read_bytes() == before + b'{"n":3}\n'

@@ -14,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.vaults import Two, git, until
+from tests.vaults import Two, claims_of, git, until
+from utils.adapters.git import GitVault
+from utils.core.stages import Stage
+from utils.ports import Seen
+from utils.vault import worktree
 from utils.vault_sync import SyncBusy
 
 PLAN = "Plans/email/trip.md"
@@ -551,3 +555,57 @@ def test_what_nobody_foresaw_is_an_error_that_is_told_and_the_next_sync_goes_on(
     assert two.a.vault_sync().status()["state"] == "error"
     assert [level for level, _, _ in two.a.alerts] == ["WARNING"]
     assert two.a.sync().result == "ok"
+
+
+def test_a_task_that_is_claimed_and_put_back_while_sync_looks_stays(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It seems copied into In_Progress, but when the copy would be removed it is the only one (S1)."""
+    there = "Needs_Action/general/general-20260601T100000Z-0123abcd.md"
+    two.seed_files({there: "task\n"})
+    claims, status, read = claims_of(two.a), GitVault.changed, worktree.read
+    claimed: list[Path] = []
+
+    def changed(vault: GitVault) -> dict[str, Seen]:
+        """git looked at the tracked files before the claim and at the new ones after it."""
+        if len(claimed) < 2:
+            taken = claims.claim(two.a.root / there)
+            assert taken is not None
+            claimed.append(taken)
+            return {path: seen for path, seen in status(vault).items() if path != there}
+        return status(vault)
+
+    def reads(root: Path, path: str, *, locked: bool = False) -> bytes | None:
+        data = read(root, path, locked=locked)
+        if path.startswith("In_Progress/local/") and claimed[0].exists():
+            claims.release(claimed[0], "general", "the handler failed at once")
+        return data
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GitVault, "changed", changed)
+        patch.setattr(worktree, "read", reads)
+        two.a.sync()
+    assert len(claimed) == 2 and two.a.read(there) == b"task\n"
+    two.settle()
+    assert two.b.read(there) == b"task\n"
+    two.assert_agree()
+
+
+@pytest.mark.parametrize("later", ["", "edited by the agent\n"])
+def test_a_task_that_is_claimed_while_its_end_arrives_is_done(two: Two, later: str) -> None:
+    name = "general-20260601T100000Z-0123abcd.md"
+    two.seed_files({f"Needs_Action/general/{name}": "task\n"})
+    assert claims_of(two.b).claim(two.b.root / f"Needs_Action/general/{name}") is not None
+    claims_of(two.b).move(two.b.root / f"In_Progress/cloud/{name}", Stage.DONE)
+    two.b.sync()
+
+    def claims_it_again() -> None:
+        taken = claims_of(two.a).claim(two.a.root / f"Needs_Action/general/{name}")
+        assert taken is not None
+        taken.write_text(f"task\n{later}")
+
+    at(two, "a", "intent", claims_it_again)
+    two.a.sync()
+    two.settle()
+    for node in (two.a, two.b):
+        assert node.has(f"Done/{name}") and not node.has(f"In_Progress/local/{name}")
+    assert bool(two.a.conflicts()) == bool(later), "what was written is kept"
+    two.assert_agree()

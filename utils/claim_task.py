@@ -159,7 +159,7 @@ class Claims:
         target = self._layout.folder(stage, domain=domain) / path.name
         moved = self._move(path, target, stage.value, reason, explained=True)
         if old_note != self._layout.reason(target):
-            old_note.unlink(missing_ok=True)
+            _remove_ours(old_note)
         return moved
 
     def quarantine(self, path: Path, reason: str) -> Path:
@@ -173,7 +173,7 @@ class Claims:
                 moved = self._move(path, folder / name, "quarantined", reason, explained=True)
             except TargetTaken:
                 continue
-            self._layout.reason(path).unlink(missing_ok=True)
+            _remove_ours(self._layout.reason(path))
             return moved
         raise TargetTaken(f"Quarantine/ holds a thousand files named like {path.name}")
 
@@ -210,7 +210,7 @@ class Claims:
     def explain(self, path: Path, reason: str | None) -> None:
         """Leave a note `<id>.reason.md` beside a file that stays where it lies, or take the note away (None)."""
         if reason is None:
-            self._layout.reason(path).unlink(missing_ok=True)
+            _remove_ours(self._layout.reason(path))
         else:
             self._explain(path, reason)
 
@@ -223,9 +223,9 @@ class Claims:
             try:
                 if 0 <= self._clock.now().timestamp() - note.stat().st_mtime < _YOUNG_SECONDS:
                     continue
-                subject = _OUR_NOTE.match(note.read_text(encoding="utf-8"))
-            except (FileNotFoundError, UnicodeDecodeError):
+            except FileNotFoundError:
                 continue
+            subject = _as_ours(note)
             explained = note.with_name(subject["name"]) if subject else None
             if explained is None or self._layout.reason(explained) != note or os.path.lexists(explained):
                 continue
@@ -358,7 +358,20 @@ class Claims:
 
     def _explain(self, path: Path, reason: str) -> None:
         text = f"# Why `{path.name}` lies here\n\n{reason}\n\n{format_time(self._clock.now())}, {self._agent}\n"
-        atomic.write(self._layout.reason(path), text.encode())
+        atomic.write(self._layout.reason(path), text.encode("utf-8", "replace"))  # a name may be no text
+
+
+def _as_ours(note: Path) -> re.Match[str] | None:
+    """What a note of ours says; None for one that a person wrote or went on writing, and where there is none."""
+    try:
+        return _OUR_NOTE.match(note.read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+
+
+def _remove_ours(note: Path) -> None:
+    if _as_ours(note):
+        note.unlink(missing_ok=True)
 
 
 def _check_spelling(target: Path) -> None:

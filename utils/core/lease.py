@@ -97,7 +97,7 @@ def lease_from_text(text: str) -> Lease:
         if set(raw) != set(types) or any(type(raw[name]) is not types[name] for name in types):
             raise ValueError("its fields are not those of a lease")
         lease = Lease(**(raw | {"by": By(raw["by"])}))
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no JSON object: {error}") from None
     if lease.holder not in ZONES or lease.leaving not in ("", *ZONES) or lease.term < 1:
         raise ValueError("it names a zone or a term that can't be")

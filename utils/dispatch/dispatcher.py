@@ -230,6 +230,10 @@ class Dispatcher:
         except (Gone, TargetTaken) as error:
             log.info("%s is not set aside: %s", path.name, error)
             return None
+        except OSError as error:  # no rights, a name too long for a note beside it: no reason to stop all others
+            why = f"It can't be set aside ({error.strerror}); correct its name or its rights. {reason}"
+            self._alert("WARNING", f"{path.name} is in the way", why, source="dispatch")
+            return "in the way"
         self._alert("WARNING", f"{path.name} is set aside", reason, source="dispatch")
         return "set aside"
 

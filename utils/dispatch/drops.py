@@ -72,7 +72,11 @@ class Drops:
             for name in sorted(names):
                 path = Path(folder, name)
                 if name.startswith(_ASIDE):  # a crash between setting aside and removing
-                    path = _put_back(path)
+                    try:
+                        path = _put_back(path)
+                    except OSError as error:
+                        log.warning("%r stays set aside: %s", name, error)
+                        continue
                     name = path.name
                 is_task = stage is Stage.NEEDS_ACTION and path.suffix == ".md" and ID_PATTERN.match(path.stem)
                 is_note = name.startswith(".") or name.endswith(REASON_SUFFIX)

@@ -108,13 +108,24 @@ def _yield_to_moves(
             replace(session, path, entry.oid, None, {})
 
 
-def replace(session: Session, path: str, lying: str | None, target: Entry | None, contents: dict[str, bytes]) -> bool:
-    """Put `target` where the blob `lying` lies (None: nothing); False where something else lies there now.
+def replace(
+    session: Session,
+    path: str,
+    lying: str | None,
+    target: Entry | None,
+    contents: dict[str, bytes],
+    *,
+    while_at: tuple[str, str] | None = None,
+) -> bool:
+    """Put `target` where the blob `lying` lies (None: nothing); False where something else lies there now, or the blob
+    of `while_at` (path, blob) no longer lies at its path.
 
     Tasks are changed under the claim lock, so that no agent moves one between the look and the rename.
     """
     lock = session.moves.hold() if stage_at(path) is not None else nullcontext()
     with lock:
+        if while_at is not None and not worktree.holds(session.layout.root / while_at[0], while_at[1]):
+            return False
         return worktree.replace(
             session.layout.root,
             path,

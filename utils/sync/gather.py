@@ -10,6 +10,7 @@ from utils.core import merge, sync_rules
 from utils.core.commands import command
 from utils.core.merge import Entry
 from utils.core.routing import CLOUD, LOCAL
+from utils.core.stages import Stage
 from utils.core.sync_rules import Refusal
 from utils.ports import Seen
 from utils.sync import copies, judge, scan, strangers
@@ -26,11 +27,13 @@ _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 
 @dataclass
 class Restore:
-    """A file that must not stay as it lies: blob `lying` (None: nothing) gives way to `target`."""
+    """A file that must not stay as it lies: blob `lying` (None: nothing) gives way to `target`; a copy of a task only
+    while the other one lies there (`while_at`: path, blob)."""
 
     path: str
     lying: str | None
     target: Entry | None
+    while_at: tuple[str, str] | None = None
 
 
 @dataclass
@@ -45,11 +48,13 @@ class Picture:
     told: bool = False
     stale_index: bool = False
 
-    def put(self, path: str, entry: Entry | None, *, lying: str | None) -> None:
+    def put(
+        self, path: str, entry: Entry | None, *, lying: str | None, while_at: tuple[str, str] | None = None
+    ) -> None:
         """Commit `entry` at `path`, where the blob `lying` lies now, and make the work tree follow."""
         self.changes[path] = entry
         if (entry.oid if entry else None) != lying:
-            self.restores.append(Restore(path, lying, entry))
+            self.restores.append(Restore(path, lying, entry, while_at))
 
 
 def gather(session: Session, head: str | None, *, ref: str | None) -> str | None:
@@ -172,19 +177,24 @@ def _refuse_name_clashes(session: Session, head: str | None, picture: Picture) -
 
 
 def _settle_copies(session: Session, head: str | None, picture: Picture) -> None:
-    """A task that was copied into another stage lies in that one only (S4); other bytes are kept aside."""
+    """A task that was copied into another stage lies in that one only (S4); other bytes are kept aside. A claim of what
+    is approved or done is none."""
     asides = []
     for copied in copies.find(session, head, picture.changes):
         if picture.waiting & {copied.stands, *copied.yields}:
             continue  # half of it is still being written: next time
-        lying = session.git.entries(head, copied.yields) if head else {}
+        if copied.fixed and stage_at(copied.stands) is Stage.IN_PROGRESS:
+            copied = copies.Copied(copied.fixed[-1], (copied.stands,), ())  # claimed while its end arrived
+        lying = session.git.entries(head, [copied.stands, *copied.yields]) if head else {}
+        stands = picture.changes.get(copied.stands) or lying[copied.stands]
         for path in copied.yields:
             entry = picture.changes.get(path) or lying.get(path)
             if entry is None:
                 continue
             picture.before.setdefault(path, entry)
-            picture.put(path, None, lying=entry.oid)
-            if entry.oid != picture.changes[copied.stands].oid and not entry.is_empty:  # type: ignore[union-attr]
+            # An agent may have claimed it and put it back while we looked: then this is the only one.
+            picture.put(path, None, lying=entry.oid, while_at=(copied.stands, stands.oid))
+            if entry.oid != stands.oid and not entry.is_empty:
                 kept_at = merge.conflict_path(path, session.zone, entry.oid)
                 why = f"the task lies at {copied.stands}"
                 asides.append(merge.Aside(path, entry, session.zone, session.zone, kept_at, why))
@@ -297,7 +307,9 @@ def _merge_edits(session: Session, base: str, head: str, paths: list[str], pictu
 def _put_right(session: Session, restores: list[Restore]) -> set[str]:
     """Make the work tree follow; the paths where it does. A file that was changed since is left for the next sync."""
     contents = session.git.read_blobs(restore.target.oid for restore in restores if restore.target)
-    failed = {r.path for r in restores if not replace(session, r.path, r.lying, r.target, contents)}
+    failed = {
+        r.path for r in restores if not replace(session, r.path, r.lying, r.target, contents, while_at=r.while_at)
+    }
     overtaken = session.memory.load().get("overtaken", {})
     return {path for path in overtaken if path not in failed}
 

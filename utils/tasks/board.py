@@ -159,7 +159,7 @@ class Board:
             return found
         for entry in islice(self.claim_events(), _LOOKED_AT):
             task = entry.get("task")
-            if task in wanted and task not in found and entry.get("event") == "claimed":
+            if isinstance(task, str) and task in wanted and task not in found and entry.get("event") == "claimed":
                 found[task] = entry.get("at")
                 if len(found) == len(wanted):
                     break

@@ -127,7 +127,7 @@ def parse(text: str) -> tuple[dict[str, Any], str]:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 2}" if mark is not None else ""
         raise InvalidFrontMatter(f"broken YAML{where}: {getattr(error, 'problem', None) or 'cannot be read'}") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, TypeError) as error:  # TypeError: a list as a key, which no mapping here takes
         raise InvalidFrontMatter(f"broken YAML: {error}") from None
     if not isinstance(meta, dict):
         raise InvalidFrontMatter("the front matter is not a list of 'key: value' lines")

@@ -139,6 +139,6 @@ def tail(path: Path, count: int) -> list[dict[str, Any]]:
 def _decode(line: bytes) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # also what is nested too deep to be one of ours
         return None
     return entry if isinstance(entry, dict) else None

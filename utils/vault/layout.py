@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 
 from utils.core import archive
 from utils.core.stages import DOMAINS, Stage
@@ -46,6 +47,14 @@ SKELETON = (
 
 #: A vault has this file at its root. Where it is missing the disk may not be mounted.
 ROOT_MARKER = ".vault"
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a plain file lies there: no link, and no pipe at which a reader would wait for ever."""
+    try:
+        return S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def stage_at(path: str) -> Stage | None:
@@ -97,7 +106,7 @@ class Layout:
             for name in sorted(names):
                 path = Path(folder, name)
                 is_note = name.startswith(".") or name.endswith(REASON_SUFFIX)
-                if name.endswith(".md") and not is_note and not path.is_symlink():
+                if name.endswith(".md") and not is_note and _is_file(path):
                     yield path
 
     def notes(self, stage: Stage) -> Iterator[Path]:

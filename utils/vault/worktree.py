@@ -111,14 +111,15 @@ def replace(root: Path, path: str, *, expected: str | None, wanted: str | None, 
             return _create(root / path, data)
 
         def is_expected(place: Path) -> bool:
-            return _has_blob(place, current)
+            return holds(place, current)
 
         if wanted is None:
             return atomic.remove_if(root / path, is_expected)
         return atomic.replace_if(root / path, data, is_expected)
 
 
-def _has_blob(place: Path, oid: str) -> bool:
+def holds(place: Path, oid: str) -> bool:
+    """Whether the blob `oid` lies at `place`. Of a log the caller holds the lock."""
     if look(place.parent, place.name).kind is not Kind.FILE:
         return False
     content = read(place.parent, place.name, locked=True)
