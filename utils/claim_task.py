@@ -84,8 +84,7 @@ class Claims:
             if existing:
                 return existing[0]
             entry = self._entry("created", str(meta["id"]), None, self._layout.relative(target))
-            flush = self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
-        flush()
+            self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
         return target
 
     def claim(self, path: Path, agent: str | None = None) -> Path | None:
@@ -192,8 +191,7 @@ class Claims:
                 raise Changed(found)
             entry = self._entry("edited", path.stem, None, self._layout.relative(path))
             entry |= {"by": by, "sha256": hashlib.sha256(data).hexdigest()}
-            flush = self._moves.do(entry, lambda: atomic.write(path, data))
-        flush()
+            self._moves.do(entry, lambda: atomic.write(path, data))
         return data
 
     def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:
@@ -204,8 +202,7 @@ class Claims:
                 return
             self._explain(target, reason)
             entry = self._entry("restored", target.stem, None, self._layout.relative(target), reason)
-            flush = self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
-        flush()
+            self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
 
     def explain(self, path: Path, reason: str | None) -> None:
         """Leave a note `<id>.reason.md` beside a file that stays where it lies, or take the note away (None)."""
@@ -303,10 +300,9 @@ class Claims:
         task_id = path.stem
         with self._moves.share() if event == CLAIMED else self._moves.hold():
             entry = self._entry(event, task_id, source, goal, reason, agent)
-            flush = self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
+            self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
             if source_stage is Stage.IN_PROGRESS:
                 self._heartbeats.end(task_id)
-        flush()
         return target
 
     def _reserve(self, task_id: str) -> bool:

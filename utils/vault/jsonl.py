@@ -25,11 +25,10 @@ def line(entry: Mapping[str, Any]) -> bytes:
 def append(path: Path, entry: Mapping[str, Any]) -> None:
     """Append one line durably. A torn last line (a crash in mid-write) is ended first, so that it can't eat ours."""
     write(path, line(entry))
-    flush(path)
 
 
 def write(path: Path, data: bytes) -> None:
-    """Append one line as `append` does, but not yet durably: `flush` comes later, once for the lines of several."""
+    """Append a line that is ready, as `append` does."""
     try:
         descriptor = _open_locked(path)
     except FileNotFoundError:
@@ -42,6 +41,9 @@ def write(path: Path, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+        # Others may write meanwhile. A sync that puts a united log in the place of this one has read our line.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
     if not size:
@@ -49,7 +51,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def flush(path: Path) -> None:
-    """Make durable what was written into a log. One that a sync put in its place has it all and is durable."""
+    """Make durable what others wrote into a log."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -2,10 +2,8 @@
 
 The note is a name in `STATE_DIR/claims/moves/`: the line that the log will get. So making it is one step in the file
 system's journal, which keeps it before the move that comes after it, and costs no flush (ADR 16); a line too long for a
-name is flushed as a file's content. Whoever takes the lock alone finishes what a killed holder began.
-
-Move and line are flushed after the lock. Until then the note is kept as logged, and each process looks once, when it
-first takes the lock, what a kill or a power cut left of such.
+name is flushed as a file's content. The note goes when move and line are flushed, before the lock is free: so a note
+that is there tells of a holder that was killed, and whoever takes the lock alone next finishes what it began.
 
 Claims hold the lock together: they move no file but what is there once, so the rename itself lets one win.
 """
@@ -32,8 +30,7 @@ log = logging.getLogger(__name__)
 #: The event whose move needs no flush of its own: where the journal keeps no order with the line, as on Btrfs, a power
 #: cut may undo it, and then the task is claimed anew.
 CLAIMED = "claimed"
-#: What a note's name begins with: the move is about to be made; it is made and logged, not yet flushed; damaged.
-_MOVING, _LOGGED, _DAMAGED = "m", "l", "d"
+_MOVING, _DAMAGED = "m", "d"  # what a note's name begins with
 _BLANK = "blank"
 _IN_CONTENT = "-"
 _SLASH = "\x1f"  # stands for a slash in a name: JSON has it as an escape only
@@ -56,7 +53,7 @@ class Moves:
     def hold(self) -> Iterator[None]:
         """Hold the claim lock alone, after finishing what a holder that was killed began. Not re-entrant."""
         with locks.hold(self._turn, note=None), locks.hold(self._lock, note=None):
-            self._finish(_MOVING if self._looked else _MOVING + _LOGGED)
+            self._finish()
             self._looked = True
             yield
 
@@ -67,73 +64,65 @@ class Moves:
         if not self._looked:
             with self.hold():
                 pass
-        with locks.hold(self._turn, note=None):  # after whoever waits to hold it alone
+        with locks.hold(self._turn, note=None, shared=True):  # after whoever waits to hold it alone
             pass
         return locks.hold(self._lock, note=None, shared=True)
 
-    def do(self, entry: Mapping[str, Any], act: Callable[[], None]) -> Callable[[], None]:
-        """Move or write a file by `act` and log it as `entry` says. The lock is held by the caller.
+    def do(self, entry: Mapping[str, Any], act: Callable[[], None]) -> None:
+        """Move or write a file by `act` and log it as `entry` says, both durably. The lock is held by the caller.
 
         The entry has `from` (or None) and `to`, and the `sha256` of a file that is written anew where it lies.
-        The answer makes both durable; call it once, best after the lock. Where `act` raises `FileExistsError` or
-        `FileNotFoundError` nothing was done; after any other error the next holder of the lock looks what was.
+        Where `act` raises `FileExistsError` or `FileNotFoundError` nothing was done; after any other error the next
+        holder of the lock looks what was.
         """
         line = jsonl.line(entry)
         note = self._note(line)
         try:
             act()
         except (FileExistsError, FileNotFoundError):
-            (self._folder / f"{_MOVING}{note}").unlink(missing_ok=True)
+            Path(note).unlink()
             raise
+        if entry["event"] != CLAIMED:
+            # The target's folder is enough: a rename is one step in the file system's journal.
+            atomic.sync_folder((self._layout.root / entry["to"]).parent)
         jsonl.write(self._log, line)
-        logged = _LOGGED + note
-        os.rename(f"{self._folder}/{_MOVING}{note}", f"{self._folder}/{logged}")
-
-        def flush() -> None:
-            if entry["event"] != CLAIMED:
-                # The target's folder is enough: a rename is one step in the file system's journal.
-                atomic.sync_folder((self._layout.root / entry["to"]).parent)
-            jsonl.flush(self._log)
-            (self._folder / logged).unlink(missing_ok=True)  # another's first look may have done it
-
-        return flush
+        Path(note).unlink()
 
     def _note(self, line: bytes) -> str:
-        """Note that the move of this line is about to be made; the note's name, without the sign of its kind."""
+        """Note that the move of this line is about to be made; where the note lies."""
         name = line.decode().rstrip("\n").replace("/", _SLASH)
+        note = f"{self._folder}/{_MOVING}{name}"
         try:
-            self._link(_MOVING + name)
+            self._link(note)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            name = _IN_CONTENT + secrets.token_hex(8)
-            atomic.write(self._folder / f"{_MOVING}{name}", line, mode=0o600)
+            note = f"{self._folder}/{_MOVING}{_IN_CONTENT}{secrets.token_hex(8)}"
+            atomic.write(Path(note), line, mode=0o600)
         if not self._is_one_disk():  # two journals keep no order between them
             atomic.sync_folder(self._folder)
-        return name
+        return note
 
     def _link(self, note: str) -> None:
         blank = self._folder / _BLANK
         try:
-            os.link(blank, f"{self._folder}/{note}")
+            os.link(blank, note)
         except FileNotFoundError:  # the first note, or somebody emptied STATE_DIR
             self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._folder.mkdir(exist_ok=True, mode=0o700)
             blank.touch(0o600)
-            os.link(blank, f"{self._folder}/{note}")
+            os.link(blank, note)
 
     def _is_one_disk(self) -> bool:
         if self._one_disk is None and self._layout.root.exists():
             self._one_disk = self._folder.stat().st_dev == self._layout.root.stat().st_dev
         return bool(self._one_disk)
 
-    def _finish(self, kinds: str) -> None:
-        """Make sure of each move with a note of these kinds: where it happened, its line is written and on the disk."""
-        for note in sorted(self._notes(kinds)):
+    def _finish(self) -> None:
+        """Make sure of each move with a note: where it happened, its line is written and on the disk."""
+        for note in sorted(self._notes()):
             try:
                 entry = self._read(note)
-            except FileNotFoundError:  # its process has just flushed it
-                continue
             except (OSError, ValueError) as error:
                 aside = f"{_DAMAGED}{secrets.token_hex(8)}"
                 os.rename(self._folder / note, self._folder / aside)
@@ -144,11 +133,11 @@ class Moves:
             elif self._happened(entry):
                 jsonl.append(self._log, entry)
                 log.warning("%s: its process was killed before it wrote the line, logged now", entry.get("task"))
-            (self._folder / note).unlink(missing_ok=True)
+            (self._folder / note).unlink()
 
-    def _notes(self, kinds: str) -> list[str]:
+    def _notes(self) -> list[str]:
         try:
-            return [path.name for path in self._folder.iterdir() if path.name[0] in kinds]
+            return [path.name for path in self._folder.iterdir() if path.name.startswith(_MOVING)]
         except FileNotFoundError:
             return []
 
