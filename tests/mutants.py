@@ -231,7 +231,7 @@ MUTANTS = (
          "(_URGENCY.get(tickets[key].priority, 2), tickets[key].created, str(key))", "(tickets[key].created, str(key))",
          ROUTED, "most_urgent"),
     _one("tries-not-durable", "a poisoned task is tried anew after each restart", DISPATCHER,
-         "self._attempts = Attempts(tries)", 'self._attempts = Attempts(tries.with_name(f"{id(self)}.json"))',
+         "self._attempts = Attempts(tries)", 'self._attempts = Attempts(tries.with_name(f"{id(self)}"))',
          ROUTED, "kills_its_process"),
     _one("stop-is-a-try", "a task is blamed for a stop of the process", DISPATCHER,
          "            self._attempts.uncount(name)", "            pass", ROUTED, "after_a_stop"),

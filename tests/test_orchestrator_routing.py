@@ -45,7 +45,7 @@ class Bench:
             self.handlers,
             agent=n.settings.agent_name,
             workers=workers,
-            tries=n.settings.state_dir / "tasks" / "attempts.json",
+            tries=n.settings.state_dir / "tasks" / "tries",
             clock=self.clock,
             alert=self.alerts,
         )
@@ -337,7 +337,7 @@ def test_a_claim_that_is_lost_while_a_handler_works_is_no_failure(bench: Bench) 
     bench.handlers["accounting"] = handler
     path = bench.task("accounting", "accounting", "a")
     assert bench.run() == "claim lost: 1"
-    assert Attempts(bench.node.settings.state_dir / "tasks" / "attempts.json").tries(path.name) == 0
+    assert Attempts(bench.node.settings.state_dir / "tasks" / "tries").tries(path.name) == 0
     assert bench.node.claims.signs(path.stem) == (False, None)
     assert len(bench.tasks(Stage.REJECTED)) == 1 and not bench.alerts.told
     assert bench.run() == "no task waits"
@@ -492,7 +492,7 @@ def test_after_a_stop_nothing_begins_and_what_runs_counts_as_no_try(
     started = time.monotonic()
     bench.dispatcher.close()
     assert time.monotonic() - started < 5
-    assert Attempts(bench.node.settings.state_dir / "tasks" / "attempts.json").tries(first.name) == 0
+    assert Attempts(bench.node.settings.state_dir / "tasks" / "tries").tries(first.name) == 0
     gate.open()
     assert bench.run() == "done: 1"
     assert gate.begun == ["slow1"]

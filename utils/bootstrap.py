@@ -309,7 +309,7 @@ class Services:
             {},
             agent=self.settings.agent_name,
             workers=self.settings.task_workers,
-            tries=self.settings.state_dir / "tasks" / "attempts.json",
+            tries=self.settings.state_dir / "tasks" / "tries",
             clock=self.clock,
             alert=self.alerts.send,
         )

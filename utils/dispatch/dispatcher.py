@@ -70,7 +70,7 @@ class Dispatcher:
         clock: Clock,
         alert: Callable[..., Any],
     ) -> None:
-        """`workers`: how many tasks are done at once. `tries`: the file that remembers how often each was begun."""
+        """`workers`: how many tasks are done at once. `tries`: the folder that remembers how often each was begun."""
         self._layout = layout
         self._claims = claims
         self._zones = zones

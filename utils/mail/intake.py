@@ -86,8 +86,8 @@ class MailIntake:
         self._clock = clock
         self._alert = alert
         self._agent = settings.agent_name
-        self._attempts = Attempts(settings.state_dir / "mail" / "attempts.json")
-        self._explained = Attempts(settings.state_dir / "mail" / "not_taken.json")
+        self._attempts = Attempts(settings.state_dir / "mail" / "tries")
+        self._explained = Attempts(settings.state_dir / "mail" / "not_taken")
         self._offline: str | None = None
         self._engine_trouble: str | None = None
 
