@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +24,7 @@ from utils.core.stages import Stage
 from utils.core.task import Task, make_id
 from utils.dispatch.dispatcher import Dispatcher
 from utils.dispatch.drops import Drops
+from utils.ports import AdapterError
 from utils.vault import frontmatter
 from utils.vault.attempts import Attempts
 from Watchers.orchestrator import Orchestrator
@@ -399,6 +403,58 @@ def test_a_task_that_keeps_failing_is_set_aside_and_the_others_go_on(bench: Benc
     assert "RuntimeError: no such account" in bench.node.layout.reason(aside).read_text()
     assert len(bench.alerts.told) == 1
     assert bench.run() == "no task waits"
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        FULL,
+        OSError(errno.EROFS, "Read-only file system"),
+        OSError(errno.EIO, "Input/output error"),
+        AdapterError("Odoo does not answer.", retry=True),
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+        sqlite3.OperationalError("database or disk is full"),
+    ],
+    ids=str,
+)
+def test_no_task_is_blamed_for_the_nodes_trouble(bench: Bench, trouble: Exception) -> None:
+    def handler(path: Path, task: Task) -> str:
+        raise trouble
+
+    bench.handlers["accounting"] = handler
+    path = bench.task("accounting", "accounting", "a")
+    for _ in range(5):
+        assert bench.run() == "held up: 1"
+        assert bench.run() == "to be tried again: 1"
+        bench.clock.advance(61)
+    assert bench.tasks() == [path]
+    [title] = set(bench.alerts.titles)
+    assert title == "WARNING Tasks of the type accounting can't be done now"
+    assert str(trouble) in bench.alerts.told[0][2]
+    bench.handlers["accounting"] = bench.finish
+    assert bench.run() == "done: 1"
+
+
+def test_what_a_full_disk_keeps_from_being_put_back_is_taken_up_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any) -> str:
+        raise FULL
+
+    bench.handlers["accounting"] = full
+    bench.task("accounting", "accounting", "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.node.claims, "release", full)
+        assert bench.run() == "held up: 1"
+        assert len(bench.tasks(Stage.IN_PROGRESS)) == 1
+        assert bench.run() == "no task waits", "not before a minute has passed"
+    bench.clock.advance(61)
+    bench.handlers["accounting"] = bench.finish
+    assert bench.run() == "done: 1"
 
 
 class Killed(BaseException):

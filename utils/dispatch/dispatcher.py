@@ -25,7 +25,7 @@ from utils.core.task import ID_PATTERN, InvalidTask, Task, task_from
 from utils.dispatch.workers import Job, Workers
 from utils.ports import Clock
 from utils.vault import frontmatter
-from utils.vault.attempts import DIED, TRIES, Attempts
+from utils.vault.attempts import DIED, TRIES, Attempts, is_the_nodes_fault
 from utils.vault.frontmatter import InvalidFrontMatter
 from utils.vault.layout import Layout
 from utils.work_zones import WorkZones
@@ -33,8 +33,9 @@ from utils.work_zones import WorkZones
 log = logging.getLogger(__name__)
 
 #: Does one claimed task and files it (by `Claims`); says in a few words what it did. Called in a thread of its own.
-#: Before each step that lasts it calls `Claims.beat`, and lets `Lost` through; what else it raises counts as a try. One
-#: that leaves its task in progress, while a request is decided, writes the plan last: without a plan it is begun anew.
+#: Before each step that lasts it calls `Claims.beat`, and lets `Lost` through; what else it raises counts as a try,
+#: unless it `is_the_nodes_fault`. One that leaves its task in progress, while a request is decided, writes the plan
+#: last: without a plan it is begun anew.
 Handler = Callable[[Path, Task], str]
 
 MAIL = "email_processing"
@@ -97,7 +98,7 @@ class Dispatcher:
                 counts[f"for {self._zones.resolve_zone(ticket.type)}"] += 1
             elif ticket.type not in self._handlers:
                 counts["waiting for a human"] += 1
-            elif self._resting.get(path.name, 0.0) > self._clock.monotonic():
+            elif self._rests(path):
                 counts["to be tried again"] += 1
             else:
                 jobs.append((path.name, partial(self._take, path, ticket.type)))
@@ -117,6 +118,8 @@ class Dispatcher:
         """What lies claimed by this agent, and nobody works on or has a plan for: left by a process that died."""
         jobs: list[tuple[str, Job]] = []
         for path in self._claims.abandoned():
+            if self._rests(path):
+                continue
             task = None if self._layout.is_planned(path.stem) else self._readable(path)
             if task is not None and task.type in self._handlers and self._zones.runs_here(task.type):
                 jobs.append((path.name, partial(self._resume, path, task.type)))
@@ -204,11 +207,26 @@ class Dispatcher:
             log.info("the work on it is dropped: %s", error)
             return "claim lost"
         except (Exception, SystemExit) as error:
-            log.exception("%s failed (try %d of %d)", task.id, tries, TRIES)
             problem = f"{type(error).__name__}: {error}"
+            if is_the_nodes_fault(error):
+                self._attempts.uncount(path.name)
+                return self._hold_up(path, task, problem)
+            log.exception("%s failed (try %d of %d)", task.id, tries, TRIES)
             return self._give_up(path, problem) if tries >= TRIES else self._put_back(path, task, problem)
         self._attempts.forget(path.name)
         return "done"
+
+    def _rests(self, path: Path) -> bool:
+        return self._resting.get(path.name, 0.0) > self._clock.monotonic()
+
+    def _hold_up(self, path: Path, task: Task, problem: str) -> str:
+        message = f"{problem}. Nothing is lost: such tasks wait and are tried again each minute."
+        self._alert("WARNING", f"Tasks of the type {task.type} can't be done now", message, source="dispatch")
+        try:
+            self._put_back(path, task, problem)
+        except OSError as error:  # it stays in progress, and is taken up there
+            log.warning("%s is not put back: %s", task.id, error)
+        return "held up"
 
     def _put_back(self, path: Path, task: Task, problem: str) -> str:
         self._resting[path.name] = self._clock.monotonic() + _REST

@@ -8,7 +8,6 @@ every id is made from the mail itself, doing a step twice makes nothing twice.
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -32,17 +31,13 @@ from utils.mail.task_file import DOMAIN, TASK_TYPE, Plan
 from utils.ports import AdapterError, Clock, DraftEngine, Mailbox, SecretScanner
 from utils.settings import Settings
 from utils.vault import atomic, frontmatter
-from utils.vault.attempts import DIED, TRIES, Attempts
+from utils.vault.attempts import DIED, TRIES, Attempts, is_the_nodes_fault
 from utils.vault.frontmatter import InvalidFrontMatter
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
 
 SOURCE = "gmail_watcher"
-_NODE_ERRORS = frozenset(
-    getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM")
-)
 
 
 class Zones(Protocol):
@@ -152,11 +147,8 @@ class MailIntake:
                 path = self._create(mail, task_id, now)
                 known.setdefault(_suffix(task_id), []).append(path)
                 counts["fetched"] += 1
-        except AdapterError:
-            self._attempts.uncount(raw.key)
-            raise  # the scanner is missing: the next mail would fare no better
         except Exception as error:
-            if _is_the_nodes_fault(error):
+            if is_the_nodes_fault(error):
                 self._attempts.uncount(raw.key)
                 raise
             log.exception("mail %s could not be taken in", raw.key)
@@ -253,7 +245,7 @@ class MailIntake:
                 self._tell_engine_trouble(str(error))
                 outcome = "waiting for the engine"
             except Exception as error:
-                if _is_the_nodes_fault(error):
+                if is_the_nodes_fault(error):
                     self._attempts.uncount(path.stem)
                     raise
                 outcome = self._failed(path, error)
@@ -423,11 +415,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise Gone(f"{path.name} is no longer there") from None
-
-
-def _is_the_nodes_fault(error: Exception) -> bool:
-    """Whether the next mail would fare no better: a full or read-only disk, no rights, no descriptors."""
-    return isinstance(error, OSError) and error.errno in _NODE_ERRORS
 
 
 def _suffix(task_id: str) -> str:

@@ -1,20 +1,38 @@
-"""How often something was tried, kept over restarts of the process.
+"""How often something was tried, kept over restarts of the process, and what is no fault of what was tried.
 
 A try is counted before it begins: what kills the process then counts too.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import socket
+import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
+from utils.ports import AdapterError
 from utils.vault import atomic
 
 TRIES = 3
 #: Why something is set aside whose tries ended with no error of its own.
 DIED = f"it was begun {TRIES} times, and each time the process ended before it was done"
+#: A disk that is full, broken or read-only; no rights, descriptors or memory; no network.
+_NODE_ERRORS = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EROFS", "EIO", "ESTALE", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM"),
+        *("ENETDOWN", "ENETUNREACH", "EHOSTUNREACH"),
+    )
+)
+_WORLD_ERRORS = (AdapterError, ConnectionError, TimeoutError, socket.gaierror, sqlite3.OperationalError)
+
+
+def is_the_nodes_fault(error: BaseException) -> bool:
+    """Whether another task or mail would fare no better: then the try is taken back, and this one waits."""
+    return isinstance(error, _WORLD_ERRORS) or (isinstance(error, OSError) and error.errno in _NODE_ERRORS)
 
 
 class Attempts:
