@@ -272,7 +272,7 @@ MUTANTS = (
          "if self._agent == LOCAL and self._other_stopped():", "if self._agent == LOCAL:",
          "tests/test_leftovers.py", "waits_for_the_lease"),
     _one("decided-begun-anew", "what waits for a decision is begun anew", DISPATCHER,
-         "None if self._layout.is_planned(path.stem) else self._readable(path)", "self._readable(path)",
+         "None if self._layout.is_planned(path.stem) or self._rests(path) else", "None if self._rests(path) else",
          ROUTED, "waits_for_a_decision"),
 )
 # fmt: on

@@ -691,3 +691,67 @@ def test_a_persons_note_that_is_named_like_ours_stays(bench: Bench) -> None:
     bench.drop("budget.md", "Call the plumber about the budget")
     bench.file_drops()
     assert (bench.root / "Inbox/budget.reason.md").read_text() == "my reasons for the budget"
+
+
+def renamed(path: Path, key: str) -> Path:
+    """A copy of a task under another task's name."""
+    copy = path.with_name(f"{path.stem.rpartition('-')[0]}-{key}.md")
+    copy.write_bytes(path.read_bytes())
+    return copy
+
+
+def test_a_file_that_is_called_otherwise_than_its_id_is_never_worked_on(bench: Bench) -> None:
+    done: list[str] = []
+
+    def handler(path: Path, task: Task) -> str:
+        done.append(path.stem)
+        return bench.finish(path, task)
+
+    bench.handlers["accounting"] = handler
+    path = bench.task("accounting", "accounting", "a")
+    copy = renamed(path, "deadbeef")
+    os.utime(copy, (bench.clock.now().timestamp() - 600,) * 2)
+    assert bench.run() == "done: 1, set aside: 1"
+    assert done == [path.stem]
+    [aside] = bench.tasks(Stage.QUARANTINE)
+    assert aside.name == copy.name
+    told = f"the file is called '{copy.stem}' but its property 'id' says '{path.stem}': make both the same"
+    assert told in bench.node.layout.reason(aside).read_text() and told in bench.alerts.told[0][2]
+
+
+def test_a_task_that_a_person_renamed_gets_its_name_back(bench: Bench) -> None:
+    path = bench.task("accounting", "accounting", "a")
+    data = path.read_bytes()
+    note = path.rename(path.with_name("my invoice.md"))
+    os.utime(note, (bench.clock.now().timestamp() - 600,) * 2)
+    assert bench.run() == "no task yet: 1"
+    assert bench.file_drops() == "filed from Needs_Action: 1"
+    assert bench.tasks() == [path] and path.read_bytes() == data
+
+
+def left_in_progress(bench: Bench) -> Path:
+    return claimed_by_the_dead(bench.node.claims, bench.task("accounting", "accounting", "a"))
+
+
+@pytest.mark.parametrize("damage", ["broken", "empty", "misnamed"])
+def test_what_cannot_be_used_in_progress_is_told_once(bench: Bench, damage: str) -> None:
+    bench.handlers["accounting"] = bench.finish
+    path = left_in_progress(bench)
+    good = path.read_bytes()
+    path.write_bytes({"broken": b"---\nid: [\n---\n", "empty": b""}.get(damage, good.replace(b"-2026", b"-2025", 1)))
+    os.utime(path, (bench.clock.now().timestamp(),) * 2)
+    assert bench.run() == "no task waits" and not bench.alerts.told, "somebody may be writing it"
+    for _ in range(3):
+        bench.clock.advance(3600)
+        assert bench.run() == "no task waits"
+    assert bench.alerts.titles == [f"WARNING {path.name} is stuck in progress"]
+    assert f"In_Progress/local/{path.name}" in bench.alerts.told[0][2]
+    path.write_bytes(good)
+    assert bench.run() == "done: 1"
+
+
+def test_what_nobody_here_has_a_handler_for_is_not_stuck(bench: Bench) -> None:
+    path = left_in_progress(bench)
+    path.write_bytes(path.read_bytes().replace(b"type: accounting", b"type: of_a_newer_version"))
+    bench.clock.advance(10**6)
+    assert bench.run() == "no task waits" and not bench.alerts.told

@@ -47,7 +47,7 @@ _STOP_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one reading of a file found: a ticket, or why there is none. `plain`: no front matter at all."""
+    """What one reading of a file found: a ticket, or why there is none. `plain`: it is a person's drop."""
 
     stamp: tuple[int, int]
     ticket: Ticket | None
@@ -82,6 +82,7 @@ class Dispatcher:
         self._workers = Workers(workers)
         self._attempts = Attempts(tries)
         self._seen: dict[Path, _Seen] = {}
+        self._told: set[tuple[Path, tuple[int, int]]] = set()
         self._resting: dict[str, float] = {}  # file names, and until when
 
     def run(self, now: datetime, *, patience: float = PATIENCE, stopped: Callable[[], bool] = lambda: False) -> str:
@@ -90,8 +91,9 @@ class Dispatcher:
         Waits at most `patience` seconds for what was begun; the answer of a later round tells what became of the rest.
         """
         counts: Counter[str] = Counter()
-        jobs = self._abandoned()
-        for path, ticket in self._waiting(now, counts):
+        seen: dict[Path, _Seen] = {}
+        jobs = self._abandoned(now, seen)
+        for path, ticket in self._waiting(now, seen, counts):
             if ticket.type == MAIL and path.name.startswith("email-"):
                 continue
             if not self._zones.runs_here(ticket.type):
@@ -102,6 +104,7 @@ class Dispatcher:
                 counts["to be tried again"] += 1
             else:
                 jobs.append((path.name, partial(self._take, path, ticket.type)))
+        self._seen = seen
         self._workers.plan(jobs, stopped)
         ended, running, waiting = self._workers.done(patience)
         counts.update(ended)
@@ -114,20 +117,35 @@ class Dispatcher:
             log.warning("%s is still in work: it is begun anew after the next start", name)
             self._attempts.uncount(name)  # a stop is not the task's fault
 
-    def _abandoned(self) -> list[tuple[str, Job]]:
+    def _abandoned(self, now: datetime, seen: dict[Path, _Seen]) -> list[tuple[str, Job]]:
         """What lies claimed by this agent, and nobody works on or has a plan for: left by a process that died."""
         jobs: list[tuple[str, Job]] = []
         for path in self._claims.abandoned():
-            if self._rests(path):
+            found = None if self._layout.is_planned(path.stem) or self._rests(path) else self._look(path)
+            if found is None:
                 continue
-            task = None if self._layout.is_planned(path.stem) else self._readable(path)
-            if task is not None and task.type in self._handlers and self._zones.runs_here(task.type):
-                jobs.append((path.name, partial(self._resume, path, task.type)))
+            seen[path] = found
+            if found.ticket is None:
+                self._tell_of(path, found, now)
+            elif found.ticket.type in self._handlers and self._zones.runs_here(found.ticket.type):
+                jobs.append((path.name, partial(self._resume, path, found.ticket.type)))
         return jobs
 
-    def _waiting(self, now: datetime, counts: Counter[str]) -> list[tuple[Path, Ticket]]:
+    def _tell_of(self, path: Path, found: _Seen, now: datetime) -> None:
+        """Once: what can't be used in progress would lie there for ever. The gmail watcher looks after its own."""
+        known = (path, found.stamp)
+        if path.name.startswith("email-") or not _is_settled(found, now) or known in self._told:
+            return
+        self._told.add(known)
+        message = (
+            f"{self._layout.relative(path)} can't be used, and nobody works on it: {found.problem}. "
+            "Put that right, and it is taken up; or move it elsewhere."
+        )
+        self._alert("WARNING", f"{path.name} is stuck in progress", message, source="dispatch")
+
+    def _waiting(self, now: datetime, seen: dict[Path, _Seen], counts: Counter[str]) -> list[tuple[Path, Ticket]]:
         """Every readable task with its ticket, in the order of work. A file is parsed again only when it changed."""
-        seen: dict[Path, _Seen] = {}
+        tickets: dict[Path, Ticket] = {}
         for path in self._layout.files(Stage.NEEDS_ACTION):
             found = self._look(path)
             if found is None:
@@ -135,8 +153,8 @@ class Dispatcher:
             seen[path] = found
             if found.ticket is None:
                 counts[self._unusable(path, found, now)] += 1
-        self._seen = seen
-        tickets = {path: found.ticket for path, found in seen.items() if found.ticket is not None}
+            else:
+                tickets[path] = found.ticket
         return [(path, tickets[path]) for path in in_order(tickets)]
 
     def _look(self, path: Path) -> _Seen | None:
@@ -155,9 +173,10 @@ class Dispatcher:
             meta, body = frontmatter.read(data)
             said = meta.get("type")
             unknown = isinstance(said, str) and said not in TASK_TYPES
-            task = task_from({**meta, "type": VAGUE_TYPE} if unknown else meta, body)
+            task = task_from({**meta, "type": VAGUE_TYPE} if unknown else meta, body, name=path.stem)
         except (InvalidFrontMatter, InvalidTask) as error:
-            is_drop = not ID_PATTERN.match(path.stem) and not data.removeprefix(b"\xef\xbb\xbf").startswith(b"---")
+            is_broken = isinstance(error, InvalidFrontMatter) and data.removeprefix(b"\xef\xbb\xbf").startswith(b"---")
+            is_drop = not is_broken and not ID_PATTERN.match(path.stem)
             return _Seen(stamp, None, str(error), plain=is_drop)
         return _Seen(stamp, Ticket(str(said), task.priority, task.created))
 
@@ -168,7 +187,7 @@ class Dispatcher:
             return f"for {LOCAL}"
         if found.plain:
             return "no task yet"
-        if abs(now.timestamp() - found.stamp[0] / 1e9) < _SETTLED:
+        if not _is_settled(found, now):
             return "not readable yet"
         return self._set_aside(path, f"It is no valid task: {found.problem}") or "not readable yet"
 
@@ -257,6 +276,11 @@ class Dispatcher:
 
     def _readable(self, path: Path) -> Task | None:
         try:
-            return task_from(*frontmatter.read(path.read_bytes()))
+            return task_from(*frontmatter.read(path.read_bytes()), name=path.stem)
         except (OSError, InvalidFrontMatter, InvalidTask):
             return None  # not ours to judge while it is in somebody's hands
+
+
+def _is_settled(found: _Seen, now: datetime) -> bool:
+    """Whether nobody has written to the file for a while."""
+    return abs(now.timestamp() - found.stamp[0] / 1e9) >= _SETTLED

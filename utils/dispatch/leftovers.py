@@ -73,7 +73,7 @@ class Leftovers:
             if self._layout.is_planned(path.stem):
                 continue
             try:
-                task = task_from(*frontmatter.read(path.read_bytes()))
+                task = task_from(*frontmatter.read(path.read_bytes()), name=path.stem)
             except (OSError, InvalidFrontMatter, InvalidTask):
                 continue  # not ours to judge while it is in somebody's hands
             wanted = request_ids(task.id)

@@ -291,7 +291,7 @@ class MailIntake:
             meta, body = frontmatter.read(_read(path))
             if isinstance(meta.get("type"), str) and meta["type"] != TASK_TYPE:
                 return ""
-            task = task_from(meta, body)
+            task = task_from(meta, body, name=path.stem)
         except (InvalidFrontMatter, InvalidTask) as error:
             self._quarantine(path, f"The task file can't be used: {error}")
             return "set aside"

@@ -198,7 +198,7 @@ def facts_of(path: Path, modified: int, size: int) -> Mapping[str, Any]:
     except frontmatter.InvalidFrontMatter as error:
         return _said({}, [str(error)])
     try:
-        task_from(meta, body)
+        task_from(meta, body, name=path.stem)
     except InvalidTask as error:
         return _said(meta, error.problems)
     return _said(meta, [])
