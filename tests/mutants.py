@@ -241,7 +241,12 @@ MUTANTS = (
          "    if paying:\n", "    if paying and chosen not in TYPE_OF_DOMAIN:\n",
          "tests/test_inference.py", "downgraded"),
     _one("drop-overtaken", "what is typed while a drop is filed is lost (S1)", "utils/dispatch/drops.py",
-         "        if aside.read_bytes() == data:\n", "        if True:\n", ROUTED, "goes_on_typing"),
+         "        if aside.read_bytes() != text.encode():", "        if False:", ROUTED, "goes_on_typing"),
+    _one("drop-left-behind", "of a drop that can't be taken away tasks are made without end", "utils/dispatch/drops.py",
+         "            atomic.move(path, aside)\n        try:\n"
+         "            self._create(meta, body, identity, created)\n",
+         "            pass\n        try:\n            self._create(meta, body, identity, created)\n"
+         "            atomic.move(path, aside)\n", ROUTED, "taken_away"),
     Mutant("claim-overwrites", "a claim replaces a namesake (S1)",
            (_NO_LOOK, (CLAIMS, "atomic.rename_noreplace(path, target)", "os.replace(path, target)")),
            CONTENDED, "eight_processes"),

@@ -25,7 +25,7 @@ from utils.core.task import Task, make_id
 from utils.dispatch.dispatcher import Dispatcher
 from utils.dispatch.drops import Drops
 from utils.ports import AdapterError
-from utils.vault import frontmatter
+from utils.vault import atomic, frontmatter
 from utils.vault.attempts import Attempts
 from Watchers.orchestrator import Orchestrator
 
@@ -125,7 +125,7 @@ def test_a_note_becomes_a_task_word_for_word(bench: Bench, text: str) -> None:
 
 
 def test_a_note_that_was_only_just_written_is_looked_at_again_soon(bench: Bench) -> None:
-    drops = Drops(bench.node.layout, bench.node.claims, agent="local", settle=2.0)
+    drops = Drops(bench.node.layout, bench.node.claims, agent="local", settle=2.0, alert=bench.alerts)
     path, now = bench.drop("idea.md", "an idea\n"), bench.clock.now()
     os.utime(path, (now.timestamp() - 0.5,) * 2)
     assert drops.run(now) == "" and drops.due_in == 2.0
@@ -244,20 +244,27 @@ def test_a_note_right_where_tasks_wait_becomes_one(bench: Bench, folder: str, ta
     assert bench.file_drops() == ""
 
 
+@pytest.mark.parametrize("saves", ["into the file that it opened", "as a new file"])
 def test_what_the_person_goes_on_typing_while_a_note_is_taken_is_a_note_of_its_own(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, saves: str
 ) -> None:
     note = bench.drop("call Bob.md", "Call Bob", "Needs_Action/general")
     create = bench.node.claims.create
 
-    def typed_meanwhile(*task: Any) -> Path:
-        made = create(*task)
-        note.write_text("Call Bob on Monday")
-        return made
+    with note.open("a") as opened:
 
-    monkeypatch.setattr(bench.node.claims, "create", typed_meanwhile)
-    bench.file_drops()
-    monkeypatch.undo()
+        def typed_meanwhile(*task: Any) -> Path:
+            made = create(*task)
+            if saves == "as a new file":
+                note.write_text("Call Bob on Monday")
+            else:
+                opened.write(" on Monday")
+                opened.flush()
+            return made
+
+        monkeypatch.setattr(bench.node.claims, "create", typed_meanwhile)
+        bench.file_drops()
+        monkeypatch.undo()
     assert note.read_text() == "Call Bob on Monday"
     os.utime(note, (bench.clock.now().timestamp() - 60,) * 2)
     assert bench.file_drops() == "filed from Needs_Action: 1"
@@ -265,6 +272,66 @@ def test_what_the_person_goes_on_typing_while_a_note_is_taken_is_a_note_of_its_o
         "Call Bob",
         "Call Bob on Monday",
     ]
+
+
+def test_no_task_is_made_of_a_drop_that_cannot_be_taken_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder where we may not write, tasks without end would come of it, one for each that is edited or done."""
+    bench.node.drops._alert = bench.alerts
+    bench.drop("plumber.md", "Call the plumber\n", "Inbox/scans")
+    rename, unlink = atomic.rename_noreplace, Path.unlink
+
+    def refuse(path: Path) -> None:
+        if path.parent.name == "scans":
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "rename_noreplace", lambda source, target: refuse(source) or rename(source, target))
+        patch.setattr(Path, "unlink", lambda self, **more: refuse(self) or unlink(self, **more))
+        for _ in range(3):
+            assert bench.file_drops() == "left in the Inbox: 1"
+            for task in bench.tasks():
+                task.rename(bench.root / "Done" / task.name)
+    assert not bench.tasks(Stage.DONE)
+    assert bench.alerts.titles == ["WARNING plumber.md can't be filed"]
+    assert "Inbox/scans/plumber.md stays where it is: Permission denied" in bench.alerts.told[0][2]
+    assert bench.file_drops() == "filed from the Inbox: 1"
+    assert (len(bench.tasks()), bench.inbox()) == (1, ["scans"])
+
+
+def test_a_crash_while_a_note_is_filed_makes_one_task_of_it_also_where_a_new_one_has_its_name(bench: Bench) -> None:
+    note = bench.drop("idea.md", "Call the plumber\n")
+    stat, aside = note.stat(), note.with_name(".tmp-inbox-idea.md")
+    bench.file_drops()
+    bench.drop(aside.name, "Call the plumber\n")  # as if the process had been killed before the last step
+    os.utime(aside, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    bench.drop("idea.md", "Call the painter\n")
+    assert bench.file_drops() == "filed from the Inbox: 2"
+    assert bench.inbox() == []
+    bodies = [frontmatter.read(path.read_bytes())[1] for path in bench.tasks()]
+    assert sorted(bodies) == ["Call the painter\n", "Call the plumber\n"]
+
+
+def test_a_drop_whose_task_cannot_be_written_stays_where_it_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    bench.node.drops._alert = bench.alerts
+    bench.drop("plumber.md", "Call the plumber\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.node.claims, "create", full)
+        assert bench.file_drops() == "left in the Inbox: 1"
+    assert bench.inbox() == ["plumber.md"]
+    assert bench.file_drops() == "filed from the Inbox: 1"
+
+
+@pytest.mark.parametrize("text", ["---\n\nBuy milk\n", "---\nBuy milk\n---\nand eggs\n", "---\n- milk\n- eggs\n"])
+def test_a_note_under_a_rule_is_no_broken_task(bench: Bench, text: str) -> None:
+    note = bench.drop("shopping.md", text, "Needs_Action/general")
+    os.utime(note, (bench.clock.now().timestamp() - 600,) * 2)
+    assert bench.run() == "no task yet: 1"
+    assert bench.file_drops() == "filed from Needs_Action: 1"
+    [path] = bench.tasks()
+    assert frontmatter.read(path.read_bytes())[1] == text
 
 
 def test_the_same_note_dropped_again_after_it_was_done_is_a_task_again(bench: Bench) -> None:

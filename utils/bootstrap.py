@@ -295,7 +295,8 @@ class Services:
         from utils.dispatch.drops import Drops
 
         s = self.settings
-        return Drops(self.layout, self.claims, agent=s.agent_name, settle=s.sync_settle_seconds)
+        alert = self.alerts.send
+        return Drops(self.layout, self.claims, agent=s.agent_name, settle=s.sync_settle_seconds, alert=alert)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:

@@ -175,7 +175,7 @@ class Dispatcher:
             unknown = isinstance(said, str) and said not in TASK_TYPES
             task = task_from({**meta, "type": VAGUE_TYPE} if unknown else meta, body, name=path.stem)
         except (InvalidFrontMatter, InvalidTask) as error:
-            is_broken = isinstance(error, InvalidFrontMatter) and data.removeprefix(b"\xef\xbb\xbf").startswith(b"---")
+            is_broken = isinstance(error, InvalidFrontMatter) and frontmatter.is_meant(data.decode("utf-8", "replace"))
             is_drop = not is_broken and not ID_PATTERN.match(path.stem)
             return _Seen(stamp, None, str(error), plain=is_drop)
         return _Seen(stamp, Ticket(str(said), task.priority, task.created))
