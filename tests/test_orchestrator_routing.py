@@ -147,6 +147,28 @@ def test_what_the_person_wrote_into_the_properties_is_kept(bench: Bench) -> None
     assert body == "Post this\n"
 
 
+def test_what_the_person_wrote_and_cannot_be_used_is_kept_beside_what_is_used(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = "type: legal_review\npriority: hoch\ncreated: yesterday\nid: 77\nsource: me\ndomain: law\nmine: 1\n"
+    bench.drop("x.md", f"---\n{header}---\nPlease reply to the e-mail of Bob\n")
+    bench.file_drops()
+    [path] = bench.tasks()
+    meta, _ = frontmatter.read(path.read_bytes())
+    used = {name: meta[name] for name in ("type", "priority", "domain", "inferred", "mine")}
+    assert used == {
+        "type": "vault_operations",
+        "priority": "normal",
+        "domain": "general",
+        "inferred": "type 'legal_review' is unknown: local only",
+        "mine": 1,
+    }
+    written = {"type": "legal_review", "priority": "hoch", "created": "yesterday", "id": 77, "source": "me"}
+    assert meta["as_written"] == written | {"domain": "law"}
+    assert any(path.stem in record.message and "as_written" in record.message for record in caplog.records)
+    assert bench.run() == "waiting for a human: 1"
+
+
 def test_what_is_no_text_stays_with_a_note_beside_it(bench: Bench) -> None:
     for name, data in {"photo.jpg": b"\xff\xd8", "latin.md": b"gr\xfc\xdfe", "nul.md": b"a\0b"}.items():
         bench.drop(name, data)
@@ -195,6 +217,8 @@ def test_a_drop_that_claims_anothers_id_is_a_task_of_its_own(bench: Bench) -> No
     assert bench.file_drops() == "filed from the Inbox: 1"
     assert first.read_bytes() == before
     assert {path.read_bytes().split()[-1] for path in bench.tasks()} == {b"first", b"second"}
+    [second] = set(bench.tasks()) - {first}
+    assert frontmatter.read(second.read_bytes())[0]["as_written"] == {"id": first.stem}
 
 
 def test_a_clear_note_is_filed_under_its_domain_with_the_reason(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims
-from utils.core.inference import completed, infer
+from utils.core.inference import AS_WRITTEN, completed, infer, keeping
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN, InvalidTask, make_id, task_from
 from utils.vault import atomic, frontmatter
@@ -126,14 +126,17 @@ class Drops:
         """Make the task, unless this very drop became one before a crash."""
         # The id that the person wrote may be another's; the same note may have been dropped, and done, before.
         keys = chain([identity], (f"{identity}\0{number}" for number in count(2)))
-        for identifier in chain([meta["id"]], (make_id(meta["domain"], created, key) for key in keys)):
-            meta["id"] = identifier
-            lying = self._layout.find(identifier)
+        first = make_id(meta["domain"], created, identity)
+        ours = meta if meta["id"] == first else keeping(meta, {"id": first})
+        others = (ours | {"id": make_id(meta["domain"], created, key)} for key in keys)
+        for task in chain([meta], others):
+            lying = self._layout.find(task["id"])
             if not lying:
-                self._claims.create(Stage.NEEDS_ACTION, meta, body)
-                return
-            if any(self._is(place, meta, body) for place in lying):
-                return
+                self._claims.create(Stage.NEEDS_ACTION, task, body)
+            if not lying or any(self._is(place, task, body) for place in lying):
+                break
+        if AS_WRITTEN in task:
+            log.warning("%s: what can't be used of what its author wrote is kept as '%s'", task["id"], AS_WRITTEN)
 
     def _task(
         self, path: Path, stage: Stage, text: str, identity: str, created: datetime
