@@ -613,6 +613,47 @@ def test_a_slow_task_holds_up_no_other_and_is_begun_once(bench: Bench) -> None:
     assert gate.most <= 2
 
 
+def test_tasks_that_never_end_are_told_and_starve_no_other_up_to_a_bound(bench: Bench) -> None:
+    gate = bench.handlers["accounting"] = Gate(bench)
+    bench.dispatcher = bench.new_dispatcher(workers=2)
+    stuck = [bench.task("accounting", "accounting", f"slow{number}", "urgent").name for number in range(2)]
+    bench.task("accounting", "accounting", "a")
+    assert bench.run(patience=0.2) == "in work: 2, waiting for a worker: 1" and not bench.alerts.told
+    bench.clock.advance(1801)
+    assert bench.run(patience=0.5) == "done: 1, in work: 2"
+    bench.run(patience=0.1)
+    assert sorted(bench.alerts.titles) == sorted(f"WARNING {name} does not end" for name in stuck)
+    assert "in work since 2026-06-01T12:00:00Z" in bench.alerts.told[0][2]
+    for number in range(2, 6):
+        bench.task("accounting", "accounting", f"slow{number}", "urgent")
+    bench.run(patience=0.2)
+    bench.clock.advance(1801)
+    assert bench.run(patience=0.2) == "in work: 4, waiting for a worker: 2", "twice the setting and no more"
+    assert len(bench.alerts.told) == 4
+    gate.open()
+    assert bench.run() == "done: 6"
+    gate.most = 0
+    for key in "bcdef":
+        bench.task("accounting", "accounting", key)
+    assert bench.run() == "done: 5" and gate.most <= 2
+
+
+def test_what_fails_badly_hides_nothing_that_ended_beside_it(bench: Bench) -> None:
+    def handler(path: Path, task: Task) -> str:
+        if "bad" in task.body:
+            raise Killed
+        return bench.finish(path, task)
+
+    bench.handlers["accounting"] = handler
+    for key in ("a", "bad1", "bad2", "z"):
+        bench.task("accounting", "accounting", key)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            bench.run()
+        bench.handlers.clear()
+    assert bench.run().startswith("done: 2")
+
+
 def test_no_more_than_the_setting_says_run_at_once_and_an_urgent_one_is_next(bench: Bench) -> None:
     gate = bench.handlers["accounting"] = Gate(bench)
     bench.dispatcher = bench.new_dispatcher(workers=3)

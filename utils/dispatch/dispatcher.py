@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from utils.claim_task import Claims, Gone, Lost, TargetTaken
 from utils.core.inference import VAGUE_TYPE
 from utils.core.routing import LOCAL, TASK_TYPES, Ticket, in_order
 from utils.core.stages import Stage
-from utils.core.task import ID_PATTERN, InvalidTask, Task, task_from
+from utils.core.task import ID_PATTERN, InvalidTask, Task, format_time, task_from
 from utils.dispatch.workers import Job, Workers
 from utils.ports import Clock
 from utils.vault import frontmatter
@@ -42,6 +42,7 @@ MAIL = "email_processing"
 PATIENCE = 1.0  # seconds a cycle waits for what it began
 _SETTLED = 60.0  # seconds; a person may be writing the file that can't be read yet
 _REST = 60.0  # seconds between two tries
+_LONG = 1800.0  # seconds; what takes longer is told
 _STOP_SECONDS = 3.0
 
 
@@ -79,10 +80,10 @@ class Dispatcher:
         self._agent = agent
         self._clock = clock
         self._alert = alert
-        self._workers = Workers(workers)
+        self._workers = Workers(workers, long=_LONG, monotonic=clock.monotonic)
         self._attempts = Attempts(tries)
         self._seen: dict[Path, _Seen] = {}
-        self._told: set[tuple[Path, tuple[int, int]]] = set()
+        self._told: set[object] = set()
         self._resting: dict[str, float] = {}  # file names, and until when
 
     def run(self, now: datetime, *, patience: float = PATIENCE, stopped: Callable[[], bool] = lambda: False) -> str:
@@ -105,6 +106,7 @@ class Dispatcher:
             else:
                 jobs.append((path.name, partial(self._take, path, ticket.type)))
         self._seen = seen
+        self._tell_of_overlong(now)
         self._workers.plan(jobs, stopped)
         ended, running, waiting = self._workers.done(patience)
         counts.update(ended)
@@ -133,15 +135,29 @@ class Dispatcher:
 
     def _tell_of(self, path: Path, found: _Seen, now: datetime) -> None:
         """Once: what can't be used in progress would lie there for ever. The gmail watcher looks after its own."""
-        known = (path, found.stamp)
-        if path.name.startswith("email-") or not _is_settled(found, now) or known in self._told:
+        if path.name.startswith("email-") or not _is_settled(found, now):
             return
-        self._told.add(known)
         message = (
             f"{self._layout.relative(path)} can't be used, and nobody works on it: {found.problem}. "
             "Put that right, and it is taken up; or move it elsewhere."
         )
-        self._alert("WARNING", f"{path.name} is stuck in progress", message, source="dispatch")
+        self._tell_once((path, found.stamp), f"{path.name} is stuck in progress", message)
+
+    def _tell_of_overlong(self, now: datetime) -> None:
+        """Once each: what never ends may hold up a change of zone, and many of them everything."""
+        for name, begun in self._workers.overlong().items():
+            since = now - timedelta(seconds=self._clock.monotonic() - begun)
+            message = (
+                f"It is in work since {format_time(since.replace(microsecond=0))} and does not end; other tasks go on "
+                "beside it. If it hangs, restart the node (./start_everything.sh restart): then it is begun anew, "
+                "unless you move its file out of In_Progress/ before."
+            )
+            self._tell_once((name, begun), f"{name} does not end", message)
+
+    def _tell_once(self, key: object, title: str, message: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            self._alert("WARNING", title, message, source="dispatch")
 
     def _waiting(self, now: datetime, seen: dict[Path, _Seen], counts: Counter[str]) -> list[tuple[Path, Ticket]]:
         """Every readable task with its ticket, in the order of work. A file is parsed again only when it changed."""
