@@ -133,9 +133,7 @@ def test_it_stops_all_and_says_so(bench: Bench, number: signal.Signals) -> None:
 
 
 def test_killed_with_9_it_leaves_no_orphan(bench: Bench) -> None:
-    orchestrator = bench.start(one="stay", two="again", stubborn="stubborn")
-    eventually(lambda: len(bench.pids("two")) == 2, what="the child's own restart")
-    assert len(set(bench.pids("two"))) == 1  # the same pid: an exec, not a fall
+    orchestrator = bench.start(one="stay", two="stay", stubborn="stubborn")
     pids = [bench.pid(name) for name in ("one", "two", "stubborn")]
     assert all(alive(pid) for pid in pids)
     orchestrator.kill()
