@@ -416,6 +416,18 @@ def test_a_handler_gets_what_routes_here_most_urgent_and_oldest_first(bench: Ben
     assert len(bench.tasks(Stage.DONE)) == 5
 
 
+def test_the_oldest_is_first_in_whatever_time_zone_it_was_written(bench: Bench) -> None:
+    done: list[str] = []
+    bench.handlers["accounting"] = lambda path, task: done.append(task.created) or bench.finish(path, task)
+    in_order = ["2026-06-01T23:00:00+14:00", "2026-06-01T09:30:00Z", "2026-06-01T10:00:00", "2026-06-01T09:00:00-04:00"]
+    for created in reversed(in_order):
+        path = bench.task("accounting", "accounting", created)
+        meta, body = frontmatter.read(path.read_bytes())
+        path.write_bytes(frontmatter.write(meta | {"created": created}, body))
+    bench.run()
+    assert done == in_order
+
+
 def test_work_that_was_left_by_a_dead_process_is_taken_up(bench: Bench) -> None:
     left = claimed_by_the_dead(bench.node.claims, bench.task("accounting", "accounting", "a"))
     bench.handlers["accounting"] = bench.finish

@@ -21,7 +21,7 @@ from utils.claim_task import Claims, Gone, Lost, TargetTaken
 from utils.core.inference import VAGUE_TYPE
 from utils.core.routing import LOCAL, TASK_TYPES, Ticket, in_order
 from utils.core.stages import Stage
-from utils.core.task import ID_PATTERN, InvalidTask, Task, format_time, task_from
+from utils.core.task import ID_PATTERN, InvalidTask, Task, format_time, parse_time, task_from
 from utils.dispatch.workers import Job, Workers
 from utils.ports import Clock
 from utils.vault import frontmatter
@@ -194,7 +194,7 @@ class Dispatcher:
             is_broken = isinstance(error, InvalidFrontMatter) and frontmatter.is_meant(data.decode("utf-8", "replace"))
             is_drop = not is_broken and not ID_PATTERN.match(path.stem)
             return _Seen(stamp, None, str(error), plain=is_drop)
-        return _Seen(stamp, Ticket(str(said), task.priority, task.created))
+        return _Seen(stamp, Ticket(str(said), task.priority, parse_time(task.created)))
 
     def _unusable(self, path: Path, found: _Seen, now: datetime) -> str:
         """A note that a person has only just dropped stays; a broken task file is set aside once nobody writes to it.
