@@ -814,6 +814,19 @@ def test_one_odd_file_keeps_no_other_from_being_filed_and_done(bench: Bench, odd
     assert [path.name for path in bench.tasks(Stage.DONE)] == [task.name]
 
 
+def test_a_file_too_large_for_a_task_is_not_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("a.md", "general-20260601T120000Z-deadbeef.md")
+    places = [bench.drop(name, "---\ntype: x\n---\n", "Needs_Action/general") for name in names]
+    for place in places:
+        os.truncate(place, 200_000_000)
+        os.utime(place, (bench.clock.now().timestamp() - 600,) * 2)
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("it was read") if self in places else read(self))
+    assert bench.file_drops() == "left in Needs_Action: 1"
+    assert bench.run() == "no task yet: 1, set aside: 1"
+    assert "larger than 100 MB" in bench.alerts.told[0][2]
+
+
 def test_a_pipe_is_no_task(bench: Bench) -> None:
     os.mkfifo(bench.root / "Needs_Action/general/x.md")
     assert bench.run() == "no task waits"

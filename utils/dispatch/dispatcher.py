@@ -42,6 +42,7 @@ MAIL = "email_processing"
 PATIENCE = 1.0  # seconds a cycle waits for what it began
 _SETTLED = 60.0  # seconds; a person may be writing the file that can't be read yet
 _REST = 60.0  # seconds between two tries
+_LARGEST = 100_000_000  # bytes; no task is that large, and reading it would hold up all others
 _LONG = 1800.0  # seconds; what takes longer is told
 _STOP_SECONDS = 3.0
 
@@ -180,6 +181,9 @@ class Dispatcher:
             known = self._seen.get(path)
             if known is not None and known.stamp == stamp:
                 return known
+            if status.st_size > _LARGEST:
+                problem = f"it is larger than {_LARGEST // 1_000_000} MB"
+                return _Seen(stamp, None, problem, plain=not ID_PATTERN.match(path.stem))
             data = path.read_bytes()
         except FileNotFoundError:
             return None  # claimed or moved this moment
