@@ -226,7 +226,7 @@ MUTANTS = (
          "(_URGENCY.get(tickets[key].priority, 2), tickets[key].created, str(key))", "(tickets[key].created, str(key))",
          ROUTED, "most_urgent"),
     _one("tries-not-durable", "a poisoned task is tried anew after each restart", DISPATCHER,
-         "self._attempts = Attempts(tries)", 'self._attempts = Attempts(tries.with_name(f"{id(self)}.json"))',
+         "self._attempts = Attempts(tries)", 'self._attempts = Attempts(tries.with_name(f"{id(self)}"))',
          ROUTED, "kills_its_process"),
     _one("stop-is-a-try", "a task is blamed for a stop of the process", DISPATCHER,
          "            self._attempts.uncount(name)", "            pass", ROUTED, "after_a_stop"),
@@ -236,7 +236,12 @@ MUTANTS = (
          "    if paying:\n", "    if paying and chosen not in TYPE_OF_DOMAIN:\n",
          "tests/test_inference.py", "downgraded"),
     _one("drop-overtaken", "what is typed while a drop is filed is lost (S1)", "utils/dispatch/drops.py",
-         "        if aside.read_bytes() == data:\n", "        if True:\n", ROUTED, "goes_on_typing"),
+         "        if aside.read_bytes() != text.encode():", "        if False:", ROUTED, "goes_on_typing"),
+    _one("drop-left-behind", "of a drop that can't be taken away tasks are made without end", "utils/dispatch/drops.py",
+         "            atomic.move(path, aside)\n        try:\n"
+         "            self._create(meta, body, identity, created)\n",
+         "            pass\n        try:\n            self._create(meta, body, identity, created)\n"
+         "            atomic.move(path, aside)\n", ROUTED, "taken_away"),
     _one("claim-overwrites", "a claim replaces a namesake (S1)", CLAIMS,
          "atomic.rename_noreplace(path, target)", "os.replace(path, target)", CONTENDED, "eight_processes"),
     _one("claim-spelt-otherwise", "names that are one elsewhere lie side by side", CLAIMS,
@@ -270,7 +275,7 @@ MUTANTS = (
          "if self._agent == LOCAL and self._other_stopped():", "if self._agent == LOCAL:",
          "tests/test_leftovers.py", "waits_for_the_lease"),
     _one("decided-begun-anew", "what waits for a decision is begun anew", DISPATCHER,
-         "None if self._layout.is_planned(path.stem) else self._readable(path)", "self._readable(path)",
+         "None if self._layout.is_planned(path.stem) or self._rests(path) else", "None if self._rests(path) else",
          ROUTED, "waits_for_a_decision"),
 )
 # fmt: on

@@ -379,6 +379,10 @@ def _check_spelling(target: Path) -> None:
                 raise TargetTaken(f"{target.name} exists already, as {other.name}")
 
 
+#: A process has one sign of life a node, however often it claims.
+_of_this_process: dict[tuple[Path, Path, str], Claims] = {}
+
+
 def claim_task(path: str | Path, agent: str) -> Path | None:
     """Claim the task file at `path` for `agent` (`cloud` or `local`) in the vault of the settings (`VAULT_PATH`).
 
@@ -387,4 +391,7 @@ def claim_task(path: str | Path, agent: str) -> Path | None:
     """
     from utils.bootstrap import Services
 
-    return Services.from_environment().claims.claim(Path(path).absolute(), agent)
+    services = Services.from_environment()
+    s = services.settings
+    claims = _of_this_process.setdefault((s.vault_path, s.state_dir, s.agent_name), services.claims)
+    return claims.claim(Path(path).absolute(), agent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,9 @@ from utils.core import archive
 from utils.vault import atomic
 
 _BLOCK = 64 * 1024
+#: A line of ours is far shorter; a longer one is passed over, or reading it backwards would take minutes.
+_LONGEST = 256 * 1024  # bytes
+_TOO_LONG = b"\0"  # stands for what was read of such a line: no JSON holds it
 
 
 def line(entry: Mapping[str, Any]) -> bytes:
@@ -101,7 +105,10 @@ def roll(path: Path, into: Callable[[str], Path], *, today: str) -> int:
 
 
 def newest(path: Path) -> Iterator[dict[str, Any]]:
-    """The log's entries, newest first, read block by block from the end; a line that is no JSON object is skipped."""
+    """The log's entries, newest first, read block by block from the end.
+
+    A line that is no JSON object as RFC 8259 has it, or longer than 256 KiB, is skipped.
+    """
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -115,6 +122,8 @@ def newest(path: Path) -> Iterator[dict[str, Any]]:
             block = file.read(position - start) + rest
             lines = block.split(b"\n")
             rest = lines[0] if start else b""
+            if len(rest) > _LONGEST:
+                rest = _TOO_LONG
             for line in reversed(lines[1:] if start else lines):
                 entry = _decode(line)
                 if entry is not None:
@@ -140,7 +149,15 @@ def tail(path: Path, count: int) -> list[dict[str, Any]]:
 
 def _decode(line: bytes) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
+        entry = json.loads(line, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):  # also what is nested too deep to be one of ours
         return None
     return entry if isinstance(entry, dict) else None
+
+
+def _finite(number: str) -> float:
+    """No NaN and no infinity: Python reads and writes them, JSON has none, and who asks us for the line gets JSON."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is no number of JSON")
+    return value
