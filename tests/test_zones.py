@@ -333,6 +333,26 @@ def test_a_remote_that_takes_no_lease_is_told(bench: Bench, monkeypatch: pytest.
     assert "only branches here" in cloud.alerts.told[-1][2]
 
 
+def test_a_log_and_a_picture_that_cant_be_written_keep_nobody_from_work_and_from_news(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    local, _ = bench.pair()
+    (local.layout.root / "Logs").mkdir(exist_ok=True)
+    (local.layout.root / "Logs" / "zones").write_text("a file where a folder has to be")
+    picture = local.layout.signal("local")
+    picture.unlink()
+    picture.mkdir()
+    bench.live(20, local)
+    assert local.works
+    assert local.alerts.titles[-1] == "CRITICAL local is the active zone now (term 2)"
+    local.process().start()
+    bench.live(2, local)
+    assert local.works
+    now, _ = local.zones.switch("local", reason="test", by="test")
+    assert now.term == 3
+    assert "not logged in the vault" in caplog.text and "can't be painted" in caplog.text
+
+
 def test_a_passive_zone_that_fails_is_a_warning_only(bench: Bench) -> None:
     _, cloud = bench.pair()
     bench.live(20, cloud)
