@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import FakeClock
 from tests.fakes.lease import FakeLease, SharedRef
 from tests.fakes.watch import AlertNotes, FakeProbe
+from utils.core import lease
 from utils.core.lease import BEATS, State
 from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, Rule, resolve
 from utils.core.zones import Failover, InvalidZones, ZonesConfig, parse
@@ -257,6 +258,33 @@ def test_a_take_over_that_landed_an_hour_late_begins_nothing_before_the_holder_n
     assert (local.works, cloud.works) == (True, False)
 
 
+def test_a_node_suspended_between_its_look_and_its_take_over_begins_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It slept for as long as the beats take to come round; the cloud had only been cut off, and works again."""
+    local, cloud = bench.node("local", "https://ai.example.com"), bench.node("cloud")
+    local.probe.down = {"ai.example.com": "nothing listens"}
+    bench.live(10, local, cloud)
+    seen, decide = bench.shared.text, lease.decide
+
+    def sleepily(memory: lease.Memory, here: lease.Here, now: float, rules: Failover) -> lease.Step:
+        step = decide(memory, here, now, rules)
+        if isinstance(step, lease.Push):
+            monkeypatch.setattr(lease, "decide", decide)
+            bench.live(BEATS, cloud)
+            assert bench.shared.text == seen
+        return step
+
+    bench.live(4, local)
+    monkeypatch.setattr(lease, "decide", sleepily)
+    while lease.decide is sleepily:
+        bench.live(1, local)
+    assert "failover" in str(bench.shared.text)
+    assert (local.works, cloud.works) == (False, True), "the cloud has not noticed yet"
+    bench.live(10, cloud, local)
+    assert (local.works, cloud.works) == (True, False)
+
+
 def test_a_switch_that_got_no_answer_does_not_happen_an_hour_later(bench: Bench) -> None:
     _, cloud = bench.pair()
     cloud.link.late = True
@@ -278,6 +306,34 @@ def test_failback_where_it_is_configured(bench: Bench) -> None:
     bench.live(12, local, cloud)
     assert (local.works, cloud.works) == (False, True)
     assert "well again" in str(local.zones.status()["reason"])
+
+
+def test_good_checks_from_before_a_stop_give_nothing_back_to_a_zone_that_is_gone(bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=replace(bench.config.failover, failback=True))
+    local, cloud = bench.pair()
+    local.zones.switch("local", reason="for now", by="test")
+    bench.live(12, local, cloud)
+    local.zones.switch("local", reason="let failover go on", by="test", pin=False)
+    bench.clock.advance(8 * 3600)  # the night; in the morning only Local is switched on
+    local.process().start()
+    bench.live(30, local)
+    assert local.works
+    assert local.zones.standing().term == 3
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 5, 30])
+def test_a_passive_zone_that_beats_is_well_however_seldom_it_is_looked_at(minutes: int, bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=replace(bench.config.failover, interval_seconds=60 * minutes))
+    local, cloud = bench.node("local"), bench.node("cloud")
+    for minute in range(6 * minutes):
+        for node in (local, cloud):
+            node.zones.renew()
+            if minute % minutes == 0:
+                node.zones.check_and_failover()
+        bench.clock.advance(60)
+    assert cloud.works
+    assert cloud.zones.health()["zones"]["local"]["healthy"] is True
+    assert cloud.alerts.titles == ["INFO cloud is the active zone now (term 1)"]
 
 
 def test_switched_off_failover_leaves_it_to_the_human(bench: Bench) -> None:
