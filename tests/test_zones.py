@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, Rule, resolve
 from utils.core.zones import Failover, InvalidZones, ZonesConfig, parse
 from utils.ports import AdapterError
 from utils.settings import PROJECT_ROOT
-from utils.vault import jsonl
+from utils.vault import jsonl, locks
 from utils.vault.layout import Layout
 from utils.work_zones import NotSwitched, StaleTerm, UnknownZone, WorkZones
 
@@ -297,6 +298,28 @@ def test_a_switch_that_got_no_answer_does_not_happen_an_hour_later(bench: Bench)
     assert cloud.works
 
 
+def test_a_take_over_by_a_process_that_was_killed_over_it_does_not_happen_an_hour_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cloud = bench.pair()
+
+    class Killed(BaseException):
+        pass
+
+    def killed(text: str, expected: str | None) -> str | None:
+        cloud.link.under_way.append((text, expected))
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(cloud.link, "push", killed)
+        cloud.zones.switch("local", reason="a moment ago", by="test")
+    cloud.process().start()
+    for _ in range(2 * BEATS):
+        bench.live(1, cloud)
+        assert not cloud.link.land()
+    assert cloud.works
+
+
 def test_failback_where_it_is_configured(bench: Bench) -> None:
     failover = replace(bench.config.failover, failback=True)
     bench.config = replace(bench.config, failover=failover)
@@ -360,6 +383,17 @@ def test_too_many_changes_freeze_the_zones_until_a_human_switches(bench: Bench) 
     local.zones.switch("local", reason="enough", by="ann")
     bench.live(8, local)
     assert local.works
+
+
+def test_a_node_that_saw_none_of_the_changes_counts_them_too(bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=Failover(window_seconds=1e6))
+    local, cloud = bench.pair()
+    bench.live(20, local)
+    bench.live(20, cloud)
+    anew = bench.node("local", name="anew")
+    bench.live(10, anew, cloud)
+    bench.live(30, anew)
+    assert (anew.works, anew.zones.state()) == (False, State.FROZEN)
 
 
 def test_that_no_zone_is_active_is_told(bench: Bench) -> None:
@@ -461,7 +495,7 @@ def test_the_work_in_hand_is_finished_before_it_is_handed_over(bench: Bench, mon
     worker = threading.Thread(target=work)
     worker.start()
     assert begun.wait(30)
-    with pytest.raises(NotSwitched, match="still at work"):
+    with pytest.raises(NotSwitched, match="not switched: cloud is still at work"):
         cloud.zones.switch("local", reason="now", by="test")
     with cloud.process().at_work(MAIL) as ours:
         assert not ours, "a new task began while the zone is being handed over"
@@ -474,6 +508,30 @@ def test_the_work_in_hand_is_finished_before_it_is_handed_over(bench: Bench, mon
     assert "has laid down its work" in cloud.zones.renew()
     local.zones.renew()
     assert (local.works, cloud.works) == (True, False)
+
+
+def test_who_waited_while_the_zone_was_handed_over_is_not_let_in_after_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cloud = bench.pair()
+    comes, share, answers = threading.Event(), locks.share, []
+
+    def announced(path: Path) -> AbstractContextManager[None]:
+        comes.set()
+        return share(path)
+
+    def work() -> None:
+        with cloud.process().at_work(MAIL) as ours:
+            answers.append(ours)
+
+    monkeypatch.setattr(locks, "share", announced)
+    worker = threading.Thread(target=work)
+    with locks.hold(cloud.state_dir / "locks" / "zone_work.lock"):
+        worker.start()
+        assert comes.wait(30)
+        bench.clock.advance(240)
+    worker.join()
+    assert answers == [False]
 
 
 def test_only_the_node_that_worked_says_that_it_laid_its_work_down(bench: Bench) -> None:
@@ -524,9 +582,11 @@ def test_alone_this_zone_is_active_unless_a_human_says_otherwise(bench: Bench) -
     now, previous = node.zones.switch("cloud", reason="a", by="test", expected_term=0)
     assert (now.active_zone, now.term, previous, node.zones.state()) == ("cloud", 1, "local", State.PINNED)
     assert not node.works
+    assert "nobody does the work of the active zone" in node.zones.trouble()[0]
     with pytest.raises(StaleTerm):
         node.zones.switch("local", reason="b", by="test", expected_term=0)
-    now, previous = node.process().switch("local", reason="back", by="test")
+    now, previous = node.process().switch("local", reason=" \u200b ", by="test")
+    assert (now.reason, node.zones.trouble()) == ("switched by hand (by test)", [])
     assert (now.active_zone, previous, node.works) == ("local", "cloud", True)
     assert [entry["to"] for entry in node.zones.status()["history"]] == ["local", "cloud"]
     assert node.link.looks == 0
@@ -610,6 +670,16 @@ def test_a_rolled_back_remote_is_told_and_put_right(bench: Bench) -> None:
     assert "went back to term 1" in local.zones.trouble()[0]
     bench.live(10, local, cloud)
     assert (local.works, cloud.works, local.zones.trouble()) == (True, False, [])
+
+
+def test_a_lease_that_a_person_pinned_is_put_back_pinned(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    local.zones.switch("local", reason="mine", by="ann")
+    bench.live(4, local, cloud)
+    bench.shared.text = None
+    bench.live(10, local, cloud)
+    told = cloud.zones.standing()
+    assert (local.works, told.term, told.pinned) == (True, 3, True)
 
 
 def test_a_zone_that_was_not_checked_is_not_called_healthy(bench: Bench) -> None:
