@@ -359,6 +359,14 @@ def test_a_passive_zone_that_beats_is_well_however_seldom_it_is_looked_at(minute
     assert cloud.alerts.titles == ["INFO cloud is the active zone now (term 1)"]
 
 
+def test_the_first_node_of_two_stands_in_and_says_so_without_a_fright(bench: Bench) -> None:
+    local = bench.node("local")
+    bench.live(20, local)
+    assert local.works
+    assert local.alerts.titles == ["WARNING cloud has not come yet", "WARNING local is the active zone now (term 1)"]
+    assert "local stands in for it" in local.alerts.told[0][2]
+
+
 def test_switched_off_failover_leaves_it_to_the_human(bench: Bench) -> None:
     bench.config = replace(bench.config, failover=Failover(enabled=False))
     local, _ = bench.pair()
@@ -383,6 +391,9 @@ def test_too_many_changes_freeze_the_zones_until_a_human_switches(bench: Bench) 
     local.zones.switch("local", reason="enough", by="ann")
     bench.live(8, local)
     assert local.works
+    local.zones.switch("cloud", reason="it is mended", by="ann", pin=False)
+    bench.live(2, cloud, local)
+    assert (cloud.works, local.zones.state()) == (True, State.PASSIVE)
 
 
 def test_a_node_that_saw_none_of_the_changes_counts_them_too(bench: Bench) -> None:

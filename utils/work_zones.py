@@ -374,6 +374,10 @@ class WorkZones:
         if change.service != now.active_zone:
             self._alert("WARNING", f"{change.service} does not answer", f"{text} It is passive.", source="zones")
             return
+        if not now.term:  # the first node of two, set up a while ago
+            follows = f" {self._here.zone} stands in for it." if self._config.failover.enabled else ""
+            self._alert("WARNING", f"{change.service} has not come yet", f"{text}{follows}", source="zones")
+            return
         by_itself = self._config.failover.enabled and not now.pinned and now.state is not State.FROZEN
         follows = (
             f"{self._here.zone} takes over once its lease is no longer renewed"
