@@ -177,6 +177,25 @@ def test_work_ends_with_the_deadline_and_begins_again_when_the_remote_answers(be
     assert (cloud.zones.state(), cloud.zones.trouble()) == (State.ACTIVE, [])
 
 
+def test_the_deadline_counts_from_before_the_renewal_not_from_its_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cloud = bench.pair()
+    push = cloud.link.push
+
+    def slowly(text: str, expected: str | None) -> str | None:
+        landed = push(text, expected)
+        bench.clock.advance(100)
+        return landed
+
+    monkeypatch.setattr(cloud.link, "push", slowly)
+    cloud.zones.renew()
+    bench.clock.advance(139)
+    assert cloud.works
+    bench.clock.advance(1)
+    assert not cloud.works
+
+
 def test_after_a_start_nothing_is_worked_before_the_remote_was_asked(bench: Bench) -> None:
     _, cloud = bench.pair()
     cloud.link.down = True
