@@ -712,6 +712,18 @@ def test_a_lease_that_a_person_pinned_is_put_back_pinned(bench: Bench) -> None:
     assert (local.works, told.term, told.pinned) == (True, 3, True)
 
 
+def test_a_lease_that_cant_be_read_is_replaced_by_a_person_only(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    bench.shared.text = "as a newer version writes it"
+    bench.live(20, local, cloud)
+    assert bench.shared.text == "as a newer version writes it"
+    assert not (local.works or cloud.works)
+    assert "can't be read" in local.zones.trouble()[0]
+    local.zones.switch("local", reason="enough", by="ann")
+    bench.live(8, local, cloud)
+    assert (local.works, local.zones.trouble()) == (True, [])
+
+
 def test_a_zone_that_was_not_checked_is_not_called_healthy(bench: Bench) -> None:
     node = bench.node("local")
     assert node.zones.health()["zones"]["cloud"] == {
