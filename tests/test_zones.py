@@ -564,6 +564,17 @@ def test_who_waited_while_the_zone_was_handed_over_is_not_let_in_after_it(
     assert answers == [False]
 
 
+def test_who_switches_twice_in_a_row_waits_for_the_other_zone_all_the_same(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    for _ in range(2):
+        local.zones.switch("local", reason="now", by="test")
+        local.zones.renew()
+        assert (local.works, cloud.works) == (False, True), "the cloud has not laid down its work yet"
+    cloud.zones.renew()
+    local.zones.renew()
+    assert (local.works, cloud.works) == (True, False)
+
+
 def test_only_the_node_that_worked_says_that_it_laid_its_work_down(bench: Bench) -> None:
     """Somebody started a second node of the cloud: it has nothing to lay down, and can't speak for the first."""
     local, cloud = bench.pair()
