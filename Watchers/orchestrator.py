@@ -208,7 +208,11 @@ class Orchestrator(Worker):
                 f"an orchestrator of {state_dir} runs already ({error.holder}); stop it first: "
                 "./start_everything.sh stop"
             ) from None
-        self.services.claims.repair()
+        try:
+            self.services.claims.repair()
+        except OSError as error:  # a full disk, say: whoever moves a task next does it, and all else goes on
+            message = f"{error}. What a killed process left between a move and its line waits for the next move."
+            self.services.alerts.send("WARNING", "The start could not look after the claims", message, source=self.name)
         self._supervisor = Supervisor(
             self._commands,
             self.services.processes,

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     status.add_argument("--json", action="store_true", help="as GET /api/zones/status")
     switch = commands.add_parser("switch", help="make a zone the active one")
     switch.add_argument("zone", choices=ZONES)
-    switch.add_argument("--reason", default="switched by hand", help="why, for the history")
+    switch.add_argument("--reason", default="", help="why, for the history")
     switch.add_argument("--no-pin", dest="pin", action="store_false", help="let failover go on after it")
     switch.add_argument("--expected-term", type=int, help="switch only if the term is still this one")
     commands.add_parser("alone", help="this node had a git remote and is to have none any more")

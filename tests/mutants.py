@@ -70,11 +70,6 @@ _BRANCH_FIRST = (
     "    session.git.move_ref(session.git.branch, new, session.git.ref(session.git.branch))\n"
     "    overtaken: list[str] = []\n",
 )
-_NO_LOOK = (
-    CLAIMS,
-    "    if os.path.lexists(target):\n        raise TargetTaken",
-    "    if False:\n        raise TargetTaken",
-)
 _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _bring_home")
 
 # fmt: off
@@ -241,7 +236,7 @@ MUTANTS = (
          "(_URGENCY.get(tickets[key].priority, 2), tickets[key].created, str(key))", "(tickets[key].created, str(key))",
          ROUTED, "most_urgent"),
     _one("tries-not-durable", "a poisoned task is tried anew after each restart", DISPATCHER,
-         "self._attempts = Attempts(tries)", 'self._attempts = Attempts(tries.with_name(f"{id(self)}.json"))',
+         "self._attempts = Attempts(tries)", 'self._attempts = Attempts(tries.with_name(f"{id(self)}"))',
          ROUTED, "kills_its_process"),
     _one("stop-is-a-try", "a task is blamed for a stop of the process", DISPATCHER,
          "            self._attempts.uncount(name)", "            pass", ROUTED, "after_a_stop"),
@@ -251,19 +246,27 @@ MUTANTS = (
          "    if paying:\n", "    if paying and chosen not in TYPE_OF_DOMAIN:\n",
          "tests/test_inference.py", "downgraded"),
     _one("drop-overtaken", "what is typed while a drop is filed is lost (S1)", "utils/dispatch/drops.py",
-         "        if aside.read_bytes() == data:\n", "        if True:\n", ROUTED, "goes_on_typing"),
-    Mutant("claim-overwrites", "a claim replaces a namesake (S1)",
-           (_NO_LOOK, (CLAIMS, "atomic.rename_noreplace(path, target)", "os.replace(path, target)")),
-           CONTENDED, "eight_processes"),
+         "        if aside.read_bytes() != text.encode():", "        if False:", ROUTED, "goes_on_typing"),
+    _one("drop-left-behind", "of a drop that can't be taken away tasks are made without end", "utils/dispatch/drops.py",
+         "            atomic.move(path, aside)\n        try:\n"
+         "            self._create(meta, body, identity, created)\n",
+         "            pass\n        try:\n            self._create(meta, body, identity, created)\n"
+         "            atomic.move(path, aside)\n", ROUTED, "taken_away"),
+    _one("claim-overwrites", "a claim replaces a namesake (S1)", CLAIMS,
+         "atomic.rename_noreplace(path, target)", "os.replace(path, target)", CONTENDED, "eight_processes"),
     _one("claim-spelt-otherwise", "names that are one elsewhere lie side by side", CLAIMS,
          "if fold(other.name) == fold(target.name):", "if other.name == target.name:", CONTENDED, "one_to_another"),
     _one("line-forgotten", "a move that was killed before its line has none (S4)", MOVING,
          "            elif self._happened(entry):\n", "            elif False:\n", CLAIM_CRASH, "missing"),
-    _one("power-cut-unseen", "what a power cut left of a logged move is not looked at", MOVING,
-         "            self._finish(_LOGGED)\n", "            pass\n", CLAIM_CRASH, "missing"),
-    _one("line-unflushed", "the note goes although the line is not on the disk", MOVING,
-         "                notes = self._notes(_LOGGED)\n                jsonl.flush(self._log)\n",
-         "                notes = self._notes(_LOGGED)\n", CLAIM_CRASH, "made_before_the_move"),
+    _one("killed-line-unflushed", "the line of a killed process is taken for durable", MOVING,
+         "                jsonl.flush(self._log)\n            elif", "                pass\n            elif",
+         CLAIM_CRASH, "did_not_flush"),
+    _one("line-unflushed", "the note goes although the line is not on the disk", "utils/vault/jsonl.py",
+         "fcntl.LOCK_UN)\n        os.fsync(descriptor)\n", "fcntl.LOCK_UN)\n", CLAIM_CRASH, "made_before_the_move"),
+    _one("edit-forgotten", "an edit that was killed before its line has none, or one that was not made has one", MOVING,
+         '        if "sha256" in entry:', "        if False:", CLAIM_CRASH, "edit"),
+    _one("alone-starves", "a steady stream of claims keeps everybody else from the lock", MOVING,
+         "        with locks.hold(self._turn, note=None, shared=True):  #", "        if True:  #", CONTENDED, "later"),
     _one("living-robbed", "a living process's work is taken up by another", SIGNS,
          "return worker is not None and worker.is_alive", "return False", HEARTBEAT, "frozen"),
     _one("dead-inherited-twice", "of many who find the work of the dead, several take it up", SIGNS,
@@ -282,7 +285,7 @@ MUTANTS = (
          "if self._agent == LOCAL and self._other_stopped():", "if self._agent == LOCAL:",
          "tests/test_leftovers.py", "waits_for_the_lease"),
     _one("decided-begun-anew", "what waits for a decision is begun anew", DISPATCHER,
-         "None if self._layout.is_planned(path.stem) else self._readable(path)", "self._readable(path)",
+         "None if self._layout.is_planned(path.stem) or self._rests(path) else", "None if self._rests(path) else",
          ROUTED, "waits_for_a_decision"),
 )
 # fmt: on

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from datetime import timedelta
+
+import pytest
 
 from tests.api_client import Api, add_request, add_task
 from utils.core.stages import Stage
 from utils.tasks.board import facts_of
 from utils.vault import jsonl
+from Watchers.api.paging import encode
 
 
 def all_pages(api: Api, path: str, limit: int, key: str = "items", **query) -> list[dict]:
@@ -262,3 +267,47 @@ def test_the_action_log_of_a_draft_only_node_comes_from_the_vault(make_node, clo
     assert [int(item["action_id"], 16) for item in api.get("/api/actions", state="failed")["items"]] == [3]
     assert api.get("/api/actions", state="unknown")["items"] == []
     api.refused(403, "POST", f"/api/actions/{1:032x}/settle", json={"outcome": "happened"})
+
+
+def hostile(node, *lines):
+    node.layout.claims_log.parent.mkdir(parents=True, exist_ok=True)
+    node.layout.claims_log.write_bytes(b"".join(line + b"\n" for line in lines))
+
+
+def test_a_made_up_cursor_is_refused_before_years_of_lines_are_read(make_node, clock, monkeypatch):
+    node = make_node(clock=clock)
+    api = Api(node)
+    hostile(node, *(b'{"event":"%d"}' % number for number in range(60_000)))
+    decode, read = jsonl._decode, []
+    monkeypatch.setattr(jsonl, "_decode", lambda line: read.append(line) or decode(line))
+    made_up = encode(["0" * 32])
+    assert "begin without one" in api.refused(400, "GET", f"/api/claims?cursor={made_up}")["detail"]
+    assert len(read) <= 50_001
+    page = api.get("/api/claims", limit=1)
+    assert api.get("/api/claims", limit=1, cursor=page["next_cursor"])["recent"] == [{"event": "59998"}]
+
+
+def test_a_huge_log_line_is_passed_over_without_being_held_in_memory(make_node, clock):
+    node = make_node(clock=clock)
+    huge = b'{"event":"' + b"x" * 20_000_000 + b'"}'
+    hostile(node, huge, b'{"event":"first"}', b"[" * 5_000_000, b'{"event":"second"}', huge)
+    tracemalloc.start()
+    try:
+        found = [entry["event"] for entry in node.board.claim_events()]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == ["second", "first"]
+    assert most < 4_000_000
+
+
+def test_what_is_no_json_in_a_log_never_comes_out_as_an_answer(make_node, clock):
+    node = make_node(clock=clock)
+    task = add_task(node, "a", clock.now())
+    hostile(node, b'{"n":NaN}', b'{"n":[Infinity]}', b'{"n":-1e400}', b'{"n":1.5}', b'{"at":{"x":1},"event":"claimed"}')
+    answer = Api(node).ask("GET", "/api/claims").get_data(as_text=True)
+    json.loads(answer, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert json.loads(answer)["recent"] == [{"at": {"x": 1}, "event": "claimed"}, {"n": 1.5}]
+    node.claims.claim(node.layout.find(task)[0])
+    hostile(node, b'{"at":{"x":1},"event":"claimed","task":"%s"}' % task.encode())
+    assert [claim["since"] for claim in Api(node).get("/api/claims")["active"]] == [None]

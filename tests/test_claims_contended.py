@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,9 @@ from tests.vaults import Two, claims_of
 from utils.adapters.clock import SystemClock
 from utils.claim_task import Claims, Lost, TargetTaken
 from utils.core.stages import Stage
-from utils.vault import jsonl
+from utils.vault import jsonl, locks
 from utils.vault.layout import Layout
+from utils.vault.moving import Moves
 
 RIGHT = {"doubles": 0, "overwrites": 0, "losses": 0, "lines too few or too many": 0,
          "processes whose lines are out of order": 0, "notes left": 0}  # fmt: skip
@@ -34,6 +38,28 @@ def test_a_claim_without_its_guards_is_noticed(tmp_path: Path) -> None:
     _, won = bench.contend(home, bench.bare, bench.PROCESSES)
     found = bench.judge(home, 100, won)
     assert found["overwrites"] and found["losses"] and found["lines too few or too many"]
+
+
+def test_who_wants_the_lock_alone_goes_before_those_who_come_later_to_share_it(tmp_path: Path) -> None:
+    """Else a person's move could wait as long as anybody claims."""
+    moves = Moves(Layout(tmp_path / "vault"), tmp_path / "state")
+    order: list[str] = []
+
+    def enter(holding: Callable[[], AbstractContextManager[None]], name: str) -> None:
+        with holding():
+            order.append(name)
+
+    alone = threading.Thread(target=enter, args=(moves.hold, "alone"))
+    later = threading.Thread(target=enter, args=(moves.share, "later"))
+    with moves.share():
+        alone.start()
+        while not locks.is_held(moves._turn):
+            time.sleep(0.01)
+        later.start()
+        later.join(1)  # it may not enter now, however long we wait
+    alone.join(60)
+    later.join(60)
+    assert order == ["alone", "later"]
 
 
 def test_threads_of_one_process_win_each_task_once(tmp_path: Path) -> None:

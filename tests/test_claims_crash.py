@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -56,20 +57,15 @@ class Home:
         return len(places) <= 1 and self.events() == (EVENTS[places[0]] if places else [])
 
     def notes(self) -> list[Path]:
-        return [path for path in (self.state / "claims" / "moves").glob("*") if path.name[0] in "mld"]
+        return [path for path in (self.state / "claims" / "moves").glob("*") if path.name[0] in "md"]
 
-    def note(self, kind: str = "m") -> Path:
+    def note(self) -> Path:
         """Cut the last line off the log and note it, as a process leaves it that dies between the two."""
         *kept, last = self.layout.claims_log.read_bytes().splitlines(keepends=True)
         self.layout.claims_log.write_bytes(b"".join(kept))
-        note = self.state / "claims" / "moves" / (kind + last.decode().rstrip("\n").replace("/", "\x1f"))
+        note = self.state / "claims" / "moves" / ("m" + last.decode().rstrip("\n").replace("/", "\x1f"))
         note.touch()
         return note
-
-    def boot(self) -> None:
-        """As after a power cut: the last look was in another boot."""
-        for seen in (self.state / "claims" / "moves").glob("boot-*"):
-            seen.rename(seen.with_name("boot-another"))
 
 
 @pytest.fixture
@@ -92,11 +88,9 @@ def test_killed_before_any_call_that_changes_something(tmp_path: Path) -> None:
         home = Home(tmp_path / str(when))
         run([*quiet, "-o", str(trace), "-e", f"inject={calls}:signal=SIGKILL:when={when}", *home.command])
         wrong += not home.is_right()
-        home.claims().repair()
-        assert home.is_right(), (when, home.places(), home.events())
-        home.boot()
-        home.claims().repair()
-        assert home.is_right() and home.notes() == [], (when, "again")
+        for _ in range(2):
+            home.claims().repair()
+            assert home.is_right() and home.notes() == [], (when, home.places(), home.events())
         path = home.claims().create(Stage.NEEDS_ACTION, META, "body")  # and the work goes on
         if home.places() == ["Needs_Action/email"]:
             assert home.claims().claim(path) is not None
@@ -115,21 +109,20 @@ def test_the_note_is_made_before_the_move_and_goes_when_both_are_on_the_disk(hom
         "note": rf'link.*"{state}/claims/moves/blank", .*"{state}/claims/moves/m',
         "move": rf'rename.*"{root}/(Needs_Action|In_Progress)/.*"{root}/(In_Progress|Done)/',
         "line": rf"write\(\d+<{root}/Logs/claims.jsonl>",
-        "logged": rf'rename.*"{state}/claims/moves/m.*", .*"{state}/claims/moves/l',
         "log": rf"fsync\(\d+<{root}/Logs/claims.jsonl>",
         "folder": rf"fsync\(\d+<{root}/Done>",
-        "gone": rf'unlink.*"{state}/claims/moves/l',
+        "gone": rf'unlink.*"{state}/claims/moves/m',
     }
     done = [line for line in trace.read_text().splitlines() if " = -1 " not in line]
     seen = [name for line in done for name, call in steps.items() if re.search(call, line)]
     claim = seen.index("move") - 1
-    assert seen[claim : claim + 6] == ["note", "move", "line", "logged", "log", "gone"]
-    assert seen[claim + 6 :] == ["note", "move", "line", "logged", "folder", "log", "gone"]
+    assert seen[claim : claim + 5] == ["note", "move", "line", "log", "gone"]
+    assert seen[claim + 5 :] == ["note", "move", "folder", "line", "log", "gone"]
 
 
-@pytest.mark.parametrize("kind", ["m", "l"])
 @pytest.mark.parametrize("step", range(3))
-def test_a_line_that_is_missing_is_written_once(home: Home, kind: str, step: int) -> None:
+def test_a_line_that_is_missing_is_written_once(home: Home, step: int) -> None:
+    """Its process was killed, or a power cut took the line."""
     claims = home.claims()
     path: Path | None = claims.create(Stage.NEEDS_ACTION, META, "body")
     if step > 0 and path:
@@ -137,9 +130,7 @@ def test_a_line_that_is_missing_is_written_once(home: Home, kind: str, step: int
     if step > 1 and path:
         claims.move(path, Stage.DONE)
     before = home.layout.claims_log.read_bytes()
-    note = home.note(kind)
-    if kind == "l":
-        home.boot()
+    note = home.note()
     assert not home.is_right()
     for _ in range(2):
         home.claims().repair()
@@ -150,11 +141,29 @@ def test_a_line_that_is_missing_is_written_once(home: Home, kind: str, step: int
 def test_a_note_that_outlived_its_line_adds_nothing(home: Home) -> None:
     home.claims().claim(home.claims().create(Stage.NEEDS_ACTION, META, "body"))
     whole = home.layout.claims_log.read_bytes()
-    home.note("l")
-    home.boot()
+    home.note()
     home.layout.claims_log.write_bytes(whole)
     home.claims().repair()
     assert home.layout.claims_log.read_bytes() == whole and not home.notes()
+
+
+def test_a_line_that_a_killed_process_did_not_flush_is_flushed_before_its_note_goes(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = home.claims()
+    path = claims.create(Stage.NEEDS_ACTION, META, "body")
+
+    def claim() -> None:
+        again = claims.release(claims.claim(path) or path, "email", "so that the process has given its sign")
+        monkeypatch.setattr(os, "fsync", _dies)
+        claims.claim(again)
+
+    killed(claim)
+    seen: list[int] = []
+    monkeypatch.setattr(jsonl, "flush", lambda log: seen.append(len(home.notes())))
+    home.claims().repair()
+    assert seen == [1] and home.notes() == []
+    assert home.events() == ["created", "claimed", "released", "claimed"]
 
 
 def test_a_move_that_did_not_happen_is_forgotten(home: Home) -> None:
@@ -188,6 +197,27 @@ def test_a_line_too_long_for_a_name_is_noted_in_a_file(home: Home, monkeypatch: 
     home.claims().repair()
     assert home.events() == ["created", "claimed", "released"] and not home.notes()
     assert jsonl.tail(home.layout.claims_log, 1)[0]["reason"] == "ä" * 5000
+
+
+@pytest.mark.parametrize(("dies", "events"), [("line", ["created", "edited"]), ("write", ["created"])])
+def test_an_edit_that_was_killed_has_a_line_if_it_was_made(
+    home: Home, monkeypatch: pytest.MonkeyPatch, dies: str, events: list[str]
+) -> None:
+    claims = home.claims()
+    path = claims.create(Stage.NEEDS_ACTION, META, "body")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    with monkeypatch.context() as patch:
+        if dies == "line":
+            patch.setattr(jsonl, "write", _dies)
+        else:
+            replace = os.replace
+            patch.setattr(os, "replace", lambda new, old: _dies() if old == path else replace(new, old))
+        killed(lambda: claims.rewrite(path, sha256, META, "other words", by="me"))
+    assert ("other words" in path.read_text()) == (dies == "line")
+    assert home.events() == ["created"]
+    for _ in range(2):
+        home.claims().repair()
+        assert home.events() == events and not home.notes()
 
 
 def test_a_full_disk_between_the_move_and_its_line_is_made_good(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.claim_kit import FORK, claimed_by_the_dead, living
 from tests.conftest import FakeClock
-from utils.claim_task import Claims, Lost
+from utils.claim_task import Claims, Lost, claim_task
 from utils.core.stages import Stage
 from utils.core.task import make_id
 from utils.vault.layout import Layout
@@ -31,6 +31,20 @@ def waiting(claims: Claims, key: str = "a") -> Path:
 
 def heartbeat(tmp_path: Path, path: Path) -> Path:
     return tmp_path / "state" / "claims" / f"{path.stem}.json"
+
+
+def test_a_process_that_claims_from_outside_has_one_sign_however_often(
+    claims: Claims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    environ = {"ENV_FILE": "", "AGENT_NAME": "local", "VAULT_PATH": str(tmp_path / "vault"), "STATE_DIR": str(state)}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    paths = [waiting(claims, key) for key in "abc"]
+    claimed = [claim_task(path, "local") for path in [*paths, paths[0]]]
+    assert claimed == [tmp_path / "vault/In_Progress/local" / path.name for path in paths] + [None]
+    assert len(list((state / "claims").glob("process-*.json"))) == 1
+    assert claims.abandoned() == []
 
 
 def test_a_claim_has_a_heartbeat_from_its_beginning_until_it_is_laid_down(

@@ -80,6 +80,22 @@ def test_the_folder_is_stronger_than_words_and_the_persons_own_word_than_the_fol
     assert seen("call Bob", type="note", domain="general") == ("vault_operations", "general")
 
 
+@pytest.mark.parametrize("said", ["legal_review", "Payments", 5, ["social_media"], {"a": 1}])
+def test_a_written_type_that_nobody_knows_is_local_only_whatever_the_words_say(said: Any) -> None:
+    result = infer({"type": said}, folder="social", name="reply.md", text="Post about it on LinkedIn")
+    assert (result.type, result.domain) == ("vault_operations", "social")
+    assert result.why == f"type '{said}' is unknown: local only"
+    assert seen("Post about it on LinkedIn", type="") == ("social_media", "social"), "nothing was written"
+
+
+def test_a_note_too_long_to_be_read_is_local_only_unless_a_person_says_what_it_is() -> None:
+    text = "reply to Bob\n" + "lorem ipsum\n" * 100_000
+    assert seen(text, folder="email") == ("vault_operations", "email")
+    assert seen(text) == ("vault_operations", "general")
+    assert seen("pay Bob\n" + text)[0] == "payments"
+    assert seen(text, type="email_processing")[0] == "email_processing"
+
+
 def test_nothing_about_paying_is_downgraded_by_a_folder() -> None:
     for folder in (*DOMAINS, None):
         assert seen("pay ACME", folder=folder)[0] == "payments"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -74,6 +76,16 @@ def test_a_reason_from_the_remote_that_people_would_misread_is_refused(reason: s
     with pytest.raises(ValueError):
         lease_from_text(replace(LEASE, reason=reason).to_text())
     assert lease_from_text(replace(LEASE, reason=plain(reason)).to_text()).reason == plain(reason)
+
+
+@pytest.mark.parametrize(
+    "odd", [{"node": "\ud800"}, {"leaving_node": "a\n\nb"}, {"nonce": "n" * 65}, {"writer": "é"}, {"term": 10**4299}]
+)
+def test_a_lease_that_could_not_be_written_again_is_refused(odd: dict[str, Any]) -> None:
+    """Its names and its term go into the next lease: a text that git can't keep, a number that can't be counted on."""
+    raw = json.loads(LEASE.to_text().partition("\n\n")[2]) | odd
+    with pytest.raises(ValueError):
+        lease_from_text(f"forged\n\n{json.dumps(raw)}\n")
 
 
 def test_a_lease_that_claims_a_billion_changes_costs_nothing() -> None:

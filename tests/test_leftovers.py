@@ -72,6 +72,18 @@ def test_what_a_node_left_and_no_longer_does_goes_back(desk: Callable[..., Desk]
     assert here.run() == ""
 
 
+def test_what_stays_is_not_searched_for_requests(desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+    here = desk("local", "local")
+    here.left("accounting")
+    looked: list[Stage] = []
+    files = type(here.node.layout).files
+    monkeypatch.setattr(
+        type(here.node.layout), "files", lambda self, stage, **more: looked.append(stage) or files(self, stage, **more)
+    )
+    assert here.run() == ""
+    assert set(looked) == {Stage.IN_PROGRESS}
+
+
 def test_what_a_living_process_works_on_is_not_taken_from_it(desk: Callable[..., Desk]) -> None:
     here = desk("local", "cloud")
     path = here.waiting("accounting")

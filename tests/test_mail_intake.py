@@ -493,6 +493,21 @@ def test_a_task_file_that_cannot_be_used_is_set_aside(node: Services) -> None:
     assert "broken YAML" in node.layout.reason(quarantined).read_text()
 
 
+def test_a_copy_under_another_tasks_name_is_set_aside_and_the_task_is_drafted(node: Services) -> None:
+    drop(node, make_mail())
+    assert run(node) == "fetched 1, drafted 1"
+    [path] = node.layout.files(Stage.IN_PROGRESS)
+    key = path.stem.rpartition("-")[2]
+    copy = node.layout.root / "Needs_Action/email" / path.name.replace(key, "deadbeef")
+    copy.write_bytes(path.read_bytes())
+    assert run(node) == "set aside 1"
+    for _ in range(5):
+        assert run(again(node)) == "no mail"
+    [aside] = node.layout.files(Stage.QUARANTINE)
+    assert aside.name == copy.name and path.exists()
+    assert f"'id' says '{path.stem}': make both the same" in node.layout.reason(aside).read_text()
+
+
 def test_files_of_other_domains_and_notes_of_people_are_left_alone(node: Services) -> None:
     note = node.layout.folder(Stage.NEEDS_ACTION, domain="email") / "call Bob.md"
     note.write_text("please\n")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +24,8 @@ from utils.core.stages import Stage
 from utils.core.task import Task, make_id
 from utils.dispatch.dispatcher import Dispatcher
 from utils.dispatch.drops import Drops
-from utils.vault import frontmatter
+from utils.ports import AdapterError
+from utils.vault import atomic, frontmatter
 from utils.vault.attempts import Attempts
 from Watchers.orchestrator import Orchestrator
 
@@ -45,7 +49,7 @@ class Bench:
             self.handlers,
             agent=n.settings.agent_name,
             workers=workers,
-            tries=n.settings.state_dir / "tasks" / "attempts.json",
+            tries=n.settings.state_dir / "tasks" / "tries",
             clock=self.clock,
             alert=self.alerts,
         )
@@ -121,7 +125,7 @@ def test_a_note_becomes_a_task_word_for_word(bench: Bench, text: str) -> None:
 
 
 def test_a_note_that_was_only_just_written_is_looked_at_again_soon(bench: Bench) -> None:
-    drops = Drops(bench.node.layout, bench.node.claims, agent="local", settle=2.0)
+    drops = Drops(bench.node.layout, bench.node.claims, agent="local", settle=2.0, alert=bench.alerts)
     path, now = bench.drop("idea.md", "an idea\n"), bench.clock.now()
     os.utime(path, (now.timestamp() - 0.5,) * 2)
     assert drops.run(now) == "" and drops.due_in == 2.0
@@ -141,6 +145,28 @@ def test_what_the_person_wrote_into_the_properties_is_kept(bench: Bench) -> None
     )
     assert path.parent.name == "social"
     assert body == "Post this\n"
+
+
+def test_what_the_person_wrote_and_cannot_be_used_is_kept_beside_what_is_used(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = "type: legal_review\npriority: hoch\ncreated: yesterday\nid: 77\nsource: me\ndomain: law\nmine: 1\n"
+    bench.drop("x.md", f"---\n{header}---\nPlease reply to the e-mail of Bob\n")
+    bench.file_drops()
+    [path] = bench.tasks()
+    meta, _ = frontmatter.read(path.read_bytes())
+    used = {name: meta[name] for name in ("type", "priority", "domain", "inferred", "mine")}
+    assert used == {
+        "type": "vault_operations",
+        "priority": "normal",
+        "domain": "general",
+        "inferred": "type 'legal_review' is unknown: local only",
+        "mine": 1,
+    }
+    written = {"type": "legal_review", "priority": "hoch", "created": "yesterday", "id": 77, "source": "me"}
+    assert meta["as_written"] == written | {"domain": "law"}
+    assert any(path.stem in record.message and "as_written" in record.message for record in caplog.records)
+    assert bench.run() == "waiting for a human: 1"
 
 
 def test_what_is_no_text_stays_with_a_note_beside_it(bench: Bench) -> None:
@@ -191,6 +217,8 @@ def test_a_drop_that_claims_anothers_id_is_a_task_of_its_own(bench: Bench) -> No
     assert bench.file_drops() == "filed from the Inbox: 1"
     assert first.read_bytes() == before
     assert {path.read_bytes().split()[-1] for path in bench.tasks()} == {b"first", b"second"}
+    [second] = set(bench.tasks()) - {first}
+    assert frontmatter.read(second.read_bytes())[0]["as_written"] == {"id": first.stem}
 
 
 def test_a_clear_note_is_filed_under_its_domain_with_the_reason(bench: Bench) -> None:
@@ -240,20 +268,27 @@ def test_a_note_right_where_tasks_wait_becomes_one(bench: Bench, folder: str, ta
     assert bench.file_drops() == ""
 
 
+@pytest.mark.parametrize("saves", ["into the file that it opened", "as a new file"])
 def test_what_the_person_goes_on_typing_while_a_note_is_taken_is_a_note_of_its_own(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, saves: str
 ) -> None:
     note = bench.drop("call Bob.md", "Call Bob", "Needs_Action/general")
     create = bench.node.claims.create
 
-    def typed_meanwhile(*task: Any) -> Path:
-        made = create(*task)
-        note.write_text("Call Bob on Monday")
-        return made
+    with note.open("a") as opened:
 
-    monkeypatch.setattr(bench.node.claims, "create", typed_meanwhile)
-    bench.file_drops()
-    monkeypatch.undo()
+        def typed_meanwhile(*task: Any) -> Path:
+            made = create(*task)
+            if saves == "as a new file":
+                note.write_text("Call Bob on Monday")
+            else:
+                opened.write(" on Monday")
+                opened.flush()
+            return made
+
+        monkeypatch.setattr(bench.node.claims, "create", typed_meanwhile)
+        bench.file_drops()
+        monkeypatch.undo()
     assert note.read_text() == "Call Bob on Monday"
     os.utime(note, (bench.clock.now().timestamp() - 60,) * 2)
     assert bench.file_drops() == "filed from Needs_Action: 1"
@@ -261,6 +296,66 @@ def test_what_the_person_goes_on_typing_while_a_note_is_taken_is_a_note_of_its_o
         "Call Bob",
         "Call Bob on Monday",
     ]
+
+
+def test_no_task_is_made_of_a_drop_that_cannot_be_taken_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder where we may not write, tasks without end would come of it, one for each that is edited or done."""
+    bench.node.drops._alert = bench.alerts
+    bench.drop("plumber.md", "Call the plumber\n", "Inbox/scans")
+    rename, unlink = atomic.rename_noreplace, Path.unlink
+
+    def refuse(path: Path) -> None:
+        if path.parent.name == "scans":
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "rename_noreplace", lambda source, target: refuse(source) or rename(source, target))
+        patch.setattr(Path, "unlink", lambda self, **more: refuse(self) or unlink(self, **more))
+        for _ in range(3):
+            assert bench.file_drops() == "left in the Inbox: 1"
+            for task in bench.tasks():
+                task.rename(bench.root / "Done" / task.name)
+    assert not bench.tasks(Stage.DONE)
+    assert bench.alerts.titles == ["WARNING plumber.md can't be filed"]
+    assert "Inbox/scans/plumber.md stays where it is: Permission denied" in bench.alerts.told[0][2]
+    assert bench.file_drops() == "filed from the Inbox: 1"
+    assert (len(bench.tasks()), bench.inbox()) == (1, ["scans"])
+
+
+def test_a_crash_while_a_note_is_filed_makes_one_task_of_it_also_where_a_new_one_has_its_name(bench: Bench) -> None:
+    note = bench.drop("idea.md", "Call the plumber\n")
+    stat, aside = note.stat(), note.with_name(".tmp-inbox-idea.md")
+    bench.file_drops()
+    bench.drop(aside.name, "Call the plumber\n")  # as if the process had been killed before the last step
+    os.utime(aside, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    bench.drop("idea.md", "Call the painter\n")
+    assert bench.file_drops() == "filed from the Inbox: 2"
+    assert bench.inbox() == []
+    bodies = [frontmatter.read(path.read_bytes())[1] for path in bench.tasks()]
+    assert sorted(bodies) == ["Call the painter\n", "Call the plumber\n"]
+
+
+def test_a_drop_whose_task_cannot_be_written_stays_where_it_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    bench.node.drops._alert = bench.alerts
+    bench.drop("plumber.md", "Call the plumber\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.node.claims, "create", full)
+        assert bench.file_drops() == "left in the Inbox: 1"
+    assert bench.inbox() == ["plumber.md"]
+    assert bench.file_drops() == "filed from the Inbox: 1"
+
+
+@pytest.mark.parametrize("text", ["---\n\nBuy milk\n", "---\nBuy milk\n---\nand eggs\n", "---\n- milk\n- eggs\n"])
+def test_a_note_under_a_rule_is_no_broken_task(bench: Bench, text: str) -> None:
+    note = bench.drop("shopping.md", text, "Needs_Action/general")
+    os.utime(note, (bench.clock.now().timestamp() - 600,) * 2)
+    assert bench.run() == "no task yet: 1"
+    assert bench.file_drops() == "filed from Needs_Action: 1"
+    [path] = bench.tasks()
+    assert frontmatter.read(path.read_bytes())[1] == text
 
 
 def test_the_same_note_dropped_again_after_it_was_done_is_a_task_again(bench: Bench) -> None:
@@ -321,6 +416,18 @@ def test_a_handler_gets_what_routes_here_most_urgent_and_oldest_first(bench: Ben
     assert len(bench.tasks(Stage.DONE)) == 5
 
 
+def test_the_oldest_is_first_in_whatever_time_zone_it_was_written(bench: Bench) -> None:
+    done: list[str] = []
+    bench.handlers["accounting"] = lambda path, task: done.append(task.created) or bench.finish(path, task)
+    in_order = ["2026-06-01T23:00:00+14:00", "2026-06-01T09:30:00Z", "2026-06-01T10:00:00", "2026-06-01T09:00:00-04:00"]
+    for created in reversed(in_order):
+        path = bench.task("accounting", "accounting", created)
+        meta, body = frontmatter.read(path.read_bytes())
+        path.write_bytes(frontmatter.write(meta | {"created": created}, body))
+    bench.run()
+    assert done == in_order
+
+
 def test_work_that_was_left_by_a_dead_process_is_taken_up(bench: Bench) -> None:
     left = claimed_by_the_dead(bench.node.claims, bench.task("accounting", "accounting", "a"))
     bench.handlers["accounting"] = bench.finish
@@ -337,7 +444,7 @@ def test_a_claim_that_is_lost_while_a_handler_works_is_no_failure(bench: Bench) 
     bench.handlers["accounting"] = handler
     path = bench.task("accounting", "accounting", "a")
     assert bench.run() == "claim lost: 1"
-    assert Attempts(bench.node.settings.state_dir / "tasks" / "attempts.json").tries(path.name) == 0
+    assert Attempts(bench.node.settings.state_dir / "tasks" / "tries").tries(path.name) == 0
     assert bench.node.claims.signs(path.stem) == (False, None)
     assert len(bench.tasks(Stage.REJECTED)) == 1 and not bench.alerts.told
     assert bench.run() == "no task waits"
@@ -399,6 +506,58 @@ def test_a_task_that_keeps_failing_is_set_aside_and_the_others_go_on(bench: Benc
     assert "RuntimeError: no such account" in bench.node.layout.reason(aside).read_text()
     assert len(bench.alerts.told) == 1
     assert bench.run() == "no task waits"
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        FULL,
+        OSError(errno.EROFS, "Read-only file system"),
+        OSError(errno.EIO, "Input/output error"),
+        AdapterError("Odoo does not answer.", retry=True),
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+        sqlite3.OperationalError("database or disk is full"),
+    ],
+    ids=str,
+)
+def test_no_task_is_blamed_for_the_nodes_trouble(bench: Bench, trouble: Exception) -> None:
+    def handler(path: Path, task: Task) -> str:
+        raise trouble
+
+    bench.handlers["accounting"] = handler
+    path = bench.task("accounting", "accounting", "a")
+    for _ in range(5):
+        assert bench.run() == "held up: 1"
+        assert bench.run() == "to be tried again: 1"
+        bench.clock.advance(61)
+    assert bench.tasks() == [path]
+    [title] = set(bench.alerts.titles)
+    assert title == "WARNING Tasks of the type accounting can't be done now"
+    assert str(trouble) in bench.alerts.told[0][2]
+    bench.handlers["accounting"] = bench.finish
+    assert bench.run() == "done: 1"
+
+
+def test_what_a_full_disk_keeps_from_being_put_back_is_taken_up_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any) -> str:
+        raise FULL
+
+    bench.handlers["accounting"] = full
+    bench.task("accounting", "accounting", "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.node.claims, "release", full)
+        assert bench.run() == "held up: 1"
+        assert len(bench.tasks(Stage.IN_PROGRESS)) == 1
+        assert bench.run() == "no task waits", "not before a minute has passed"
+    bench.clock.advance(61)
+    bench.handlers["accounting"] = bench.finish
+    assert bench.run() == "done: 1"
 
 
 class Killed(BaseException):
@@ -466,6 +625,47 @@ def test_a_slow_task_holds_up_no_other_and_is_begun_once(bench: Bench) -> None:
     assert gate.most <= 2
 
 
+def test_tasks_that_never_end_are_told_and_starve_no_other_up_to_a_bound(bench: Bench) -> None:
+    gate = bench.handlers["accounting"] = Gate(bench)
+    bench.dispatcher = bench.new_dispatcher(workers=2)
+    stuck = [bench.task("accounting", "accounting", f"slow{number}", "urgent").name for number in range(2)]
+    bench.task("accounting", "accounting", "a")
+    assert bench.run(patience=0.2) == "in work: 2, waiting for a worker: 1" and not bench.alerts.told
+    bench.clock.advance(1801)
+    assert bench.run(patience=0.5) == "done: 1, in work: 2"
+    bench.run(patience=0.1)
+    assert sorted(bench.alerts.titles) == sorted(f"WARNING {name} does not end" for name in stuck)
+    assert "in work since 2026-06-01T12:00:00Z" in bench.alerts.told[0][2]
+    for number in range(2, 6):
+        bench.task("accounting", "accounting", f"slow{number}", "urgent")
+    bench.run(patience=0.2)
+    bench.clock.advance(1801)
+    assert bench.run(patience=0.2) == "in work: 4, waiting for a worker: 2", "twice the setting and no more"
+    assert len(bench.alerts.told) == 4
+    gate.open()
+    assert bench.run() == "done: 6"
+    gate.most = 0
+    for key in "bcdef":
+        bench.task("accounting", "accounting", key)
+    assert bench.run() == "done: 5" and gate.most <= 2
+
+
+def test_what_fails_badly_hides_nothing_that_ended_beside_it(bench: Bench) -> None:
+    def handler(path: Path, task: Task) -> str:
+        if "bad" in task.body:
+            raise Killed
+        return bench.finish(path, task)
+
+    bench.handlers["accounting"] = handler
+    for key in ("a", "bad1", "bad2", "z"):
+        bench.task("accounting", "accounting", key)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            bench.run()
+        bench.handlers.clear()
+    assert bench.run().startswith("done: 2")
+
+
 def test_no_more_than_the_setting_says_run_at_once_and_an_urgent_one_is_next(bench: Bench) -> None:
     gate = bench.handlers["accounting"] = Gate(bench)
     bench.dispatcher = bench.new_dispatcher(workers=3)
@@ -492,7 +692,7 @@ def test_after_a_stop_nothing_begins_and_what_runs_counts_as_no_try(
     started = time.monotonic()
     bench.dispatcher.close()
     assert time.monotonic() - started < 5
-    assert Attempts(bench.node.settings.state_dir / "tasks" / "attempts.json").tries(first.name) == 0
+    assert Attempts(bench.node.settings.state_dir / "tasks" / "tries").tries(first.name) == 0
     gate.open()
     assert bench.run() == "done: 1"
     assert gate.begun == ["slow1"]
@@ -614,6 +814,19 @@ def test_one_odd_file_keeps_no_other_from_being_filed_and_done(bench: Bench, odd
     assert [path.name for path in bench.tasks(Stage.DONE)] == [task.name]
 
 
+def test_a_file_too_large_for_a_task_is_not_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("a.md", "general-20260601T120000Z-deadbeef.md")
+    places = [bench.drop(name, "---\ntype: x\n---\n", "Needs_Action/general") for name in names]
+    for place in places:
+        os.truncate(place, 200_000_000)
+        os.utime(place, (bench.clock.now().timestamp() - 600,) * 2)
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("it was read") if self in places else read(self))
+    assert bench.file_drops() == "left in Needs_Action: 1"
+    assert bench.run() == "no task yet: 1, set aside: 1"
+    assert "larger than 100 MB" in bench.alerts.told[0][2]
+
+
 def test_a_pipe_is_no_task(bench: Bench) -> None:
     os.mkfifo(bench.root / "Needs_Action/general/x.md")
     assert bench.run() == "no task waits"
@@ -635,3 +848,67 @@ def test_a_persons_note_that_is_named_like_ours_stays(bench: Bench) -> None:
     bench.drop("budget.md", "Call the plumber about the budget")
     bench.file_drops()
     assert (bench.root / "Inbox/budget.reason.md").read_text() == "my reasons for the budget"
+
+
+def renamed(path: Path, key: str) -> Path:
+    """A copy of a task under another task's name."""
+    copy = path.with_name(f"{path.stem.rpartition('-')[0]}-{key}.md")
+    copy.write_bytes(path.read_bytes())
+    return copy
+
+
+def test_a_file_that_is_called_otherwise_than_its_id_is_never_worked_on(bench: Bench) -> None:
+    done: list[str] = []
+
+    def handler(path: Path, task: Task) -> str:
+        done.append(path.stem)
+        return bench.finish(path, task)
+
+    bench.handlers["accounting"] = handler
+    path = bench.task("accounting", "accounting", "a")
+    copy = renamed(path, "deadbeef")
+    os.utime(copy, (bench.clock.now().timestamp() - 600,) * 2)
+    assert bench.run() == "done: 1, set aside: 1"
+    assert done == [path.stem]
+    [aside] = bench.tasks(Stage.QUARANTINE)
+    assert aside.name == copy.name
+    told = f"the file is called '{copy.stem}' but its property 'id' says '{path.stem}': make both the same"
+    assert told in bench.node.layout.reason(aside).read_text() and told in bench.alerts.told[0][2]
+
+
+def test_a_task_that_a_person_renamed_gets_its_name_back(bench: Bench) -> None:
+    path = bench.task("accounting", "accounting", "a")
+    data = path.read_bytes()
+    note = path.rename(path.with_name("my invoice.md"))
+    os.utime(note, (bench.clock.now().timestamp() - 600,) * 2)
+    assert bench.run() == "no task yet: 1"
+    assert bench.file_drops() == "filed from Needs_Action: 1"
+    assert bench.tasks() == [path] and path.read_bytes() == data
+
+
+def left_in_progress(bench: Bench) -> Path:
+    return claimed_by_the_dead(bench.node.claims, bench.task("accounting", "accounting", "a"))
+
+
+@pytest.mark.parametrize("damage", ["broken", "empty", "misnamed"])
+def test_what_cannot_be_used_in_progress_is_told_once(bench: Bench, damage: str) -> None:
+    bench.handlers["accounting"] = bench.finish
+    path = left_in_progress(bench)
+    good = path.read_bytes()
+    path.write_bytes({"broken": b"---\nid: [\n---\n", "empty": b""}.get(damage, good.replace(b"-2026", b"-2025", 1)))
+    os.utime(path, (bench.clock.now().timestamp(),) * 2)
+    assert bench.run() == "no task waits" and not bench.alerts.told, "somebody may be writing it"
+    for _ in range(3):
+        bench.clock.advance(3600)
+        assert bench.run() == "no task waits"
+    assert bench.alerts.titles == [f"WARNING {path.name} is stuck in progress"]
+    assert f"In_Progress/local/{path.name}" in bench.alerts.told[0][2]
+    path.write_bytes(good)
+    assert bench.run() == "done: 1"
+
+
+def test_what_nobody_here_has_a_handler_for_is_not_stuck(bench: Bench) -> None:
+    path = left_in_progress(bench)
+    path.write_bytes(path.read_bytes().replace(b"type: accounting", b"type: of_a_newer_version"))
+    bench.clock.advance(10**6)
+    assert bench.run() == "no task waits" and not bench.alerts.told

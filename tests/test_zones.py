@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,13 @@ import pytest
 from tests.conftest import FakeClock
 from tests.fakes.lease import FakeLease, SharedRef
 from tests.fakes.watch import AlertNotes, FakeProbe
+from utils.core import lease
 from utils.core.lease import BEATS, State
 from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, Rule, resolve
 from utils.core.zones import Failover, InvalidZones, ZonesConfig, parse
 from utils.ports import AdapterError
 from utils.settings import PROJECT_ROOT
-from utils.vault import jsonl
+from utils.vault import jsonl, locks
 from utils.vault.layout import Layout
 from utils.work_zones import NotSwitched, StaleTerm, UnknownZone, WorkZones
 
@@ -175,6 +177,25 @@ def test_work_ends_with_the_deadline_and_begins_again_when_the_remote_answers(be
     assert (cloud.zones.state(), cloud.zones.trouble()) == (State.ACTIVE, [])
 
 
+def test_the_deadline_counts_from_before_the_renewal_not_from_its_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cloud = bench.pair()
+    push = cloud.link.push
+
+    def slowly(text: str, expected: str | None) -> str | None:
+        landed = push(text, expected)
+        bench.clock.advance(100)
+        return landed
+
+    monkeypatch.setattr(cloud.link, "push", slowly)
+    cloud.zones.renew()
+    bench.clock.advance(139)
+    assert cloud.works
+    bench.clock.advance(1)
+    assert not cloud.works
+
+
 def test_after_a_start_nothing_is_worked_before_the_remote_was_asked(bench: Bench) -> None:
     _, cloud = bench.pair()
     cloud.link.down = True
@@ -257,12 +278,61 @@ def test_a_take_over_that_landed_an_hour_late_begins_nothing_before_the_holder_n
     assert (local.works, cloud.works) == (True, False)
 
 
+def test_a_node_suspended_between_its_look_and_its_take_over_begins_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It slept for as long as the beats take to come round; the cloud had only been cut off, and works again."""
+    local, cloud = bench.node("local", "https://ai.example.com"), bench.node("cloud")
+    local.probe.down = {"ai.example.com": "nothing listens"}
+    bench.live(10, local, cloud)
+    seen, decide = bench.shared.text, lease.decide
+
+    def sleepily(memory: lease.Memory, here: lease.Here, now: float, rules: Failover) -> lease.Step:
+        step = decide(memory, here, now, rules)
+        if isinstance(step, lease.Push):
+            monkeypatch.setattr(lease, "decide", decide)
+            bench.live(BEATS, cloud)
+            assert bench.shared.text == seen
+        return step
+
+    bench.live(4, local)
+    monkeypatch.setattr(lease, "decide", sleepily)
+    while lease.decide is sleepily:
+        bench.live(1, local)
+    assert "failover" in str(bench.shared.text)
+    assert (local.works, cloud.works) == (False, True), "the cloud has not noticed yet"
+    bench.live(10, cloud, local)
+    assert (local.works, cloud.works) == (True, False)
+
+
 def test_a_switch_that_got_no_answer_does_not_happen_an_hour_later(bench: Bench) -> None:
     _, cloud = bench.pair()
     cloud.link.late = True
     with pytest.raises(NotSwitched, match="did not say whether it took the switch"):
         cloud.zones.switch("local", reason="a moment ago", by="test")
     cloud.link.late = False
+    for _ in range(2 * BEATS):
+        bench.live(1, cloud)
+        assert not cloud.link.land()
+    assert cloud.works
+
+
+def test_a_take_over_by_a_process_that_was_killed_over_it_does_not_happen_an_hour_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cloud = bench.pair()
+
+    class Killed(BaseException):
+        pass
+
+    def killed(text: str, expected: str | None) -> str | None:
+        cloud.link.under_way.append((text, expected))
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(cloud.link, "push", killed)
+        cloud.zones.switch("local", reason="a moment ago", by="test")
+    cloud.process().start()
     for _ in range(2 * BEATS):
         bench.live(1, cloud)
         assert not cloud.link.land()
@@ -278,6 +348,42 @@ def test_failback_where_it_is_configured(bench: Bench) -> None:
     bench.live(12, local, cloud)
     assert (local.works, cloud.works) == (False, True)
     assert "well again" in str(local.zones.status()["reason"])
+
+
+def test_good_checks_from_before_a_stop_give_nothing_back_to_a_zone_that_is_gone(bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=replace(bench.config.failover, failback=True))
+    local, cloud = bench.pair()
+    local.zones.switch("local", reason="for now", by="test")
+    bench.live(12, local, cloud)
+    local.zones.switch("local", reason="let failover go on", by="test", pin=False)
+    bench.clock.advance(8 * 3600)  # the night; in the morning only Local is switched on
+    local.process().start()
+    bench.live(30, local)
+    assert local.works
+    assert local.zones.standing().term == 3
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 5, 30])
+def test_a_passive_zone_that_beats_is_well_however_seldom_it_is_looked_at(minutes: int, bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=replace(bench.config.failover, interval_seconds=60 * minutes))
+    local, cloud = bench.node("local"), bench.node("cloud")
+    for minute in range(6 * minutes):
+        for node in (local, cloud):
+            node.zones.renew()
+            if minute % minutes == 0:
+                node.zones.check_and_failover()
+        bench.clock.advance(60)
+    assert cloud.works
+    assert cloud.zones.health()["zones"]["local"]["healthy"] is True
+    assert cloud.alerts.titles == ["INFO cloud is the active zone now (term 1)"]
+
+
+def test_the_first_node_of_two_stands_in_and_says_so_without_a_fright(bench: Bench) -> None:
+    local = bench.node("local")
+    bench.live(20, local)
+    assert local.works
+    assert local.alerts.titles == ["WARNING cloud has not come yet", "WARNING local is the active zone now (term 1)"]
+    assert "local stands in for it" in local.alerts.told[0][2]
 
 
 def test_switched_off_failover_leaves_it_to_the_human(bench: Bench) -> None:
@@ -304,6 +410,20 @@ def test_too_many_changes_freeze_the_zones_until_a_human_switches(bench: Bench) 
     local.zones.switch("local", reason="enough", by="ann")
     bench.live(8, local)
     assert local.works
+    local.zones.switch("cloud", reason="it is mended", by="ann", pin=False)
+    bench.live(2, cloud, local)
+    assert (cloud.works, local.zones.state()) == (True, State.PASSIVE)
+
+
+def test_a_node_that_saw_none_of_the_changes_counts_them_too(bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=Failover(window_seconds=1e6))
+    local, cloud = bench.pair()
+    bench.live(20, local)
+    bench.live(20, cloud)
+    anew = bench.node("local", name="anew")
+    bench.live(10, anew, cloud)
+    bench.live(30, anew)
+    assert (anew.works, anew.zones.state()) == (False, State.FROZEN)
 
 
 def test_that_no_zone_is_active_is_told(bench: Bench) -> None:
@@ -331,6 +451,26 @@ def test_a_remote_that_takes_no_lease_is_told(bench: Bench, monkeypatch: pytest.
     assert not cloud.works
     assert cloud.alerts.titles[-1] == "CRITICAL No zone is active"
     assert "only branches here" in cloud.alerts.told[-1][2]
+
+
+def test_a_log_and_a_picture_that_cant_be_written_keep_nobody_from_work_and_from_news(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    local, _ = bench.pair()
+    (local.layout.root / "Logs").mkdir(exist_ok=True)
+    (local.layout.root / "Logs" / "zones").write_text("a file where a folder has to be")
+    picture = local.layout.signal("local")
+    picture.unlink()
+    picture.mkdir()
+    bench.live(20, local)
+    assert local.works
+    assert local.alerts.titles[-1] == "CRITICAL local is the active zone now (term 2)"
+    local.process().start()
+    bench.live(2, local)
+    assert local.works
+    now, _ = local.zones.switch("local", reason="test", by="test")
+    assert now.term == 3
+    assert "not logged in the vault" in caplog.text and "can't be painted" in caplog.text
 
 
 def test_a_passive_zone_that_fails_is_a_warning_only(bench: Bench) -> None:
@@ -385,7 +525,7 @@ def test_the_work_in_hand_is_finished_before_it_is_handed_over(bench: Bench, mon
     worker = threading.Thread(target=work)
     worker.start()
     assert begun.wait(30)
-    with pytest.raises(NotSwitched, match="still at work"):
+    with pytest.raises(NotSwitched, match="not switched: cloud is still at work"):
         cloud.zones.switch("local", reason="now", by="test")
     with cloud.process().at_work(MAIL) as ours:
         assert not ours, "a new task began while the zone is being handed over"
@@ -396,6 +536,41 @@ def test_the_work_in_hand_is_finished_before_it_is_handed_over(bench: Bench, mon
     finish.set()
     worker.join()
     assert "has laid down its work" in cloud.zones.renew()
+    local.zones.renew()
+    assert (local.works, cloud.works) == (True, False)
+
+
+def test_who_waited_while_the_zone_was_handed_over_is_not_let_in_after_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cloud = bench.pair()
+    comes, share, answers = threading.Event(), locks.share, []
+
+    def announced(path: Path) -> AbstractContextManager[None]:
+        comes.set()
+        return share(path)
+
+    def work() -> None:
+        with cloud.process().at_work(MAIL) as ours:
+            answers.append(ours)
+
+    monkeypatch.setattr(locks, "share", announced)
+    worker = threading.Thread(target=work)
+    with locks.hold(cloud.state_dir / "locks" / "zone_work.lock"):
+        worker.start()
+        assert comes.wait(30)
+        bench.clock.advance(240)
+    worker.join()
+    assert answers == [False]
+
+
+def test_who_switches_twice_in_a_row_waits_for_the_other_zone_all_the_same(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    for _ in range(2):
+        local.zones.switch("local", reason="now", by="test")
+        local.zones.renew()
+        assert (local.works, cloud.works) == (False, True), "the cloud has not laid down its work yet"
+    cloud.zones.renew()
     local.zones.renew()
     assert (local.works, cloud.works) == (True, False)
 
@@ -448,9 +623,11 @@ def test_alone_this_zone_is_active_unless_a_human_says_otherwise(bench: Bench) -
     now, previous = node.zones.switch("cloud", reason="a", by="test", expected_term=0)
     assert (now.active_zone, now.term, previous, node.zones.state()) == ("cloud", 1, "local", State.PINNED)
     assert not node.works
+    assert "nobody does the work of the active zone" in node.zones.trouble()[0]
     with pytest.raises(StaleTerm):
         node.zones.switch("local", reason="b", by="test", expected_term=0)
-    now, previous = node.process().switch("local", reason="back", by="test")
+    now, previous = node.process().switch("local", reason=" \u200b ", by="test")
+    assert (now.reason, node.zones.trouble()) == ("switched by hand (by test)", [])
     assert (now.active_zone, previous, node.works) == ("local", "cloud", True)
     assert [entry["to"] for entry in node.zones.status()["history"]] == ["local", "cloud"]
     assert node.link.looks == 0
@@ -534,6 +711,28 @@ def test_a_rolled_back_remote_is_told_and_put_right(bench: Bench) -> None:
     assert "went back to term 1" in local.zones.trouble()[0]
     bench.live(10, local, cloud)
     assert (local.works, cloud.works, local.zones.trouble()) == (True, False, [])
+
+
+def test_a_lease_that_a_person_pinned_is_put_back_pinned(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    local.zones.switch("local", reason="mine", by="ann")
+    bench.live(4, local, cloud)
+    bench.shared.text = None
+    bench.live(10, local, cloud)
+    told = cloud.zones.standing()
+    assert (local.works, told.term, told.pinned) == (True, 3, True)
+
+
+def test_a_lease_that_cant_be_read_is_replaced_by_a_person_only(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    bench.shared.text = "as a newer version writes it"
+    bench.live(20, local, cloud)
+    assert bench.shared.text == "as a newer version writes it"
+    assert not (local.works or cloud.works)
+    assert "can't be read" in local.zones.trouble()[0]
+    local.zones.switch("local", reason="enough", by="ann")
+    bench.live(8, local, cloud)
+    assert (local.works, local.zones.trouble()) == (True, [])
 
 
 def test_a_zone_that_was_not_checked_is_not_called_healthy(bench: Bench) -> None:

@@ -296,7 +296,8 @@ class Services:
         from utils.dispatch.drops import Drops
 
         s = self.settings
-        return Drops(self.layout, self.claims, agent=s.agent_name, settle=s.sync_settle_seconds)
+        alert = self.alerts.send
+        return Drops(self.layout, self.claims, agent=s.agent_name, settle=s.sync_settle_seconds, alert=alert)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -310,7 +311,7 @@ class Services:
             {},
             agent=self.settings.agent_name,
             workers=self.settings.task_workers,
-            tries=self.settings.state_dir / "tasks" / "attempts.json",
+            tries=self.settings.state_dir / "tasks" / "tries",
             clock=self.clock,
             alert=self.alerts.send,
         )

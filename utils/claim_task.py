@@ -84,8 +84,7 @@ class Claims:
             if existing:
                 return existing[0]
             entry = self._entry("created", str(meta["id"]), None, self._layout.relative(target))
-            flush = self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
-        flush()
+            self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
         return target
 
     def claim(self, path: Path, agent: str | None = None) -> Path | None:
@@ -190,8 +189,9 @@ class Claims:
                 raise Gone(f"{self._layout.relative(path)} is no longer there") from None
             if found != expected_sha256:
                 raise Changed(found)
-            atomic.write(path, data)
-            self.note("edited", path.stem, by=by, sha256=hashlib.sha256(data).hexdigest())
+            entry = self._entry("edited", path.stem, None, self._layout.relative(path))
+            entry |= {"by": by, "sha256": hashlib.sha256(data).hexdigest()}
+            self._moves.do(entry, lambda: atomic.write(path, data))
         return data
 
     def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:
@@ -202,8 +202,7 @@ class Claims:
                 return
             self._explain(target, reason)
             entry = self._entry("restored", target.stem, None, self._layout.relative(target), reason)
-            flush = self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
-        flush()
+            self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
 
     def explain(self, path: Path, reason: str | None) -> None:
         """Leave a note `<id>.reason.md` beside a file that stays where it lies, or take the note away (None)."""
@@ -298,12 +297,12 @@ class Claims:
         check_move(source_stage, target_stage)
         if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
+        task_id = path.stem
         with self._moves.share() if event == CLAIMED else self._moves.hold():
-            entry = self._entry(event, path.stem, source, goal, reason, agent)
-            flush = self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
+            entry = self._entry(event, task_id, source, goal, reason, agent)
+            self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
             if source_stage is Stage.IN_PROGRESS:
-                self._heartbeats.end(path.stem)
-        flush()
+                self._heartbeats.end(task_id)
         return target
 
     def _reserve(self, task_id: str) -> bool:
@@ -317,10 +316,12 @@ class Claims:
 
     def _rename(self, path: Path, target: Path, note: str | None) -> None:
         """Never over a file: whoever was first in the last moment stands. The note is there before its file."""
-        _check_name(target)
+        _check_spelling(target)
         if note:
             if not os.path.lexists(path):
                 raise Gone(f"{path.name} is no longer there")
+            if os.path.lexists(target):
+                raise TargetTaken(f"{target.name} exists already")
             self._explain(target, note)
         try:
             atomic.rename_noreplace(path, target)
@@ -369,15 +370,17 @@ def _remove_ours(note: Path) -> None:
         note.unlink(missing_ok=True)
 
 
-def _check_name(target: Path) -> None:
-    """Raise `TargetTaken` where a file lies there under this name, or one that is the same to another file system
-    (case, NFC/NFD). An id has one spelling only."""
-    if os.path.lexists(target):
-        raise TargetTaken(f"{target.name} exists already")
+def _check_spelling(target: Path) -> None:
+    """Raise `TargetTaken` where a file lies there whose name is the same to another file system (case, NFC/NFD). An id
+    has one spelling only."""
     if ID_PATTERN.match(target.stem) is None and target.parent.exists():
         for other in target.parent.iterdir():
             if fold(other.name) == fold(target.name):
                 raise TargetTaken(f"{target.name} exists already, as {other.name}")
+
+
+#: A process has one sign of life a node, however often it claims.
+_of_this_process: dict[tuple[Path, Path, str], Claims] = {}
 
 
 def claim_task(path: str | Path, agent: str) -> Path | None:
@@ -388,4 +391,7 @@ def claim_task(path: str | Path, agent: str) -> Path | None:
     """
     from utils.bootstrap import Services
 
-    return Services.from_environment().claims.claim(Path(path).absolute(), agent)
+    services = Services.from_environment()
+    s = services.settings
+    claims = _of_this_process.setdefault((s.vault_path, s.state_dir, s.agent_name), services.claims)
+    return claims.claim(Path(path).absolute(), agent)

@@ -21,7 +21,6 @@ from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 from utils.adapters.processes import SUPERVISOR_FD
 from utils.adapters.watch import watch
@@ -187,22 +186,8 @@ def install_signals(stop: Stop) -> None:
     signal.signal(signal.SIGINT, handle)
     descriptor = os.environ.pop(SUPERVISOR_FD, None)  # the name would mean nothing to a child of ours
     if descriptor is not None:
-        _supervisor.fd = int(descriptor)
-        os.set_inheritable(_supervisor.fd, False)
-        threading.Thread(target=_follow_supervisor, args=(_supervisor.fd, stop), daemon=True).start()
-
-
-def restart_self() -> NoReturn:
-    """Become a fresh process with the same arguments and the same pid, still following the same orchestrator.
-
-    For a process that has loaded much and wants to give the memory back. Close everything first: nothing is closed here
-    but what the system closes at an `exec`.
-    """
-    if _supervisor.fd is not None:
-        os.set_inheritable(_supervisor.fd, True)
-        os.environ[SUPERVISOR_FD] = str(_supervisor.fd)
-    logging.shutdown()
-    os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # our own command line
+        os.set_inheritable(int(descriptor), False)
+        threading.Thread(target=_follow_supervisor, args=(int(descriptor), stop), daemon=True).start()
 
 
 def notify_systemd(message: str) -> None:
@@ -215,15 +200,6 @@ def notify_systemd(message: str) -> None:
             channel.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)
         except OSError as error:
             log.warning("systemd does not listen on NOTIFY_SOCKET: %s", error)
-
-
-class _Supervisor:
-    """The pipe to our orchestrator, where we have one."""
-
-    fd: int | None = None
-
-
-_supervisor = _Supervisor()
 
 
 def _follow_supervisor(descriptor: int, stop: Stop) -> None:

@@ -41,6 +41,10 @@ _TURN = 60.0  # seconds that a human's switch waits for another process that ask
 
 NO_LEASE = "nobody has taken the lease yet"
 ALONE = "alone: the vault has no git remote"
+NOBODY = (
+    "this node is alone, and a person made the other zone active: nobody does the work of the active zone (mail, social"
+    f" posts, accounting). Give the other zone a node with the same git remote, or {command('zones switch ZONE')}"
+)
 LOST = (
     "the vault has lost its git remote, so this node does no work of the active zone: put .git back, or set the remote"
     f" again (`git remote add`); if this node is to be alone from now on, {command('zones alone')}"
@@ -230,7 +234,7 @@ class WorkZones:
         """
         if zone not in ZONES:
             raise UnknownZone(zone)
-        why = rules.plain(f"{reason} (by {by})")
+        why = rules.plain(f"{rules.plain(reason) or 'switched by hand'} (by {by})")
         try:
             with self._turn(_TURN):
                 alone, before = self.is_alone(), self.active_zone()
@@ -297,7 +301,7 @@ class WorkZones:
     def trouble(self) -> list[str]:
         """What keeps the zones from working as they should, each with its remedy; empty where all is well."""
         if self.is_alone():
-            return []
+            return [] if self.state() is State.ACTIVE else [NOBODY]
         if self.is_lost():
             return [LOST]
         now = self._clock.monotonic()
@@ -369,6 +373,10 @@ class WorkZones:
         now = self.standing()
         if change.service != now.active_zone:
             self._alert("WARNING", f"{change.service} does not answer", f"{text} It is passive.", source="zones")
+            return
+        if not now.term:  # the first node of two, set up a while ago
+            follows = f" {self._here.zone} stands in for it." if self._config.failover.enabled else ""
+            self._alert("WARNING", f"{change.service} has not come yet", f"{text}{follows}", source="zones")
             return
         by_itself = self._config.failover.enabled and not now.pinned and now.state is not State.FROZEN
         follows = (

@@ -14,6 +14,7 @@ from Watchers.api.errors import Problem
 
 Item = TypeVar("Item")
 Key = tuple[str, ...]
+_DEEPEST = 50_000
 
 
 def page_of_sorted(
@@ -33,14 +34,16 @@ def page_of_log(
 ) -> tuple[list[Item], str | None]:
     """A page of a log read from its newest line on: what lies behind the line that the cursor names.
 
-    Lines of a log are never changed, so the line is there; where it is not, nothing lies behind it.
+    Raises a 400 `Problem` where that line is none of the newest 50,000, so that no cursor makes us read years of them.
     """
     after = decode(cursor)
     stream = iter(entries)
-    if after is not None:
-        for entry in stream:
-            if key(entry) == after:
-                break
+    if after is not None and not any(key(entry) == after for entry in islice(stream, _DEEPEST)):
+        raise Problem(
+            400,
+            f"cursor: it names none of the newest {_DEEPEST} lines; begin without one, or read the log itself",
+            kind="invalid-input",
+        )
     found = list(islice(stream, limit + 1))
     return found[:limit], encode(key(found[limit - 1])) if len(found) > limit else None
 

@@ -38,9 +38,7 @@ def switch(zone: str, reason: str | None, expected_term: int | None, pin: bool) 
     The switch is pinned: the machine does not undo it, unless `pin` is false. The zone that hands over finishes the
     work in hand first. 503 where the remote can't be reached; then nothing was switched.
     """
-    now, previous = services().zones.switch(
-        zone, reason=reason or "switched by hand", by="api", expected_term=expected_term, pin=pin
-    )
+    now, previous = services().zones.switch(zone, reason=reason or "", by="api", expected_term=expected_term, pin=pin)
     return {"active_zone": now.active_zone, "previous": previous, "term": now.term}
 
 

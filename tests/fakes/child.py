@@ -1,7 +1,7 @@
 """A child process for tests of the orchestrator: `python -m tests.fakes.child MODE FILE`.
 
 Writes its pid to FILE (one line a start) and then, by MODE: `stay`s until told to leave, ends with exit code 3
-(`crash`), stays and ignores SIGTERM (`stubborn`), or becomes a fresh process once and then stays (`again`).
+(`crash`), or stays and ignores SIGTERM (`stubborn`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from utils.daemon import Stop, install_signals, restart_self
+from utils.daemon import Stop, install_signals
 
 
 def main() -> int:
@@ -24,8 +24,6 @@ def main() -> int:
         return 3
     if mode == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if mode == "again" and len(file.read_text().split()) == 1:
-        restart_self()
     while not stop():
         stop.wait(60)
     return 0

@@ -1,8 +1,8 @@
 """What a person's note is as a task: type, domain and priority, from where it was dropped and what it says. Pure.
 
 What the person wrote stands, then the folder that the person chose, then words. Where it matters the careful answer
-is taken: what speaks of paying money is `payments` wherever it was dropped, and in doubt a task is `vault_operations`.
-Local alone does both.
+is taken: what speaks of paying money is `payments` wherever it was dropped, and in doubt a task is `vault_operations`,
+also where the person wrote a type that nobody knows. Local alone does both.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from utils.core.triage import URGENT
 
 VAGUE_TYPE = "vault_operations"
 PAYING_TYPE = "payments"
+#: Where what the person wrote is kept that can't be used as it is.
+AS_WRITTEN = "as_written"
+_BLANK: tuple[object, ...] = (None, "")
+_READ = 100_000  # characters; they take a tenth of a second, and who writes more is not understood by a word
 #: What a domain's folder says of the type. `general` says nothing.
 TYPE_OF_DOMAIN = {"email": "email_processing", "social": "social_media", "accounting": "accounting"}
 
@@ -100,13 +104,17 @@ def infer(found: Mapping[str, Any], *, folder: str | None, name: str, text: str)
     title = _plain(name.removesuffix(".md"))
     said, said_domain = found.get("type"), found.get("domain")
     chosen = said_domain if said_domain in DOMAINS else folder
-    whole = f"{title}\n{_plain(text)}"
+    whole = f"{title}\n{_plain(text[:_READ])}"
     reasons = []
     if said in TASK_TYPES:
         task_type = str(said)
         domain = DOMAIN_OF_TYPE[task_type]
     else:
-        task_type, reason = _type(chosen, "folder" if chosen == folder else "domain", title, whole)
+        if said not in _BLANK:
+            task_type, reason = VAGUE_TYPE, f"'{str(said)[:60]}' is unknown: local only"
+        else:
+            by = "folder" if chosen == folder else "domain"
+            task_type, reason = _type(chosen, by, title, whole, is_all=len(text) <= _READ)
         domain = chosen if chosen in TYPE_OF_DOMAIN else DOMAIN_OF_TYPE[task_type]
         reasons.append(f"type {reason}")
     if said_domain in DOMAINS:
@@ -128,31 +136,44 @@ def completed(
     agent: str,
     source: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Front matter of a task: what the person wrote where it is usable, ours for the rest. Other keys are kept."""
-    meta = dict(found)
-    identifier = meta.get("id")
+    """Front matter of a task: what the person wrote where it is usable, ours for the rest. Nothing written is lost."""
+    identifier, by, origin, made = (found.get(name) for name in ("id", "created_by", "source", "created"))
     match = ID_PATTERN.match(identifier) if isinstance(identifier, str) else None
     if match is None or match["domain"] != seen.domain:
         identifier = make_id(seen.domain, created, identity)
     try:
-        parse_time(meta.get("created"))
+        parse_time(made)
     except ValueError:
-        meta["created"] = format_time(created)
-    meta.update(id=identifier, type=seen.type, domain=seen.domain, priority=seen.priority)
-    if not isinstance(meta.get("source"), Mapping):
-        meta["source"] = dict(source)
-    if not isinstance(meta.get("created_by"), str) or not meta["created_by"]:
-        meta["created_by"] = agent
-    if seen.why:
-        meta["inferred"] = seen.why
-    return meta
+        made = format_time(created)
+    ours = {
+        "id": identifier,
+        "type": seen.type,
+        "domain": seen.domain,
+        "priority": seen.priority,
+        "created": made,
+        "created_by": by if isinstance(by, str) and by else agent,
+        "source": origin if isinstance(origin, Mapping) else dict(source),
+        **({"inferred": seen.why} if seen.why else {}),
+    }
+    return keeping(found, ours)
 
 
-def _type(chosen: str | None, by: str, title: str, whole: str) -> tuple[str, str]:
-    """The type, and what it was inferred from. `by`: what says the chosen domain."""
+def keeping(found: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """`found` with our values, and what was written in their place under `as_written`."""
+    instead = {name: found[name] for name in ours if found.get(name) not in (*_BLANK, ours[name])}
+    earlier = found.get(AS_WRITTEN)
+    if instead and earlier not in _BLANK:
+        instead = {**(earlier if isinstance(earlier, Mapping) else {AS_WRITTEN: earlier}), **instead}
+    return {**found, **ours, **({AS_WRITTEN: instead} if instead else {})}
+
+
+def _type(chosen: str | None, by: str, title: str, whole: str, *, is_all: bool) -> tuple[str, str]:
+    """The type, and what it was inferred from. `by`: what says the chosen domain; `is_all`: `whole` is all of it."""
     paying = _PAYING.search(whole)
     if paying:
         return PAYING_TYPE, _from_word(paying[0])
+    if not is_all:
+        return VAGUE_TYPE, "unknown, as the note is too long to be read through: local only"
     kinds = _kinds(whole)
     careful = {kind: word for kind, word in kinds.items() if kind in LOCAL_ONLY_TYPES}
     if chosen in TYPE_OF_DOMAIN:

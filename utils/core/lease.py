@@ -10,6 +10,7 @@ docs/zones.md tells the whole story.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
@@ -52,6 +53,8 @@ class By(StrEnum):
 
 
 _LONGEST = 8000  # characters of a lease
+_HIGHEST_TERM = 2**53  # what every reader of JSON counts exactly
+_NAME = re.compile(r"[\w-]{0,64}", re.ASCII)
 _LONGEST_REASON = 1000
 
 _UNREADABLE = "the lease on the remote can't be read"
@@ -99,8 +102,10 @@ def lease_from_text(text: str) -> Lease:
         lease = Lease(**(raw | {"by": By(raw["by"])}))
     except (TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no JSON object: {error}") from None
-    if lease.holder not in ZONES or lease.leaving not in ("", *ZONES) or lease.term < 1:
+    if lease.holder not in ZONES or lease.leaving not in ("", *ZONES) or not 0 < lease.term <= _HIGHEST_TERM:
         raise ValueError("it names a zone or a term that can't be")
+    if not all(_NAME.fullmatch(name) for name in (lease.node, lease.writer, lease.nonce, lease.leaving_node)):
+        raise ValueError("it names a node that can't be")
     if lease.reason != plain(lease.reason):
         raise ValueError("its reason is no plain line")
     return lease
@@ -262,12 +267,14 @@ def pushed(
 ) -> Memory:
     """The memory after the remote took `push`, which began at `before` and was answered at `now`.
 
-    A new term that was answered late may have landed after others had the lease: it counts, but nothing is done in it
-    until they must have stopped. Nor is anything done while another zone has to lay down its work.
+    A new term that was answered long after the look may have landed after others had the lease, where what was seen
+    came round again: it counts, but nothing is done in it until they must have stopped. Nor is anything done while
+    another zone has to lay down its work.
     """
+    looked = before if memory.last_seen is None else memory.last_seen
     memory = observed(memory, Sight(sha, push.lease.to_text()), here, now, rules, at)
     lease = push.lease
-    in_time = now - before <= rules.renew_seconds / 2
+    in_time = now - looked <= rules.renew_seconds / 2
     if not _is_ours(lease, memory, here) or not (push.sure or in_time):
         return memory
     memory = replace(memory, confirmed=lease.term)
@@ -308,7 +315,7 @@ def state(memory: Memory, here: Here, now: float) -> State:
 def seems_alive(memory: Memory, now: float, rules: Failover) -> bool | None:
     """Whether the other zone gave a heartbeat lately; None where this node has not looked lately itself, or only just
     began to."""
-    patience = 3 * rules.renew_seconds
+    patience = max(3 * rules.renew_seconds, 1.5 * rules.interval_seconds)  # a holder sees beats at its checks alone
     if memory.last_seen is None or now - memory.last_seen > patience:
         return None
     if memory.other_beat_seen is not None and now - memory.other_beat_seen <= patience:

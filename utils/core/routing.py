@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
@@ -73,11 +74,11 @@ def runs_here(task_type: str, routing: Mapping[str, Rule], active_zone: str, thi
 
 @dataclass(frozen=True)
 class Ticket:
-    """What decides who takes a task and when: its type, priority and time of creation (ISO 8601)."""
+    """What decides who takes a task and when."""
 
     type: str
     priority: str
-    created: str
+    created: datetime
 
 
 def in_order(tickets: Mapping[Key, Ticket]) -> list[Key]:

@@ -193,9 +193,18 @@ def _doubts(fields: Mapping[str, Any], body: str, draft: str) -> list[str]:
     return found
 
 
-def task_from(meta: Mapping[str, Any], body: str) -> Task:
-    """Validate front matter into a `Task`; raises `InvalidTask` naming every problem at once."""
+def task_from(meta: Mapping[str, Any], body: str, *, name: str | None = None) -> Task:
+    """Validate front matter into a `Task`; raises `InvalidTask` naming every problem at once.
+
+    `name` is the stem of its file where it lies in one: it must be the id, or its tries, its plan and its claim would
+    be those of another task.
+    """
     problems = _problems(meta)
+    if not problems and name not in (None, meta["id"]):
+        problems.append(
+            f"the file is called {_shown(name)} but its property 'id' says {_shown(meta['id'])}: make both the same, "
+            "and another id than any other task's"
+        )
     if problems:
         raise InvalidTask(problems)
     return Task(**_common(meta, body))

@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ from utils.claim_task import Claims, Gone, Lost, TargetTaken
 from utils.core.inference import VAGUE_TYPE
 from utils.core.routing import LOCAL, TASK_TYPES, Ticket, in_order
 from utils.core.stages import Stage
-from utils.core.task import ID_PATTERN, InvalidTask, Task, task_from
+from utils.core.task import ID_PATTERN, InvalidTask, Task, format_time, parse_time, task_from
 from utils.dispatch.workers import Job, Workers
 from utils.ports import Clock
 from utils.vault import frontmatter
-from utils.vault.attempts import DIED, TRIES, Attempts
+from utils.vault.attempts import DIED, TRIES, Attempts, is_the_nodes_fault
 from utils.vault.frontmatter import InvalidFrontMatter
 from utils.vault.layout import Layout
 from utils.work_zones import WorkZones
@@ -33,20 +33,23 @@ from utils.work_zones import WorkZones
 log = logging.getLogger(__name__)
 
 #: Does one claimed task and files it (by `Claims`); says in a few words what it did. Called in a thread of its own.
-#: Before each step that lasts it calls `Claims.beat`, and lets `Lost` through; what else it raises counts as a try. One
-#: that leaves its task in progress, while a request is decided, writes the plan last: without a plan it is begun anew.
+#: Before each step that lasts it calls `Claims.beat`, and lets `Lost` through; what else it raises counts as a try,
+#: unless it `is_the_nodes_fault`. One that leaves its task in progress, while a request is decided, writes the plan
+#: last: without a plan it is begun anew.
 Handler = Callable[[Path, Task], str]
 
 MAIL = "email_processing"
 PATIENCE = 1.0  # seconds a cycle waits for what it began
 _SETTLED = 60.0  # seconds; a person may be writing the file that can't be read yet
 _REST = 60.0  # seconds between two tries
+_LARGEST = 100_000_000  # bytes; no task is that large, and reading it would hold up all others
+_LONG = 1800.0  # seconds; what takes longer is told
 _STOP_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one reading of a file found: a ticket, or why there is none. `plain`: no front matter at all."""
+    """What one reading of a file found: a ticket, or why there is none. `plain`: it is a person's drop."""
 
     stamp: tuple[int, int]
     ticket: Ticket | None
@@ -70,7 +73,7 @@ class Dispatcher:
         clock: Clock,
         alert: Callable[..., Any],
     ) -> None:
-        """`workers`: how many tasks are done at once. `tries`: the file that remembers how often each was begun."""
+        """`workers`: how many tasks are done at once. `tries`: the folder that remembers how often each was begun."""
         self._layout = layout
         self._claims = claims
         self._zones = zones
@@ -78,9 +81,10 @@ class Dispatcher:
         self._agent = agent
         self._clock = clock
         self._alert = alert
-        self._workers = Workers(workers)
+        self._workers = Workers(workers, long=_LONG, monotonic=clock.monotonic)
         self._attempts = Attempts(tries)
         self._seen: dict[Path, _Seen] = {}
+        self._told: set[object] = set()
         self._resting: dict[str, float] = {}  # file names, and until when
 
     def run(self, now: datetime, *, patience: float = PATIENCE, stopped: Callable[[], bool] = lambda: False) -> str:
@@ -89,18 +93,21 @@ class Dispatcher:
         Waits at most `patience` seconds for what was begun; the answer of a later round tells what became of the rest.
         """
         counts: Counter[str] = Counter()
-        jobs = self._abandoned()
-        for path, ticket in self._waiting(now, counts):
+        seen: dict[Path, _Seen] = {}
+        jobs = self._abandoned(now, seen)
+        for path, ticket in self._waiting(now, seen, counts):
             if ticket.type == MAIL and path.name.startswith("email-"):
                 continue
             if not self._zones.runs_here(ticket.type):
                 counts[f"for {self._zones.resolve_zone(ticket.type)}"] += 1
             elif ticket.type not in self._handlers:
                 counts["waiting for a human"] += 1
-            elif self._resting.get(path.name, 0.0) > self._clock.monotonic():
+            elif self._rests(path):
                 counts["to be tried again"] += 1
             else:
                 jobs.append((path.name, partial(self._take, path, ticket.type)))
+        self._seen = seen
+        self._tell_of_overlong(now)
         self._workers.plan(jobs, stopped)
         ended, running, waiting = self._workers.done(patience)
         counts.update(ended)
@@ -113,18 +120,49 @@ class Dispatcher:
             log.warning("%s is still in work: it is begun anew after the next start", name)
             self._attempts.uncount(name)  # a stop is not the task's fault
 
-    def _abandoned(self) -> list[tuple[str, Job]]:
+    def _abandoned(self, now: datetime, seen: dict[Path, _Seen]) -> list[tuple[str, Job]]:
         """What lies claimed by this agent, and nobody works on or has a plan for: left by a process that died."""
         jobs: list[tuple[str, Job]] = []
         for path in self._claims.abandoned():
-            task = None if self._layout.is_planned(path.stem) else self._readable(path)
-            if task is not None and task.type in self._handlers and self._zones.runs_here(task.type):
-                jobs.append((path.name, partial(self._resume, path, task.type)))
+            found = None if self._layout.is_planned(path.stem) or self._rests(path) else self._look(path)
+            if found is None:
+                continue
+            seen[path] = found
+            if found.ticket is None:
+                self._tell_of(path, found, now)
+            elif found.ticket.type in self._handlers and self._zones.runs_here(found.ticket.type):
+                jobs.append((path.name, partial(self._resume, path, found.ticket.type)))
         return jobs
 
-    def _waiting(self, now: datetime, counts: Counter[str]) -> list[tuple[Path, Ticket]]:
+    def _tell_of(self, path: Path, found: _Seen, now: datetime) -> None:
+        """Once: what can't be used in progress would lie there for ever. The gmail watcher looks after its own."""
+        if path.name.startswith("email-") or not _is_settled(found, now):
+            return
+        message = (
+            f"{self._layout.relative(path)} can't be used, and nobody works on it: {found.problem}. "
+            "Put that right, and it is taken up; or move it elsewhere."
+        )
+        self._tell_once((path, found.stamp), f"{path.name} is stuck in progress", message)
+
+    def _tell_of_overlong(self, now: datetime) -> None:
+        """Once each: what never ends may hold up a change of zone, and many of them everything."""
+        for name, begun in self._workers.overlong().items():
+            since = now - timedelta(seconds=self._clock.monotonic() - begun)
+            message = (
+                f"It is in work since {format_time(since.replace(microsecond=0))} and does not end; other tasks go on "
+                "beside it. If it hangs, restart the node (./start_everything.sh restart): then it is begun anew, "
+                "unless you move its file out of In_Progress/ before."
+            )
+            self._tell_once((name, begun), f"{name} does not end", message)
+
+    def _tell_once(self, key: object, title: str, message: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            self._alert("WARNING", title, message, source="dispatch")
+
+    def _waiting(self, now: datetime, seen: dict[Path, _Seen], counts: Counter[str]) -> list[tuple[Path, Ticket]]:
         """Every readable task with its ticket, in the order of work. A file is parsed again only when it changed."""
-        seen: dict[Path, _Seen] = {}
+        tickets: dict[Path, Ticket] = {}
         for path in self._layout.files(Stage.NEEDS_ACTION):
             found = self._look(path)
             if found is None:
@@ -132,8 +170,8 @@ class Dispatcher:
             seen[path] = found
             if found.ticket is None:
                 counts[self._unusable(path, found, now)] += 1
-        self._seen = seen
-        tickets = {path: found.ticket for path, found in seen.items() if found.ticket is not None}
+            else:
+                tickets[path] = found.ticket
         return [(path, tickets[path]) for path in in_order(tickets)]
 
     def _look(self, path: Path) -> _Seen | None:
@@ -143,6 +181,9 @@ class Dispatcher:
             known = self._seen.get(path)
             if known is not None and known.stamp == stamp:
                 return known
+            if status.st_size > _LARGEST:
+                problem = f"it is larger than {_LARGEST // 1_000_000} MB"
+                return _Seen(stamp, None, problem, plain=not ID_PATTERN.match(path.stem))
             data = path.read_bytes()
         except FileNotFoundError:
             return None  # claimed or moved this moment
@@ -152,11 +193,12 @@ class Dispatcher:
             meta, body = frontmatter.read(data)
             said = meta.get("type")
             unknown = isinstance(said, str) and said not in TASK_TYPES
-            task = task_from({**meta, "type": VAGUE_TYPE} if unknown else meta, body)
+            task = task_from({**meta, "type": VAGUE_TYPE} if unknown else meta, body, name=path.stem)
         except (InvalidFrontMatter, InvalidTask) as error:
-            is_drop = not ID_PATTERN.match(path.stem) and not data.removeprefix(b"\xef\xbb\xbf").startswith(b"---")
+            is_broken = isinstance(error, InvalidFrontMatter) and frontmatter.is_meant(data.decode("utf-8", "replace"))
+            is_drop = not is_broken and not ID_PATTERN.match(path.stem)
             return _Seen(stamp, None, str(error), plain=is_drop)
-        return _Seen(stamp, Ticket(str(said), task.priority, task.created))
+        return _Seen(stamp, Ticket(str(said), task.priority, parse_time(task.created)))
 
     def _unusable(self, path: Path, found: _Seen, now: datetime) -> str:
         """A note that a person has only just dropped stays; a broken task file is set aside once nobody writes to it.
@@ -165,7 +207,7 @@ class Dispatcher:
             return f"for {LOCAL}"
         if found.plain:
             return "no task yet"
-        if abs(now.timestamp() - found.stamp[0] / 1e9) < _SETTLED:
+        if not _is_settled(found, now):
             return "not readable yet"
         return self._set_aside(path, f"It is no valid task: {found.problem}") or "not readable yet"
 
@@ -204,11 +246,26 @@ class Dispatcher:
             log.info("the work on it is dropped: %s", error)
             return "claim lost"
         except (Exception, SystemExit) as error:
-            log.exception("%s failed (try %d of %d)", task.id, tries, TRIES)
             problem = f"{type(error).__name__}: {error}"
+            if is_the_nodes_fault(error):
+                self._attempts.uncount(path.name)
+                return self._hold_up(path, task, problem)
+            log.exception("%s failed (try %d of %d)", task.id, tries, TRIES)
             return self._give_up(path, problem) if tries >= TRIES else self._put_back(path, task, problem)
         self._attempts.forget(path.name)
         return "done"
+
+    def _rests(self, path: Path) -> bool:
+        return self._resting.get(path.name, 0.0) > self._clock.monotonic()
+
+    def _hold_up(self, path: Path, task: Task, problem: str) -> str:
+        message = f"{problem}. Nothing is lost: such tasks wait and are tried again each minute."
+        self._alert("WARNING", f"Tasks of the type {task.type} can't be done now", message, source="dispatch")
+        try:
+            self._put_back(path, task, problem)
+        except OSError as error:  # it stays in progress, and is taken up there
+            log.warning("%s is not put back: %s", task.id, error)
+        return "held up"
 
     def _put_back(self, path: Path, task: Task, problem: str) -> str:
         self._resting[path.name] = self._clock.monotonic() + _REST
@@ -239,6 +296,11 @@ class Dispatcher:
 
     def _readable(self, path: Path) -> Task | None:
         try:
-            return task_from(*frontmatter.read(path.read_bytes()))
+            return task_from(*frontmatter.read(path.read_bytes()), name=path.stem)
         except (OSError, InvalidFrontMatter, InvalidTask):
             return None  # not ours to judge while it is in somebody's hands
+
+
+def _is_settled(found: _Seen, now: datetime) -> bool:
+    """Whether nobody has written to the file for a while."""
+    return abs(now.timestamp() - found.stamp[0] / 1e9) >= _SETTLED

@@ -10,13 +10,14 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims
-from utils.core.inference import completed, infer
+from utils.core.inference import AS_WRITTEN, completed, infer, keeping
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN, InvalidTask, make_id, task_from
 from utils.vault import atomic, frontmatter
@@ -26,7 +27,8 @@ from utils.vault.layout import FOLDERS, REASON_SUFFIX, Layout
 log = logging.getLogger(__name__)
 
 _ASIDE = f"{atomic.TEMP_PREFIX}inbox-"
-_LEFT = "Only Markdown notes become tasks. This file stays here until somebody moves it."
+_LARGEST = 5_000_000  # bytes; a note that a person writes is far smaller
+_LEFT = "Only Markdown notes of at most 5 MB become tasks. This file stays here until somebody moves it."
 _CALLED = {**FOLDERS, Stage.INBOX: "the Inbox"}
 #: Where a task that was made of a drop may lie when a crash kept the drop from going away.
 _OPEN = (Stage.NEEDS_ACTION, Stage.IN_PROGRESS)
@@ -37,11 +39,13 @@ _LAST_TIME = 253_402_300_799  # the year 9999
 class Drops:
     """The drops of one vault. `settle` in seconds: a file written to more recently is left for the next round."""
 
-    def __init__(self, layout: Layout, claims: Claims, *, agent: str, settle: float) -> None:
+    def __init__(self, layout: Layout, claims: Claims, *, agent: str, settle: float, alert: Callable[..., Any]) -> None:
         self._layout = layout
         self._claims = claims
         self._agent = agent
         self._settle = settle
+        self._alert = alert
+        self._told: set[Path] = set()
         #: In how many seconds what was too young in the last round is old enough; None where nothing was.
         self.due_in: float | None = None
 
@@ -60,57 +64,79 @@ class Drops:
                         continue  # somebody has only just made the note
                     filed = self._file(path, stage, status)
                 except OSError as error:
-                    log.warning("%r stays where it was dropped: %s", path.name, error)
+                    self._tell(path, error)
                     filed = False
                 if filed is not None:
                     counts[f"{'filed from' if filed else 'left in'} {_CALLED[stage]}"] += 1
         return ", ".join(f"{what}: {count}" for what, count in sorted(counts.items()))
 
+    def _tell(self, path: Path, error: OSError) -> None:
+        log.warning("%r stays where it was dropped: %s", path.name, error)
+        if path not in self._told:
+            self._told.add(path)
+            message = (
+                f"{self._layout.relative(path)} stays where it is: {error.strerror or error}. It becomes a task once "
+                "it can be taken from there; correct its name or the rights of its folder, or move it."
+            )
+            self._alert("WARNING", f"{path.name} can't be filed", message, source="drops")
+
     def _drops(self, stage: Stage) -> Iterator[Path]:
+        """What was dropped; in each folder first what had been set aside already when a crash came."""
         for folder, subfolders, names in os.walk(self._layout.folder(stage)):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            for name in sorted(names):
-                path = Path(folder, name)
-                if name.startswith(_ASIDE):  # a crash between setting aside and removing
-                    try:
-                        path = _put_back(path)
-                    except OSError as error:
-                        log.warning("%r stays set aside: %s", name, error)
-                        continue
-                    name = path.name
-                is_task = stage is Stage.NEEDS_ACTION and path.suffix == ".md" and ID_PATTERN.match(path.stem)
-                is_note = name.startswith(".") or name.endswith(REASON_SUFFIX)
+            for name in sorted(names, key=lambda name: (not name.startswith(_ASIDE), name)):
+                path, called = Path(folder, name), name.removeprefix(_ASIDE)
+                is_task = stage is Stage.NEEDS_ACTION and called.endswith(".md") and ID_PATTERN.match(called[:-3])
+                is_note = called.startswith(".") or called.endswith(REASON_SUFFIX)
                 if not is_task and not is_note and not path.is_symlink():
                     yield path
 
-    def _file(self, path: Path, stage: Stage, status: os.stat_result) -> bool | None:
+    def _file(self, lying: Path, stage: Stage, status: os.stat_result) -> bool | None:
         """Make a task of a drop; False where it stays a drop, None where it is for the dispatcher to set aside."""
-        data = path.read_bytes() if path.suffix == ".md" else b""
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:
-            text = "\0"
-        if path.suffix != ".md" or "\0" in text:
+        path = lying.with_name(lying.name.removeprefix(_ASIDE))
+        text = _text(lying, status.st_size)
+        if text is None or (stage is Stage.NEEDS_ACTION and _is_broken(text)):
+            if lying != path:
+                path = _put_back(lying)
+            if text is not None:
+                return None
             if not self._layout.reason(path).exists():
                 self._claims.explain(path, _LEFT)
             return False
-        if stage is Stage.NEEDS_ACTION and _is_broken(text):
-            return None
         created = datetime.fromtimestamp(min(max(status.st_mtime, 0), _LAST_TIME), UTC)
-        identity = f"{stage}\0{path.name}\0{hashlib.sha256(data).hexdigest()}"
+        identity = f"{stage}\0{path.name}\0{hashlib.sha256(text.encode()).hexdigest()}"
         meta, body = self._task(path, stage, text, identity, created)
+        aside = lying if lying != path else _aside(path)
+        if lying == path:  # first: of what can't be taken away a task would be made again and again
+            atomic.move(path, aside)
+        try:
+            self._create(meta, body, identity, created)
+        except BaseException:
+            _put_back(aside)
+            raise
+        if aside.read_bytes() != text.encode():  # somebody wrote to it since it was read: that is a drop of its own
+            _put_back(aside)
+            return True
+        aside.unlink()
+        if os.path.lexists(self._layout.reason(path)):  # from when it was no text
+            self._claims.explain(path, None)
+        return True
+
+    def _create(self, meta: dict[str, Any], body: str, identity: str, created: datetime) -> None:
+        """Make the task, unless this very drop became one before a crash."""
         # The id that the person wrote may be another's; the same note may have been dropped, and done, before.
-        keys = (identity, *(f"{identity}\0{number}" for number in range(2, 100)))
-        for identifier in dict.fromkeys((meta["id"], *(make_id(meta["domain"], created, key) for key in keys))):
-            meta["id"] = identifier
-            lying = self._layout.find(identifier)
+        keys = chain([identity], (f"{identity}\0{number}" for number in count(2)))
+        first = make_id(meta["domain"], created, identity)
+        ours = meta if meta["id"] == first else keeping(meta, {"id": first})
+        others = (ours | {"id": make_id(meta["domain"], created, key)} for key in keys)
+        for task in chain([meta], others):
+            lying = self._layout.find(task["id"])
             if not lying:
-                self._claims.create(Stage.NEEDS_ACTION, meta, body)
-            # A task of this id is this very drop, written before a crash, or another task.
-            if not lying or any(self._is(place, meta, body) for place in lying):
-                self._remove(path, data)
-                return True
-        return False
+                self._claims.create(Stage.NEEDS_ACTION, task, body)
+            if not lying or any(self._is(place, task, body) for place in lying):
+                break
+        if AS_WRITTEN in task:
+            log.warning("%s: what can't be used of what its author wrote is kept as '%s'", task["id"], AS_WRITTEN)
 
     def _task(
         self, path: Path, stage: Stage, text: str, identity: str, created: datetime
@@ -134,18 +160,23 @@ class Drops:
     def _is(self, place: Path, meta: dict[str, Any], body: str) -> bool:
         return self._layout.stage_of(place) in _OPEN and place.read_bytes() == frontmatter.write(meta, body)
 
-    def _remove(self, path: Path, data: bytes) -> None:
-        """Take the drop away, unless somebody wrote to it since it was read: then it is a drop of its own."""
-        aside = path.with_name(f"{_ASIDE}{path.name}")
-        if len(os.fsencode(aside.name)) > _LONGEST_NAME:
-            aside = path.with_name(f"{_ASIDE}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.md")
-        atomic.move(path, aside)
-        if aside.read_bytes() == data:
-            aside.unlink()
-            if os.path.lexists(self._layout.reason(path)):  # from when it was no text
-                self._claims.explain(path, None)
-        else:
-            _put_back(aside)
+
+def _text(path: Path, size: int) -> str | None:
+    """What a note says; None where the file is none."""
+    if path.suffix != ".md" or size > _LARGEST:
+        return None
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
+
+
+def _aside(path: Path) -> Path:
+    aside = path.with_name(f"{_ASIDE}{path.name}")
+    if len(os.fsencode(aside.name)) > _LONGEST_NAME:
+        aside = path.with_name(f"{_ASIDE}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.md")
+    return aside
 
 
 def _is_broken(text: str) -> bool:
@@ -153,7 +184,7 @@ def _is_broken(text: str) -> bool:
     try:
         frontmatter.parse(text)
     except InvalidFrontMatter:
-        return text.removeprefix("\ufeff").startswith("---")
+        return frontmatter.is_meant(text)
     return False
 
 

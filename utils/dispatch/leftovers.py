@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from utils.claim_task import Claims, Gone, TargetTaken
-from utils.core.routing import BOTH, CLOUD, LOCAL
+from utils.core.routing import CLOUD, LOCAL
 from utils.core.stages import Stage
 from utils.core.task import InvalidTask, Task, task_from
 from utils.tasks.board import request_ids
@@ -57,28 +57,30 @@ class Leftovers:
     def run(self) -> str:
         """Put back what its agent will not finish; says how many, or nothing."""
         counts: Counter[str] = Counter()
-        for path, task in self._unanswered(self._claims.abandoned()):
-            zone = self._zones.resolve_zone(task.type)
-            if zone not in (self._agent, BOTH):
-                counts["handed over"] += self._put_back(path, task, zone, self._claims.release)
+        elsewhere = {LOCAL, CLOUD} - {self._agent}
+        for path, task, zone in self._unanswered(self._claims.abandoned(), elsewhere):
+            counts["handed over"] += self._put_back(path, task, zone, self._claims.release)
         if self._agent == LOCAL and self._other_stopped():
-            for path, task in self._unanswered(list(self._layout.files(Stage.IN_PROGRESS, agent=CLOUD))):
-                if self._zones.resolve_zone(task.type) == LOCAL:
-                    counts["taken over"] += self._put_back(path, task, LOCAL, self._claims.take_over)
+            lying = self._layout.files(Stage.IN_PROGRESS, agent=CLOUD)
+            for path, task, zone in self._unanswered(lying, {LOCAL}):
+                counts["taken over"] += self._put_back(path, task, zone, self._claims.take_over)
         return ", ".join(f"{what}: {count}" for what, count in sorted(counts.items()) if count)
 
-    def _unanswered(self, paths: list[Path]) -> Iterator[tuple[Path, Task]]:
-        """The readable tasks that have no plan and no request."""
+    def _unanswered(self, paths: Iterable[Path], zones: Container[str]) -> Iterator[tuple[Path, Task, str]]:
+        """The readable tasks of these zones, each with its zone, that have no plan and no request."""
         for path in paths:
             if self._layout.is_planned(path.stem):
                 continue
             try:
-                task = task_from(*frontmatter.read(path.read_bytes()))
+                task = task_from(*frontmatter.read(path.read_bytes()), name=path.stem)
             except (OSError, InvalidFrontMatter, InvalidTask):
                 continue  # not ours to judge while it is in somebody's hands
+            zone = self._zones.resolve_zone(task.type)
+            if zone not in zones:  # asked first: a look for its requests walks four stages
+                continue
             wanted = request_ids(task.id)
             if not any(file.stem in wanted for stage in _ANSWERED for file in self._layout.files(stage)):
-                yield path, task
+                yield path, task, zone
 
     def _put_back(self, path: Path, task: Task, zone: str, by: Callable[[Path, str, str], Path]) -> bool:
         try:

@@ -116,7 +116,8 @@ class Keeper:
                     return self._store.load(), before
             except _StillWorking:
                 raise NotSwitched(
-                    f"{self._zone} is still at work on a task and hands over after it: try again in a minute"
+                    f"the zones were not switched: {self._zone} is still at work on a task. Try again in a minute, or"
+                    " switch on the other node, which waits for it"
                 ) from None
             except AdapterError as error:
                 raise NotSwitched(

@@ -30,18 +30,24 @@ class News:
 
     def change(self, entry: Mapping[str, Any]) -> None:
         """A term that this node began: `at, from, to, term, reason, by, pinned`. Told twice it is written once."""
-        line = {name: entry[name] for name in ("at", "from", "to", "term", "reason", "by", "pinned")}
+        line: dict[str, Any] = {name: entry[name] for name in ("at", "from", "to", "term", "reason", "by", "pinned")}
         line |= {"written_by": self._zone}
-        if self._layout.marker.exists():
-            folder = self._layout.daily_log("zones", "").parent
-            if line not in islice(jsonl.newest_of(folder), _LOOK_BACK):
-                jsonl.append(self._layout.daily_log("zones", f"{self._clock.now():%Y-%m-%d}"), line)
-        else:
-            log.error("the vault is not there (%s): not logged in it: %s", self._layout.root, line)
+        try:
+            self._write(line)
+        except OSError as error:  # no rights, a full disk: no reason to tell nobody, nor to keep the lease from anybody
+            log.error("not logged in the vault (%s): %s", error, line)
         pinned = " It stays so until you switch again." if entry["pinned"] else ""
         text = f"{_moved(entry)}: {entry['reason']}. Term {entry['term']}.{pinned}"
         level = _LEVELS.get(By(entry["by"]), "INFO")
         self._alert(level, f"{entry['to']} is the active zone now (term {entry['term']})", text, source="zones")
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if not self._layout.marker.exists():
+            log.error("the vault is not there (%s): not logged in it: %s", self._layout.root, line)
+            return
+        folder = self._layout.daily_log("zones", "").parent
+        if line not in islice(jsonl.newest_of(folder), _LOOK_BACK):
+            jsonl.append(self._layout.daily_log("zones", f"{self._clock.now():%Y-%m-%d}"), line)
 
     def warn(self, title: str, text: str) -> None:
         """Something that only a human can put right."""
@@ -62,8 +68,11 @@ class News:
         lines += ["", "A picture only: changing it changes nothing. Switch by `POST /api/zones/switch`.", ""]
         data = "\n".join(lines).encode()
         path = self._layout.signal(self._zone)
-        if not path.exists() or path.read_bytes() != data:
-            atomic.write(path, data)
+        try:
+            if not path.exists() or path.read_bytes() != data:
+                atomic.write(path, data)
+        except OSError as error:  # a picture only: what it shows has happened all the same
+            log.error("%s can't be painted: %s", path, error)
 
 
 def _moved(entry: Mapping[str, Any]) -> str:

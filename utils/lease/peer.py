@@ -62,10 +62,11 @@ class Peer:
         return "http" if self._url else "heartbeat"
 
     def check(self) -> tuple[Seen, str]:
-        """Look once; what all looks so far saw, and the news in words."""
+        """Look once; what all looks so far saw, and the news in words. Who can't be judged was seen neither well nor
+        failing: what was counted before a stop says nothing of now."""
         result = self._ask()
         if result is None:
-            return self.seen(), f"{self._name} can't be judged yet: the remote was not asked for long enough"
+            return Seen(), f"{self._name} can't be judged yet: the remote was not asked for long enough"
         with locks.hold(self._lock):
             before = self.seen()
             health, change = rules.observe(

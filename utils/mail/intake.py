@@ -8,7 +8,6 @@ every id is made from the mail itself, doing a step twice makes nothing twice.
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -32,17 +31,13 @@ from utils.mail.task_file import DOMAIN, TASK_TYPE, Plan
 from utils.ports import AdapterError, Clock, DraftEngine, Mailbox, SecretScanner
 from utils.settings import Settings
 from utils.vault import atomic, frontmatter
-from utils.vault.attempts import DIED, TRIES, Attempts
+from utils.vault.attempts import DIED, TRIES, Attempts, is_the_nodes_fault
 from utils.vault.frontmatter import InvalidFrontMatter
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
 
 SOURCE = "gmail_watcher"
-_NODE_ERRORS = frozenset(
-    getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM")
-)
 
 
 class Zones(Protocol):
@@ -86,8 +81,8 @@ class MailIntake:
         self._clock = clock
         self._alert = alert
         self._agent = settings.agent_name
-        self._attempts = Attempts(settings.state_dir / "mail" / "attempts.json")
-        self._explained = Attempts(settings.state_dir / "mail" / "not_taken.json")
+        self._attempts = Attempts(settings.state_dir / "mail" / "tries")
+        self._explained = Attempts(settings.state_dir / "mail" / "not_taken")
         self._offline: str | None = None
         self._engine_trouble: str | None = None
 
@@ -152,11 +147,8 @@ class MailIntake:
                 path = self._create(mail, task_id, now)
                 known.setdefault(_suffix(task_id), []).append(path)
                 counts["fetched"] += 1
-        except AdapterError:
-            self._attempts.uncount(raw.key)
-            raise  # the scanner is missing: the next mail would fare no better
         except Exception as error:
-            if _is_the_nodes_fault(error):
+            if is_the_nodes_fault(error):
                 self._attempts.uncount(raw.key)
                 raise
             log.exception("mail %s could not be taken in", raw.key)
@@ -253,7 +245,7 @@ class MailIntake:
                 self._tell_engine_trouble(str(error))
                 outcome = "waiting for the engine"
             except Exception as error:
-                if _is_the_nodes_fault(error):
+                if is_the_nodes_fault(error):
                     self._attempts.uncount(path.stem)
                     raise
                 outcome = self._failed(path, error)
@@ -299,7 +291,7 @@ class MailIntake:
             meta, body = frontmatter.read(_read(path))
             if isinstance(meta.get("type"), str) and meta["type"] != TASK_TYPE:
                 return ""
-            task = task_from(meta, body)
+            task = task_from(meta, body, name=path.stem)
         except (InvalidFrontMatter, InvalidTask) as error:
             self._quarantine(path, f"The task file can't be used: {error}")
             return "set aside"
@@ -423,11 +415,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise Gone(f"{path.name} is no longer there") from None
-
-
-def _is_the_nodes_fault(error: Exception) -> bool:
-    """Whether the next mail would fare no better: a full or read-only disk, no rights, no descriptors."""
-    return isinstance(error, OSError) and error.errno in _NODE_ERRORS
 
 
 def _suffix(task_id: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from utils.core.policy import ACTIONS
 from utils.core.stages import DOMAINS, Stage
-from utils.core.task import ID_PATTERN, InvalidTask, request_id, task_from
+from utils.core.task import ID_PATTERN, InvalidTask, format_time, parse_time, request_id, task_from
 from utils.vault import frontmatter, jsonl
 from utils.vault.layout import Layout
 
@@ -149,18 +149,18 @@ class Board:
         ]
         return sorted(claims, key=lambda claim: (claim["since"] or "", claim["task"]), reverse=True)
 
-    def _claimed_at(self, wanted: set[str]) -> dict[str, Any]:
+    def _claimed_at(self, wanted: set[str]) -> dict[str, str | None]:
         """When each of these tasks was last claimed, as far as the newest lines tell.
 
         What a person put there has no line, and must not make us read years of them.
         """
-        found: dict[str, Any] = {}
+        found: dict[str, str | None] = {}
         if not wanted:
             return found
         for entry in islice(self.claim_events(), _LOOKED_AT):
             task = entry.get("task")
             if isinstance(task, str) and task in wanted and task not in found and entry.get("event") == "claimed":
-                found[task] = entry.get("at")
+                found[task] = _time(entry.get("at"))
                 if len(found) == len(wanted):
                     break
         return found
@@ -198,7 +198,7 @@ def facts_of(path: Path, modified: int, size: int) -> Mapping[str, Any]:
     except frontmatter.InvalidFrontMatter as error:
         return _said({}, [str(error)])
     try:
-        task_from(meta, body)
+        task_from(meta, body, name=path.stem)
     except InvalidTask as error:
         return _said(meta, error.problems)
     return _said(meta, [])
@@ -214,6 +214,14 @@ def _said(meta: Mapping[str, Any], problems: Iterable[str]) -> dict[str, Any]:
         "source_task": _text(meta.get("source_task")),
         "problems": list(problems),
     }
+
+
+def _time(value: Any) -> str | None:
+    """A time that a line tells, if it is one."""
+    try:
+        return format_time(parse_time(value))
+    except ValueError:
+        return None
 
 
 def _text(value: Any) -> str | None:

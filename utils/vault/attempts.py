@@ -1,78 +1,89 @@
-"""How often something was tried, kept over restarts of the process.
+"""How often something was tried, kept over restarts of the process, and what is no fault of what was tried.
 
 A try is counted before it begins: what kills the process then counts too.
 """
 
 from __future__ import annotations
 
-import json
-import logging
+import errno
+import hashlib
+import os
+import socket
+import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from utils.vault import atomic, locks
-
-log = logging.getLogger(__name__)
+from utils.ports import AdapterError
+from utils.vault import atomic
 
 TRIES = 3
 #: Why something is set aside whose tries ended with no error of its own.
 DIED = f"it was begun {TRIES} times, and each time the process ended before it was done"
-_MAX_ENTRIES = 1000
+#: A disk that is full, broken or read-only; no rights, descriptors or memory; no network.
+_NODE_ERRORS = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EROFS", "EIO", "ESTALE", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM"),
+        *("ENETDOWN", "ENETUNREACH", "EHOSTUNREACH"),
+    )
+)
+_WORLD_ERRORS = (AdapterError, ConnectionError, TimeoutError, socket.gaierror, sqlite3.OperationalError)
+
+
+def is_the_nodes_fault(error: BaseException) -> bool:
+    """Whether another task or mail would fare no better: then the try is taken back, and this one waits."""
+    return isinstance(error, _WORLD_ERRORS) or (isinstance(error, OSError) and error.errno in _NODE_ERRORS)
 
 
 class Attempts:
-    """Counts of tries by key, in one small JSON file. Safe for several threads and processes."""
+    """Counts of tries by key: one file a key in `folder`, a byte a try, gone when the key has none.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = path.with_suffix(".lock")
+    Taking a try back needs no space, so a full disk blames nobody. Whoever tries a key does so alone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def count(self, key: str) -> int:
-        """Count one more try, durably; returns how many there are now."""
-        with locks.hold(self._lock, note=None):
-            counts = self._load()
-            counts[key] = counts.pop(key, 0) + 1
-            self._save(counts)
-        return counts[key]
+        """Count one more try, durably; returns how many there are now. Raises `OSError`: then none was counted."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._file(key).open("ab", buffering=0) as file:
+            file.write(b".")
+            tries = file.tell()
+            try:
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(tries - 1)
+                raise
+        if tries == 1:
+            atomic.sync_folder(self._folder)
+        return tries
 
     def uncount(self, key: str) -> None:
         """The last try was no fault of its own."""
-        with locks.hold(self._lock, note=None):
-            counts = self._load()
-            left = counts.pop(key, 0) - 1
-            if left >= 0:
-                self._save({**counts, key: left} if left else counts)
+        left = self.tries(key) - 1
+        if left > 0:
+            os.truncate(self._file(key), left)
+        else:
+            self.forget(key)
 
     def forget(self, key: str) -> None:
         """It worked, or was set aside."""
-        with locks.hold(self._lock, note=None):
-            counts = self._load()
-            if counts.pop(key, None) is not None:
-                self._save(counts)
+        self._file(key).unlink(missing_ok=True)
 
     def tries(self, key: str) -> int:
         """How many tries are counted."""
-        with locks.hold(self._lock, note=None):
-            return self._load().get(key, 0)
+        try:
+            return self._file(key).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def keep_only(self, keys: Iterable[str]) -> None:
         """Forget all others."""
-        with locks.hold(self._lock, note=None):
-            counts = self._load()
-            kept = {key: counts[key] for key in counts.keys() & set(keys)}
-            if kept != counts:
-                self._save(kept)
+        kept = {self._file(key) for key in keys}
+        for file in self._folder.glob("*"):
+            if file not in kept:
+                file.unlink(missing_ok=True)
 
-    def _load(self) -> dict[str, int]:
-        try:
-            counts = json.loads(self._path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except ValueError:
-            log.warning("%s is damaged; tries are counted from nought", self._path)
-            return {}
-        return {str(k): v for k, v in counts.items() if isinstance(v, int)} if isinstance(counts, dict) else {}
-
-    def _save(self, counts: dict[str, int]) -> None:
-        newest = dict(list(counts.items())[-_MAX_ENTRIES:])
-        atomic.write(self._path, json.dumps(newest).encode(), mode=0o600)
+    def _file(self, key: str) -> Path:
+        return self._folder / hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

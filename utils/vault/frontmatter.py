@@ -20,6 +20,8 @@ from ruamel.yaml.resolver import VersionedResolver
 from ruamel.yaml.scalarstring import ScalarString
 
 _OPENING = re.compile(r"\A\ufeff?---[ \t]*\r?\n")
+#: A line `---` alone is a rule, too, under which a note may begin.
+_MEANT = re.compile(r"\A\ufeff?---[ \t]*\r?\n[^\n]*:")
 _CLOSING = re.compile(r"^---[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
 _PLAIN = re.compile(r"[\x20-\x7e\u00a1-\u1fff\u2070-\ud7ff\uf900-\ufdcf\ufdf0-\ufdff\U0001f300-\U0001faff]*\Z")
 #: Plain in YAML 1.2, something else in YAML 1.1, which other tools still read.
@@ -134,6 +136,11 @@ def parse(text: str) -> tuple[dict[str, Any], str]:
     return meta, text[closing.end() :]
 
 
+def is_meant(text: str) -> bool:
+    """Whether a text seems to begin with front matter, be it broken: a line `---` and something like a property."""
+    return _MEANT.match(text) is not None
+
+
 def render(meta: Mapping[str, Any], body: str) -> str:
     """Markdown text of `meta` and `body`; `parse` gives both back exactly.
 
@@ -186,8 +193,10 @@ def _refuse_cleverness(value: Any) -> None:
 def _check_text(value: str, where: str) -> None:
     if "\0" in value:
         raise InvalidFrontMatter(f"{where} holds a NUL character, which no text file can")
-    if any("\ud800" <= char <= "\udfff" for char in value):
-        raise InvalidFrontMatter(f"{where} holds a lone surrogate, which is no character")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidFrontMatter(f"{where} holds a lone surrogate, which is no character") from None
 
 
 def _strings(value: Any, where: str) -> list[tuple[str, str]]:

@@ -62,11 +62,8 @@ class Heartbeats:
 
     def begin(self, task_id: str) -> bool:
         """This process works on the task from now on. False where it has a heartbeat already, a dead one's included."""
-        file = self._file(task_id)
-        if os.path.lexists(file):
-            return False
         try:
-            self._link(file)
+            self._link(self._file(task_id))
         except FileExistsError:
             return False
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,9 @@ from utils.core import archive
 from utils.vault import atomic
 
 _BLOCK = 64 * 1024
+#: A line of ours is far shorter; a longer one is passed over, or reading it backwards would take minutes.
+_LONGEST = 256 * 1024  # bytes
+_TOO_LONG = b"\0"  # stands for what was read of such a line: no JSON holds it
 
 
 def line(entry: Mapping[str, Any]) -> bytes:
@@ -25,11 +29,10 @@ def line(entry: Mapping[str, Any]) -> bytes:
 def append(path: Path, entry: Mapping[str, Any]) -> None:
     """Append one line durably. A torn last line (a crash in mid-write) is ended first, so that it can't eat ours."""
     write(path, line(entry))
-    flush(path)
 
 
 def write(path: Path, data: bytes) -> None:
-    """Append one line as `append` does, but not yet durably: `flush` comes later, once for the lines of several."""
+    """Append a line that is ready, as `append` does."""
     try:
         descriptor = _open_locked(path)
     except FileNotFoundError:
@@ -42,6 +45,9 @@ def write(path: Path, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+        # Others may write meanwhile. A sync that puts a united log in the place of this one has read our line.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
     if not size:
@@ -49,7 +55,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def flush(path: Path) -> None:
-    """Make durable what was written into a log. One that a sync put in its place has it all and is durable."""
+    """Make durable what others wrote into a log."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -99,7 +105,10 @@ def roll(path: Path, into: Callable[[str], Path], *, today: str) -> int:
 
 
 def newest(path: Path) -> Iterator[dict[str, Any]]:
-    """The log's entries, newest first, read block by block from the end; a line that is no JSON object is skipped."""
+    """The log's entries, newest first, read block by block from the end.
+
+    A line that is no JSON object as RFC 8259 has it, or longer than 256 KiB, is skipped.
+    """
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -113,6 +122,8 @@ def newest(path: Path) -> Iterator[dict[str, Any]]:
             block = file.read(position - start) + rest
             lines = block.split(b"\n")
             rest = lines[0] if start else b""
+            if len(rest) > _LONGEST:
+                rest = _TOO_LONG
             for line in reversed(lines[1:] if start else lines):
                 entry = _decode(line)
                 if entry is not None:
@@ -138,7 +149,15 @@ def tail(path: Path, count: int) -> list[dict[str, Any]]:
 
 def _decode(line: bytes) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
+        entry = json.loads(line, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):  # also what is nested too deep to be one of ours
         return None
     return entry if isinstance(entry, dict) else None
+
+
+def _finite(number: str) -> float:
+    """No NaN and no infinity: Python reads and writes them, JSON has none, and who asks us for the line gets JSON."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is no number of JSON")
+    return value

@@ -22,6 +22,7 @@ FOLDERS: dict[Stage, str] = {
     Stage.DONE: "Done",
     Stage.QUARANTINE: "Quarantine",
 }
+_STAGES = {name: stage for stage, name in FOLDERS.items()}
 BY_DOMAIN = frozenset({Stage.NEEDS_ACTION, Stage.PENDING_APPROVAL})
 AGENTS = ("cloud", "local")
 REASON_SUFFIX = ".reason.md"
@@ -59,7 +60,7 @@ def _is_file(path: Path) -> bool:
 def stage_at(path: str) -> Stage | None:
     """The stage in which a vault path (posix, relative) lies, or None outside all of them."""
     top, separator, _ = path.partition("/")
-    return next((stage for stage, name in FOLDERS.items() if separator and name == top), None)
+    return _STAGES.get(top) if separator else None
 
 
 class OutsideVault(ValueError):
@@ -74,12 +75,8 @@ class Layout:
 
     def folder(self, stage: Stage, *, domain: str | None = None, agent: str | None = None) -> Path:
         """The folder of a stage: by domain where it has such folders, by agent for work in progress."""
-        base = self.root / FOLDERS[stage]
-        if stage in BY_DOMAIN and domain:
-            return base / domain
-        if stage is Stage.IN_PROGRESS and agent:
-            return base / agent
-        return base
+        part = domain if stage in BY_DOMAIN else agent if stage is Stage.IN_PROGRESS else None
+        return self.root.joinpath(FOLDERS[stage], part or "")
 
     def relative(self, path: Path) -> str:
         """`path` as the vault's posix path; raises `OutsideVault`."""

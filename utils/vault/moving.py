@@ -2,10 +2,8 @@
 
 The note is a name in `STATE_DIR/claims/moves/`: the line that the log will get. So making it is one step in the file
 system's journal, which keeps it before the move that comes after it, and costs no flush (ADR 16); a line too long for a
-name is flushed as a file's content. Whoever takes the lock alone finishes what a killed holder began.
-
-Move and line are flushed after the lock, by one process for all who wait. Until then the note is kept as logged, and
-the first to take the lock after a boot looks what a power cut left of it.
+name is flushed as a file's content. The note goes when move and line are flushed, before the lock is free: so a note
+that is there tells of a holder that was killed, and whoever takes the lock alone next finishes what it began.
 
 Claims hold the lock together: they move no file but what is there once, so the rename itself lets one win.
 """
@@ -13,6 +11,7 @@ Claims hold the lock together: they move no file but what is there once, so the 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -24,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from utils.vault import atomic, jsonl, locks
-from utils.vault.heartbeats import boot_id
 from utils.vault.layout import Layout, stage_at
 
 log = logging.getLogger(__name__)
@@ -32,9 +30,8 @@ log = logging.getLogger(__name__)
 #: The event whose move needs no flush of its own: where the journal keeps no order with the line, as on Btrfs, a power
 #: cut may undo it, and then the task is claimed anew.
 CLAIMED = "claimed"
-#: What a note's name begins with: the move is about to be made; it is made and logged, not yet flushed; damaged.
-_MOVING, _LOGGED, _DAMAGED = "m", "l", "d"
-_BOOT, _BLANK = "boot-", "blank"
+_MOVING, _DAMAGED = "m", "d"  # what a note's name begins with
+_BLANK = "blank"
 _IN_CONTENT = "-"
 _SLASH = "\x1f"  # stands for a slash in a name: JSON has it as an escape only
 _TAIL = 10_000  # lines of the log that are searched for one
@@ -47,7 +44,7 @@ class Moves:
         self._layout = layout
         self._log = layout.claims_log
         self._lock = state_dir / "locks" / "claims.lock"
-        self._flushing = state_dir / "locks" / "claims-flush.lock"
+        self._turn = state_dir / "locks" / "claims-turn.lock"
         self._folder = state_dir / "claims" / "moves"
         self._one_disk: bool | None = None
         self._looked = False
@@ -55,10 +52,9 @@ class Moves:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the claim lock alone, after finishing what a holder that was killed began. Not re-entrant."""
-        with locks.hold(self._lock, note=None):
-            self._finish(_MOVING)
-            if not self._looked:
-                self._look_after_a_boot()
+        with locks.hold(self._turn, note=None), locks.hold(self._lock, note=None):
+            self._finish()
+            self._looked = True
             yield
 
     def share(self) -> AbstractContextManager[None]:
@@ -68,92 +64,63 @@ class Moves:
         if not self._looked:
             with self.hold():
                 pass
+        with locks.hold(self._turn, note=None, shared=True):  # after whoever waits to hold it alone
+            pass
         return locks.hold(self._lock, note=None, shared=True)
 
-    def do(self, entry: Mapping[str, Any], act: Callable[[], None]) -> Callable[[], None]:
-        """Move or write a file by `act` and log it as `entry` says (`from`, `to`). The lock is held by the caller.
+    def do(self, entry: Mapping[str, Any], act: Callable[[], None]) -> None:
+        """Move or write a file by `act` and log it as `entry` says, both durably. The lock is held by the caller.
 
-        The answer makes both durable; call it once, best after the lock. Where `act` raises `FileExistsError` or
-        `FileNotFoundError` nothing was done; after any other error the next holder of the lock looks what was.
+        The entry has `from` (or None) and `to`, and the `sha256` of a file that is written anew where it lies.
+        Where `act` raises `FileExistsError` or `FileNotFoundError` nothing was done; after any other error the next
+        holder of the lock looks what was.
         """
         line = jsonl.line(entry)
         note = self._note(line)
         try:
             act()
         except (FileExistsError, FileNotFoundError):
-            self._is_done_with(_MOVING + note)
+            Path(note).unlink()
             raise
+        if entry["event"] != CLAIMED:
+            # The target's folder is enough: a rename is one step in the file system's journal.
+            atomic.sync_folder((self._layout.root / entry["to"]).parent)
         jsonl.write(self._log, line)
-        os.rename(f"{self._folder}/{_MOVING}{note}", f"{self._folder}/{_LOGGED}{note}")
-
-        def flush() -> None:
-            if entry["event"] != CLAIMED:
-                # The target's folder is enough: a rename is one step in the file system's journal.
-                atomic.sync_folder((self._layout.root / entry["to"]).parent)
-            self._flush(_LOGGED + note)
-
-        return flush
-
-    def _flush(self, logged: str) -> None:
-        """Make the line durable, with those of all who wait meanwhile: fsyncs of one file stand in a row anyway."""
-        with locks.hold(self._flushing, note=None):
-            if os.path.lexists(self._folder / logged):
-                notes = self._notes(_LOGGED)
-                jsonl.flush(self._log)
-                for note in notes:
-                    self._is_done_with(note)
+        Path(note).unlink()
 
     def _note(self, line: bytes) -> str:
-        """Note that the move of this line is about to be made; the note's name, without the sign of its kind."""
+        """Note that the move of this line is about to be made; where the note lies."""
         name = line.decode().rstrip("\n").replace("/", _SLASH)
+        note = f"{self._folder}/{_MOVING}{name}"
         try:
-            self._link(_MOVING + name)
+            self._link(note)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            name = _IN_CONTENT + secrets.token_hex(8)
-            atomic.write(self._folder / f"{_MOVING}{name}", line, mode=0o600)
+            note = f"{self._folder}/{_MOVING}{_IN_CONTENT}{secrets.token_hex(8)}"
+            atomic.write(Path(note), line, mode=0o600)
         if not self._is_one_disk():  # two journals keep no order between them
             atomic.sync_folder(self._folder)
-        return name
+        return note
 
     def _link(self, note: str) -> None:
         blank = self._folder / _BLANK
         try:
-            os.link(blank, f"{self._folder}/{note}")
+            os.link(blank, note)
         except FileNotFoundError:  # the first note, or somebody emptied STATE_DIR
             self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._folder.mkdir(exist_ok=True, mode=0o700)
             blank.touch(0o600)
-            os.link(blank, f"{self._folder}/{note}")
-
-    def _notes(self, kind: str) -> list[str]:
-        try:
-            return [path.name for path in self._folder.iterdir() if path.name.startswith(kind)]
-        except FileNotFoundError:
-            return []
-
-    def _is_done_with(self, note: str) -> None:
-        # Of one that is logged, the first look after a boot may be done with it too.
-        (self._folder / note).unlink(missing_ok=True)
+            os.link(blank, note)
 
     def _is_one_disk(self) -> bool:
         if self._one_disk is None and self._layout.root.exists():
             self._one_disk = self._folder.stat().st_dev == self._layout.root.stat().st_dev
         return bool(self._one_disk)
 
-    def _look_after_a_boot(self) -> None:
-        boot = self._folder / f"{_BOOT}{boot_id()}"
-        if self._folder.exists() and not boot.exists():
-            self._finish(_LOGGED)
-            for old in self._notes(_BOOT):
-                (self._folder / old).unlink()
-            boot.touch(0o600)
-        self._looked = True
-
-    def _finish(self, kind: str) -> None:
-        """Write the lines of notes whose move happened and which the log lacks."""
-        for note in sorted(self._notes(kind)):
+    def _finish(self) -> None:
+        """Make sure of each move with a note: where it happened, its line is written and on the disk."""
+        for note in sorted(self._notes()):
             try:
                 entry = self._read(note)
             except (OSError, ValueError) as error:
@@ -165,8 +132,14 @@ class Moves:
                 jsonl.flush(self._log)
             elif self._happened(entry):
                 jsonl.append(self._log, entry)
-                log.warning("%s was moved when its process was killed: logged now", entry.get("task"))
-            self._is_done_with(note)
+                log.warning("%s: its process was killed before it wrote the line, logged now", entry.get("task"))
+            (self._folder / note).unlink()
+
+    def _notes(self) -> list[str]:
+        try:
+            return [path.name for path in self._folder.iterdir() if path.name.startswith(_MOVING)]
+        except FileNotFoundError:
+            return []
 
     def _read(self, note: str) -> dict[str, Any]:
         """The line that a note holds; raises `ValueError` or `OSError` where it is none."""
@@ -182,4 +155,7 @@ class Moves:
         source, target = entry.get("from"), entry["to"]
         if source is not None and os.path.lexists(self._layout.root / source):
             return False
-        return os.path.lexists(self._layout.root / target)
+        path = self._layout.root / target
+        if "sha256" in entry:
+            return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(entry["sha256"])
+        return os.path.lexists(path)
