@@ -45,7 +45,7 @@ REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "value
 LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "utils/work_zones.py"
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
-DECIDE = "tests/test_merge_decide.py"
+DECIDE, COPIES = "tests/test_merge_decide.py", "tests/test_sync_copies.py"
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,14 @@ MUTANTS = (
          "        _leave_out(session, head, picture)\n", "        pass\n",
          "tests/test_sync_foreign_trees.py", "commits_here"),
     _one("only-copy-removed", "a task that seems copied is removed although the other one is gone (S1)", GATHER,
-         "while_at=r.while_at", "while_at=None", TROUBLE, "put_back_while"),
-    _one("claim-beside-done", "a task that was claimed while its end arrived lies in two stages (S4)", GATHER,
-         "if copied.fixed and stage_at(copied.stands) is Stage.IN_PROGRESS:", "if False:", TROUBLE, "its_end_arrives"),
+         "while_at=restore.while_at", "while_at=None", TROUBLE, "put_back_while"),
+    _one("claim-beats-rejection", "a claim that came too late takes away what a person did (S4)", GATHER,
+         "copied = copies.brought(found, left)", "copied = found", COPIES, "stands_over_a_claim or clouds"),
+    _one("copy-turned-round", "a copy that a kill left half put right is turned round (S4)", RECOVER,
+         "    gather.finish(session)\n", "", COPIES, "turned_round"),
+    _one("gone-before-it-lies", "a task that is put back is in no place for a moment (S1)", GATHER,
+         "for path in chain(*steps({path: restore.target for path, restore in restores.items()})):",
+         "for path in sorted(restores, key=lambda path: restores[path].target is not None):", COPIES, "survives"),
     _one("lines-cross", "logs pair equal lines in any order (S1)", MERGE,
          "before.append(last[k - 1] if k else -1)", "before.append(number - 1)", DECIDE, "order"),
     _one("marker-unwatched", "an unmounted disk wipes the other node", GATHER,

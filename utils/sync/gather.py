@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 
 from utils.core import merge, sync_rules
 from utils.core.commands import command
 from utils.core.merge import Entry
 from utils.core.routing import CLOUD, LOCAL
-from utils.core.stages import Stage
 from utils.core.sync_rules import Refusal
 from utils.ports import Seen
 from utils.sync import copies, judge, scan, strangers
-from utils.sync.apply import replace
+from utils.sync.apply import remember_left, replace, steps
 from utils.sync.values import Session, SyncStopped
 from utils.vault import worktree
 from utils.vault.layout import stage_at
@@ -28,12 +29,11 @@ _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 @dataclass
 class Restore:
     """A file that must not stay as it lies: blob `lying` (None: nothing) gives way to `target`; a copy of a task only
-    while the other one lies there (`while_at`: path, blob)."""
+    while the other one lies at `while_at`."""
 
-    path: str
     lying: str | None
     target: Entry | None
-    while_at: tuple[str, str] | None = None
+    while_at: str | None = None
 
 
 @dataclass
@@ -41,20 +41,23 @@ class Picture:
     """The work tree as it is about to be committed, relative to HEAD."""
 
     changes: dict[str, Entry | None] = field(default_factory=dict)
-    restores: list[Restore] = field(default_factory=list)
+    restores: dict[str, Restore] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
     unsettled: set[str] = field(default_factory=set)
     before: dict[str, Entry | None] = field(default_factory=dict)
     told: bool = False
     stale_index: bool = False
 
-    def put(
-        self, path: str, entry: Entry | None, *, lying: str | None, while_at: tuple[str, str] | None = None
-    ) -> None:
+    def put(self, path: str, entry: Entry | None, *, lying: str | None, while_at: str | None = None) -> None:
         """Commit `entry` at `path`, where the blob `lying` lies now, and make the work tree follow."""
         self.changes[path] = entry
-        if (entry.oid if entry else None) != lying:
-            self.restores.append(Restore(path, lying, entry, while_at))
+        if (entry.oid if entry else None) != lying or path in self.restores:
+            self.restore(path, entry, lying=lying, while_at=while_at)
+
+    def restore(self, path: str, entry: Entry | None, *, lying: str | None, while_at: str | None = None) -> None:
+        """Make `entry` lie at `path` in the work tree. The last word counts, for what lies there the first."""
+        first = self.restores.get(path)
+        self.restores[path] = Restore(first.lying if first else lying, entry, while_at)
 
 
 def gather(session: Session, head: str | None, *, ref: str | None) -> str | None:
@@ -80,10 +83,15 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
             commit = made.oid
             session.result.committed += len(picture.changes)
             if ref is not None:
+                _intend(session, commit, picture.restores)
                 session.git.move_ref(ref, commit, head)
                 session.checkpoint("committed")
-    settled = _put_right(session, picture.restores)
-    _forget_overtaken(session, [path for path in overtaken if path in settled])
+    failed = put_right(session, picture.restores)
+    waiting = {path.rpartition("/")[2] for path in picture.waiting}
+    left = session.memory.load().get("left", [])
+    remember_left(session, (path for path in left if path.rpartition("/")[2] in waiting))
+    session.memory.update(restoring=None)
+    _forget_overtaken(session, [path for path in overtaken if path not in failed])
     if ref is not None:
         session.index |= picture.changes
         session.index_is_stale |= picture.stale_index
@@ -177,28 +185,29 @@ def _refuse_name_clashes(session: Session, head: str | None, picture: Picture) -
 
 
 def _settle_copies(session: Session, head: str | None, picture: Picture) -> None:
-    """A task that was copied into another stage lies in that one only (S4); other bytes are kept aside. A claim of what
-    is approved or done is none."""
-    asides = []
-    for copied in copies.find(session, head, picture.changes):
+    """A task that was copied into another stage lies in that one only (S4); other bytes are kept aside."""
+    asides: list[merge.Aside] = []
+    left = session.memory.load().get("left", [])
+    for found in copies.find(session, head, picture.changes):
+        copied = copies.brought(found, left)
         if picture.waiting & {copied.stands, *copied.yields}:
             continue  # half of it is still being written: next time
-        if copied.fixed and stage_at(copied.stands) is Stage.IN_PROGRESS:
-            copied = copies.Copied(copied.fixed[-1], (copied.stands,), ())  # claimed while its end arrived
         lying = session.git.entries(head, [copied.stands, *copied.yields]) if head else {}
         stands = picture.changes.get(copied.stands) or lying[copied.stands]
+        before = len(asides)
         for path in copied.yields:
             entry = picture.changes.get(path) or lying.get(path)
             if entry is None:
                 continue
             picture.before.setdefault(path, entry)
             # An agent may have claimed it and put it back while we looked: then this is the only one.
-            picture.put(path, None, lying=entry.oid, while_at=(copied.stands, stands.oid))
+            picture.put(path, None, lying=entry.oid, while_at=copied.stands)
             if entry.oid != stands.oid and not entry.is_empty:
                 kept_at = merge.conflict_path(path, session.zone, entry.oid)
                 why = f"the task lies at {copied.stands}"
                 asides.append(merge.Aside(path, entry, session.zone, session.zone, kept_at, why))
-        picture.told |= copies.explain(session, copied)
+        if copied is found or len(asides) > before:
+            picture.told |= copies.explain(session, copied)
     for path, kept in judge.kept(session, asides).items():
         picture.put(path, kept, lying=None)
 
@@ -257,7 +266,7 @@ def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Pictur
             asides.append(merge.Aside(path, entry, CLOUD, "local", kept_at, refusal.reason))
         explained = judge.explained(refusal, before, kept_at)
         picture.told |= session.refuse(path, explained, entry.oid if entry else "removed")
-        picture.restores.append(Restore(path, entry.oid if entry else None, before))
+        picture.restore(path, before, lying=entry.oid if entry else None)
     for path, entry in judge.kept(session, asides).items():
         picture.put(path, entry, lying=None)
 
@@ -286,7 +295,7 @@ def _merge_edits(session: Session, base: str, head: str, paths: list[str], pictu
         if path in picture.changes and path in theirs:
             edit = picture.changes.pop(path)
             if edit == befores[path]:  # no edit after all: HEAD's version is due
-                picture.restores.append(Restore(path, edit.oid if edit else None, theirs[path]))
+                picture.restore(path, theirs[path], lying=edit.oid if edit else None)
             else:
                 ours[path] = edit
     moved = {path.rpartition("/")[2] for path in ours if stage_at(path) and path.endswith(".md")}
@@ -304,14 +313,40 @@ def _merge_edits(session: Session, base: str, head: str, paths: list[str], pictu
             picture.put(path, entry, lying=lying.oid if lying else None)
 
 
-def _put_right(session: Session, restores: list[Restore]) -> set[str]:
-    """Make the work tree follow; the paths where it does. A file that was changed since is left for the next sync."""
-    contents = session.git.read_blobs(restore.target.oid for restore in restores if restore.target)
-    failed = {
-        r.path for r in restores if not replace(session, r.path, r.lying, r.target, contents, while_at=r.while_at)
-    }
-    overtaken = session.memory.load().get("overtaken", {})
-    return {path for path in overtaken if path not in failed}
+def _intend(session: Session, commit: str, restores: Mapping[str, Restore]) -> None:
+    """Remember durably what has to follow `commit`, so that a crash in the middle is finished by the next run."""
+    if restores:
+        what = {path: asdict(restore) for path, restore in restores.items()}
+        session.memory.update(restoring={"commit": commit, "restores": what})
+
+
+def finish(session: Session) -> None:
+    """Go on where a sync was killed after its commit, before the work tree had followed."""
+    intent = session.memory.load().get("restoring")
+    if not intent:
+        return
+    head, _ = session.git.head()
+    if head and session.git.is_ancestor(intent["commit"], head):
+        restores = {}
+        for path, said in intent["restores"].items():
+            target = Entry(**said["target"]) if said["target"] else None
+            restores[path] = Restore(said["lying"], target, said["while_at"])
+        put_right(session, restores)
+        remember_left(session, session.memory.load().get("left", []))
+    session.memory.update(restoring=None)
+
+
+def put_right(session: Session, restores: Mapping[str, Restore]) -> set[str]:
+    """Make the work tree follow, in the order of `apply.steps`; the paths where it does not, because the file was
+    changed since: they are left for the next sync."""
+    failed = set()
+    contents = session.git.read_blobs(restore.target.oid for restore in restores.values() if restore.target)
+    for path in chain(*steps({path: restore.target for path, restore in restores.items()})):
+        restore = restores[path]
+        if not replace(session, path, restore.lying, restore.target, contents, while_at=restore.while_at):
+            failed.add(path)
+        session.checkpoint("put right")
+    return failed
 
 
 def _forget_overtaken(session: Session, paths: list[str]) -> None:

@@ -27,6 +27,7 @@ def recover(session: Session, glance: VaultGlance) -> None:
     _tell_mended(session)
     _clear_locks(session, glance)
     _find_the_branch(session)
+    gather.finish(session)
     _finish_applying(session)
     _bring_home(session)
 
@@ -188,7 +189,5 @@ def _without_markers(session: Session, head: str) -> str:
     for path, entry in judge.kept(session, asides).items():
         picture.put(path, entry, lying=None)
     commit = session.git.commit(picture.changes, [marked], f"{session.zone}: markers removed\n", now).oid
-    for restore in picture.restores:
-        contents = session.git.read_blobs([restore.target.oid] if restore.target else [])
-        apply.replace(session, restore.path, restore.lying, restore.target, contents)
+    gather.put_right(session, picture.restores)
     return commit

@@ -240,6 +240,7 @@ class Session:
     answers: Answers = NO_ANSWERS
     searched: str | None = None  # a commit with nothing in its history that must not be pushed
     checkpoint: Callable[[str], None] = lambda name: None
+    left: set[str] = field(default_factory=set)  # tasks that a sync moved away, and that somebody else took or changed
     index: dict[str, Entry | None] = field(default_factory=dict)  # what git's index has to follow at the end
     index_is_stale: bool = False  # the whole index has to be read anew
     keyring: Keyring = field(default_factory=Keyring)
