@@ -45,7 +45,7 @@ REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "value
 LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "utils/work_zones.py"
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
-DECIDE, COPIES = "tests/test_merge_decide.py", "tests/test_sync_copies.py"
+DECIDE, COPIES, BY_HAND = "tests/test_merge_decide.py", "tests/test_sync_copies.py", "tests/test_sync_by_hand.py"
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,8 @@ MUTANTS = (
          "copied = copies.brought(found, left)", "copied = found", COPIES, "stands_over_a_claim or clouds"),
     _one("copy-turned-round", "a copy that a kill left half put right is turned round (S4)", RECOVER,
          "    gather.finish(session)\n", "", COPIES, "turned_round"),
+    _one("typed-text-hangs", "text typed into a half-done merge is in no branch when the sync stops (S1)", RECOVER,
+         '    session.git.move_ref("HEAD", commit, head)', "    session.git.resolve(commit)", BY_HAND, "was_typed"),
     _one("gone-before-it-lies", "a task that is put back is in no place for a moment (S1)", GATHER,
          "for path in chain(*steps({path: restore.target for path, restore in restores.items()})):",
          "for path in sorted(restores, key=lambda path: restores[path].target is not None):", COPIES, "survives"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from utils.core import merge
@@ -131,6 +132,9 @@ def _bring_home(session: Session) -> None:
             new = decision.commit or new
     apply.apply(session, ours, new, home=True)
     session.git.quit_unfinished()
+    said = session.answers.accept_own
+    if said and (own := session.git.resolve(said)) and session.git.is_ancestor(own, new):
+        session.answers = replace(session.answers, accept_own="")  # what it was about is done
     what = f"an unfinished {' and '.join(unfinished)}" if unfinished else f"the branch {branch or 'nobody names'}"
     session.tell(
         f"home {new}",
@@ -153,7 +157,8 @@ def _stop_secrets(session: Session, half_done: Mapping[str, bytes]) -> None:
 
 
 def _without_markers(session: Session, head: str) -> str:
-    """Where a half-done merge left conflict markers: keep that text in history, put our version back, theirs aside."""
+    """Where a half-done merge left conflict markers: keep that text in HEAD's history, put our version back, theirs
+    aside."""
     unmerged = session.git.unmerged()
     half_done: dict[str, bytes] = {}
     for path in unmerged:
@@ -189,5 +194,6 @@ def _without_markers(session: Session, head: str) -> str:
     for path, entry in judge.kept(session, asides).items():
         picture.put(path, entry, lying=None)
     commit = session.git.commit(picture.changes, [marked], f"{session.zone}: markers removed\n", now).oid
+    session.git.move_ref("HEAD", commit, head)  # before the file goes: the sync may stop, or be killed
     gather.put_right(session, picture.restores)
     return commit
