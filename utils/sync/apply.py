@@ -73,7 +73,8 @@ def finish(session: Session, *, again: bool = False) -> int:
         session.git.point_head()
     session.checkpoint("moved")
     session.index |= after
-    session.memory.update(applying=None, offered=None)
+    session.memory.update(applying=None, offered=None, passed=new)
+    session.result.passed = new
     return len(difference)
 
 

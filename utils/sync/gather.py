@@ -14,14 +14,15 @@ from utils.core.merge import Entry
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.sync_rules import Refusal
 from utils.ports import Seen
-from utils.sync import copies, judge, scan, strangers
+from utils.sync import copies, judge, left_out, scan, strangers
 from utils.sync.apply import remember_left, replace, steps
-from utils.sync.values import Session, SyncStopped
+from utils.sync.values import Difference, Session, SyncStopped
 from utils.vault import worktree
 from utils.vault.layout import stage_at
 from utils.vault.worktree import Kind
 
 PUT_BACK = "git ls-files -dz | xargs -0 git restore --"  # what is gone, and no edit of what is not
+_PUT_BACK_FROM = "git diff -z --name-only --diff-filter=D {base} | xargs -0 git restore --source={base} --"
 _REPOSITORY = Refusal("a git repository inside the vault is not synced")
 _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 
@@ -38,8 +39,12 @@ class Restore:
 
 @dataclass
 class Picture:
-    """The work tree as it is about to be committed, relative to HEAD."""
+    """The work tree as it is about to be committed, relative to HEAD; and what plain git committed since `base`, the
+    newest commit whose changes passed the gates of this node (None: none has)."""
 
+    base: str | None = None
+    committed: Difference = field(default_factory=dict)
+    clashing: dict[str, Refusal] = field(default_factory=dict)
     changes: dict[str, Entry | None] = field(default_factory=dict)
     restores: dict[str, Restore] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
@@ -47,6 +52,13 @@ class Picture:
     before: dict[str, Entry | None] = field(default_factory=dict)
     told: bool = False
     stale_index: bool = False
+
+    def news(self) -> dict[str, tuple[Entry | None, Entry | None]]:
+        """path → (before, after) of what is new since `base`, committed or not."""
+        found = dict(self.committed)
+        for path, entry in self.changes.items():
+            found[path] = (found[path][0] if path in found else self.before.get(path), entry)
+        return found
 
     def put(self, path: str, entry: Entry | None, *, lying: str | None, while_at: str | None = None) -> None:
         """Commit `entry` at `path`, where the blob `lying` lies now, and make the work tree follow."""
@@ -95,20 +107,29 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
     if ref is not None:
         session.index |= picture.changes
         session.index_is_stale |= picture.stale_index
+        session.result.passed = commit
     return commit
 
 
 def look(session: Session, head: str | None) -> Picture:
     """What changed in the work tree and may travel. What may not is noted in the result and told once."""
-    picture = Picture()
+    picture = Picture(_passed(session, head) if head else None)
+    if head and picture.base and picture.base != head:
+        picture.committed = session.git.diff(picture.base, head)
+    left_out_still = left_out.look_again(session, head)
+    for path, refusal in left_out_still.items():
+        picture.told |= session.refuse(path, refusal)
     changed = session.git.changed()
+    session.pinned = {path for path in left_out_still if path in changed and changed[path].head}
     bare = strangers.bare_repositories(session.layout.root, changed)
     for folder in bare:
         refuse(session, picture, folder, _REPOSITORY)
     for path, seen in sorted(changed.items()):
-        if seen.head is not None or not path.startswith(tuple(f"{folder}/" for folder in bare)):
+        if path in left_out_still:
+            picture.before[path] = seen.head
+        elif seen.head is not None or not path.startswith(tuple(f"{folder}/" for folder in bare)):
             _look_at_readable(session, path, seen, picture)
-    _refuse_name_clashes(session, head, picture)
+    _refuse_name_clashes(session, picture, head)
     _settle_copies(session, head, picture)
     if session.zone == CLOUD and session.remote and head:  # what is new at first contact, the merge tells
         _keep_cloud_in_its_paths(session, head, picture)
@@ -144,8 +165,10 @@ def _look_at(session: Session, path: str, seen: Seen, picture: Picture) -> None:
     if lying.kind is not Kind.FILE:
         refuse(session, picture, path, Refusal(f"{lying.kind.value} is not synced"))
         return
-    refusal = sync_rules.name_refusal(path) or sync_rules.kind_refusal(path, lying.size, session.config.max_file_bytes)
-    if refusal is not None:
+    if refusal := sync_rules.name_refusal(path):
+        refuse(session, picture, path, refusal)
+        return
+    if refusal := sync_rules.kind_refusal(path, lying.size, session.config.max_file_bytes):
         refuse(session, picture, path, refusal, f"{lying.size}")
         return
     age = session.clock.now().timestamp() - lying.mtime
@@ -176,19 +199,36 @@ def refuse(session: Session, picture: Picture, path: str, refusal: Refusal, toke
     picture.told |= session.refuse(path, refusal, token)
 
 
-def _refuse_name_clashes(session: Session, head: str | None, picture: Picture) -> None:
+def _passed(session: Session, head: str) -> str | None:
+    """The newest commit of this history whose changes passed the gates of this node; None where none is known."""
+    memory = session.memory.load()
+    for commit in (session.result.passed, memory.get("passed"), memory.get("at")):
+        if commit == head:
+            return head
+        if commit and session.git.resolve(commit):
+            return session.git.merge_base(commit, head)
+    return None
+
+
+def _refuse_name_clashes(session: Session, picture: Picture, head: str | None) -> None:
     """A new file whose name differs from its neighbour's in case or composition only would overwrite it elsewhere."""
-    new = {path for path, entry in picture.changes.items() if entry is not None and picture.before.get(path) is None}
-    for path, other in strangers.clashes_here(session, head, new).items():
-        del picture.changes[path]
-        refuse(session, picture, path, Refusal(f"on Windows and macOS its name is the same as {other}: rename one"))
+    new = {path for path, (before, after) in picture.news().items() if after is not None and before is None}
+    for path, refusal in left_out.clashes(session, picture.base or head, new).items():
+        if path in picture.changes:
+            del picture.changes[path]
+            refuse(session, picture, path, refusal)
+        if path in picture.committed:
+            picture.clashing[path] = refusal  # it leaves the history's end (`_leave_out`)
 
 
 def _settle_copies(session: Session, head: str | None, picture: Picture) -> None:
     """A task that was copied into another stage lies in that one only (S4); other bytes are kept aside."""
     asides: list[merge.Aside] = []
     left = session.memory.load().get("left", [])
-    for found in copies.find(session, head, picture.changes):
+    base, changes = head, picture.changes
+    if picture.base and session.zone == LOCAL:  # what came into the Cloud's history, Local judges
+        base, changes = picture.base, {path: after for path, (_, after) in picture.news().items()}
+    for found in copies.find(session, base, changes):
         copied = copies.brought(found, left)
         if picture.waiting & {copied.stands, *copied.yields}:
             continue  # half of it is still being written: next time
@@ -213,41 +253,43 @@ def _settle_copies(session: Session, head: str | None, picture: Picture) -> None
 
 
 def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) -> None:
-    """An unmounted disk or a slip of the hand must not wipe the other node."""
+    """An unmounted disk or a slip of the hand must not wipe the other node, also where plain git committed it."""
     if session.answers.allow_deletions or head is None:
         return
-    changes = {path: (picture.before.get(path), entry) for path, entry in picture.changes.items()}
+    changes = picture.news()
+    base = picture.base if picture.base and picture.committed else head
     if changes.get(session.layout.marker.name, (None, True))[1] is None:
+        source = "" if base == head else f" --source={base[:12]}"
         raise SyncStopped(
-            f"{session.layout.marker} is gone: is the disk mounted? Put the file back (`git restore"
+            f"{session.layout.marker} is gone: is the disk mounted? Put the file back (`git restore{source}"
             f" {session.layout.marker.name}` in the vault), or, if the vault is really meant to lose it, run"
             f" `{command('sync --allow-deletions')}` once"
         )
     lost = merge.lost(changes)
-    if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(head)):
+    if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
+        remedy = PUT_BACK if base == head else _PUT_BACK_FROM.format(base=base[:12])
         raise SyncStopped(
             f"{slip}, more than half, are gone here, so nothing was synced. If that is meant, run"
-            f" `{command('sync --allow-deletions')}` once; otherwise put them back: `{PUT_BACK}` in the vault"
+            f" `{command('sync --allow-deletions')}` once; otherwise put them back: `{remedy}` in the vault"
         )
 
 
 def _leave_out(session: Session, head: str, picture: Picture) -> None:
     """What a person committed here with plain git and what no node takes leaves the history's end; the file stays."""
-    at = session.memory.load().get("at")
-    if head == at:
-        return
-    difference = session.git.diff(at if at and session.git.resolve(at) else None, head)
-    for path, refusal in judge.never_travels(difference).items():
+    difference = picture.committed if picture.base else session.git.diff(None, head)
+    ignored = set()
+    for path, refusal in (picture.clashing | judge.never_travels(difference)).items():
         if path in picture.changes or refusal.level == "CRITICAL":
             continue  # it goes anyway; a secret stops the push (`outgoing`)
         before, entry = difference[path]
-        if path not in picture.before:
-            is_repository = entry is not None and entry.mode == "160000"
-            _look_at_readable(session, f"{path}/" if is_repository else path, Seen(None), picture)
         was_fit = before is not None and path not in judge.never_travels({path: (None, before)})
         picture.before[path], picture.changes[path] = entry, before if was_fit else None
-        if not was_fit:
-            session.git.ignore_here(path)  # a program that adds all (obsidian-git) would add it again, for ever
+        if path not in picture.waiting:
+            session.refuse(path, refusal)
+        if path not in picture.unsettled:
+            ignored.add(path)
+            session.pinned |= {path} if was_fit else set()
+    left_out.add(session, ignored)
 
 
 def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Picture) -> None:

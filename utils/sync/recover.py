@@ -98,7 +98,8 @@ def _finish_applying(session: Session) -> None:
     at_home = session.git.ref(session.git.branch)
     known = session.git.resolve(intent["new"]) and (intent["old"] is None or session.git.resolve(intent["old"]))
     if known and at_home == intent["new"] and not intent.get("home"):
-        session.memory.update(applying=None, offered=None)  # it moves last: what differs was changed since
+        # It moves last: what differs was changed since.
+        session.memory.update(applying=None, offered=None, passed=intent["new"])
         session.index_is_stale = True
     elif known and (head in (intent["old"], intent["new"]) or at_home == intent["new"]):
         apply.finish(session, again=True)
