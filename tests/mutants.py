@@ -45,7 +45,7 @@ REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "value
 LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "utils/work_zones.py"
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
-DECIDE = "tests/test_merge_decide.py"
+DECIDE, COPIES, BY_HAND = "tests/test_merge_decide.py", "tests/test_sync_copies.py", "tests/test_sync_by_hand.py"
 EXECUTOR, EXECUTOR_RESTORED = "utils/execution/executor.py", "tests/test_execution_restored.py"
 
 
@@ -153,9 +153,23 @@ MUTANTS = (
          "        _leave_out(session, head, picture)\n", "        pass\n",
          "tests/test_sync_foreign_trees.py", "commits_here"),
     _one("only-copy-removed", "a task that seems copied is removed although the other one is gone (S1)", GATHER,
-         "while_at=r.while_at", "while_at=None", TROUBLE, "put_back_while"),
-    _one("claim-beside-done", "a task that was claimed while its end arrived lies in two stages (S4)", GATHER,
-         "if copied.fixed and stage_at(copied.stands) is Stage.IN_PROGRESS:", "if False:", TROUBLE, "its_end_arrives"),
+         "while_at=restore.while_at", "while_at=None", TROUBLE, "put_back_while"),
+    _one("claim-beats-rejection", "a claim that came too late takes away what a person did (S4)", GATHER,
+         "copied = copies.brought(found, left)", "copied = found", COPIES, "stands_over_a_claim or clouds"),
+    _one("copy-turned-round", "a copy that a kill left half put right is turned round (S4)", RECOVER,
+         "    gather.finish(session)\n", "", COPIES, "turned_round"),
+    _one("typed-text-hangs", "text typed into a half-done merge is in no branch when the sync stops (S1)", RECOVER,
+         '    session.git.move_ref("HEAD", commit, head)', "    session.git.resolve(commit)", BY_HAND, "was_typed"),
+    _one("committed-unseen", "what plain git commits in the vault passes no gate", GATHER,
+         "        picture.committed = session.git.diff(picture.base, head)\n", "        pass\n", BY_HAND,
+         "mass_deletion_that_a_program or lies_in_one or clash"),
+    _one("passed-forgotten", "a mass deletion that was allowed is asked about again after a crash", RECOVER,
+         'offered=None, passed=intent["new"])', "offered=None)", BY_HAND, "asked_about_once"),
+    _one("left-out-for-ever", "what is left out is never looked at again (S1)", "utils/sync/left_out.py",
+         "    _remember(session, reasons)\n", "", "tests/test_sync_left_out.py", "becomes_fit"),
+    _one("gone-before-it-lies", "a task that is put back is in no place for a moment (S1)", GATHER,
+         "for path in chain(*steps({path: restore.target for path, restore in restores.items()})):",
+         "for path in sorted(restores, key=lambda path: restores[path].target is not None):", COPIES, "survives"),
     _one("lines-cross", "logs pair equal lines in any order (S1)", MERGE,
          "before.append(last[k - 1] if k else -1)", "before.append(number - 1)", DECIDE, "order"),
     _one("marker-unwatched", "an unmounted disk wipes the other node", GATHER,

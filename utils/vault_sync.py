@@ -493,7 +493,11 @@ class VaultSync:
             since = {"at": result.at or memory.get("at"), **self._times(memory, answers)} if good else {}
             failing = None if good else memory.get("failing_since") or result.started_at
             self._memory.update(
-                last_sync=result.to_dict(), waiting=result.waiting or None, failing_since=failing, **since
+                last_sync=result.to_dict(),
+                waiting=result.waiting or None,
+                failing_since=failing,
+                passed=result.passed or memory.get("passed"),
+                **since,
             )
         except OSError as error:
             log.error("the state of the sync could not be written: %s", error)

@@ -201,11 +201,28 @@ def original_of(kept_at: str) -> tuple[str, str | None]:
 
 
 def lost(changes: Mapping[str, tuple[Entry | None, Entry | None]]) -> list[str]:
-    """Paths whose file goes and does not come again elsewhere, as the same bytes or, edited, under the same name."""
-    bytes_after = {after.oid for _, after in changes.values() if after}
-    came = {path.rpartition("/")[2] for path, (before, after) in changes.items() if after and not before}
+    """Paths whose file goes and does not come again elsewhere, as the same bytes or, edited, under the same name. What
+    comes stands for one file that goes."""
     gone = {path: before for path, (before, after) in changes.items() if before and not after}
-    return [p for p, before in gone.items() if before.oid not in bytes_after and p.rpartition("/")[2] not in came]
+    came = {path: after.oid for path, (before, after) in changes.items() if after and before != after}
+    by_bytes: dict[str, list[str]] = defaultdict(list)
+    for path, oid in came.items():
+        by_bytes[oid].append(path)
+    missing = []
+    for path, before in gone.items():
+        if same := by_bytes.get(before.oid):
+            del came[same.pop()]
+        else:
+            missing.append(path)
+    by_name = Counter(path.rpartition("/")[2] for path in came if not changes[path][0])
+    found = []
+    for path in missing:
+        name = path.rpartition("/")[2]
+        if by_name[name]:
+            by_name[name] -= 1
+        else:
+            found.append(path)
+    return found
 
 
 # --- a task lies in one stage ----------------------------------------------------------------------------------------

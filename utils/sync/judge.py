@@ -325,7 +325,7 @@ def _wrong_kinds(difference: Difference) -> dict[str, str]:
             continue
         parts = [part.lower() for part in path.split("/")]
         if after.mode == "120000":
-            reasons[path] = "symbolic links are not synced"
+            reasons[path] = "a symbolic link is not synced"
         elif after.mode == "160000":
             reasons[path] = "a git repository inside the vault is not synced"
         elif ".git" in parts or ".gitmodules" in parts:

@@ -106,10 +106,11 @@ class SyncResult:
     error: str | None = None
     waiting: int = 0  # notes that were written a moment ago and travel next time; told to people only
     at: str | None = None  # the commit that the work tree holds since; for `Memory` only
+    passed: str | None = None  # the newest commit whose changes passed the gates of this node; for `Memory` only
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of the API."""
-        return {key: value for key, value in asdict(self).items() if key not in ("waiting", "at")}
+        return {key: value for key, value in asdict(self).items() if key not in ("waiting", "at", "passed")}
 
     def summary(self) -> str:
         """One line for a person; `details` has the paths."""
@@ -269,6 +270,8 @@ class Session:
     answers: Answers = NO_ANSWERS
     searched: str | None = None  # a commit with nothing in its history that must not be pushed
     checkpoint: Callable[[str], None] = lambda name: None
+    left: set[str] = field(default_factory=set)  # tasks that a sync moved away, and that somebody else took or changed
+    pinned: set[str] = field(default_factory=set)  # notes in whose place lies what is left out
     index: dict[str, Entry | None] = field(default_factory=dict)  # what git's index has to follow at the end
     index_is_stale: bool = False  # the whole index has to be read anew
     keyring: Keyring = field(default_factory=Keyring)
@@ -298,6 +301,7 @@ class Session:
         elif self.index:
             self.git.follow_index(self.index)
         self.index, self.index_is_stale = {}, False
+        self.git.overlook(self.pinned, overlook=True)
 
     def note_moves(self) -> None:
         """Have the human's moves noted before files of a sync could be taken for them (S7); else nothing goes on."""
