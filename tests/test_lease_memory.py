@@ -79,7 +79,18 @@ def test_a_reason_from_the_remote_that_people_would_misread_is_refused(reason: s
 
 
 @pytest.mark.parametrize(
-    "odd", [{"node": "\ud800"}, {"leaving_node": "a\n\nb"}, {"nonce": "n" * 65}, {"writer": "é"}, {"term": 10**4299}]
+    "odd",
+    [
+        {"node": "\ud800"},
+        {"leaving_node": "a\n\nb"},
+        {"nonce": "n" * 65},
+        {"writer": "é"},
+        {"term": 10**4299},
+        {"ttl": 1e9},
+        {"ttl": -1.0},
+        {"ttl": float("nan")},
+        {"ttl": 240},
+    ],
 )
 def test_a_lease_that_could_not_be_written_again_is_refused(odd: dict[str, Any]) -> None:
     """Its names and its term go into the next lease: a text that git can't keep, a number that can't be counted on."""

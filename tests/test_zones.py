@@ -245,6 +245,49 @@ def test_failover_by_http_while_the_lease_is_renewed_changes_nothing(bench: Benc
     assert local.works
 
 
+def test_the_longer_settings_count_where_two_nodes_differ(bench: Bench) -> None:
+    """The Cloud works for 240 s after a renewal; who has set Local to 120 must not make both work."""
+    cloud = bench.node("cloud")
+    failover = bench.config.failover
+    bench.config = replace(bench.config, failover=replace(failover, ttl_seconds=120, interval_seconds=60))
+    local = bench.node("local", "https://ai.example.com")
+    bench.live(10, cloud, local)
+    assert "ttl_seconds is 240 on cloud and 120 on local" in local.zones.trouble()[0]
+    cloud.link.down = True
+    local.probe.down = {"ai.example.com": "nothing listens"}
+    for turn in range(20):
+        bench.live(1, cloud, local)
+        if turn == 3:
+            assert not local.works
+    assert (local.works, cloud.works) == (True, False)
+    cloud.link.down = False
+    cloud.zones.renew()
+    assert "ttl_seconds is 120 on local and 240 on cloud" in cloud.zones.trouble()[0]
+
+
+def test_a_switch_at_the_node_of_the_shorter_ttl_waits_for_the_longer_one(bench: Bench) -> None:
+    cloud = bench.node("cloud")
+    bench.config = replace(bench.config, failover=replace(bench.config.failover, ttl_seconds=120))
+    local = bench.node("local")
+    bench.live(3, cloud, local)
+    cloud.link.down = True
+    local.zones.switch("cloud", reason="it stays there", by="test")  # written by Local, worked under by the Cloud
+    local.zones.switch("local", reason="or not", by="test")
+    bench.live(10, cloud, local)
+    assert (local.works, cloud.works) == (True, False)
+
+
+def test_a_lease_of_a_version_that_says_no_ttl_counts_as_our_own(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    assert bench.shared.text is not None
+    bench.shared.text = bench.shared.text.replace(', "ttl": 240.0', "")
+    assert "ttl" not in bench.shared.text
+    assert local.zones.renew() == "cloud is active, term 1"
+    assert local.zones.trouble() == []
+    bench.live(20, local)
+    assert (local.works, cloud.works) == (True, False)
+
+
 def test_a_beat_that_came_round_while_we_slept_is_not_taken_for_a_dead_holder(bench: Bench) -> None:
     local, cloud = bench.node("local", "https://ai.example.com"), bench.node("cloud")
     local.probe.down = {"ai.example.com": "nothing listens"}
@@ -805,6 +848,10 @@ def test_many_processes_and_threads_of_a_node_ask_at_once(bench: Bench) -> None:
     [
         ({"ttl_seconds": 100}, "failover: ttl_seconds is 100; it must be 2 to 16 times renew_seconds (60)"),
         ({"ttl_seconds": 961}, "failover: ttl_seconds is 961; it must be 2 to 16 times renew_seconds (60)"),
+        (
+            {"ttl_seconds": 90_000, "renew_seconds": 9_000},
+            "failover: ttl_seconds and margin_seconds are 90030 together; at most 86400 (a day)",
+        ),
         ({"threshold": 0}, "failover: threshold is 0; it must be a whole number above 0"),
         ({"most_switches": 1.5}, "failover: most_switches is 1.5; it must be a whole number above 0"),
         ({"margin_seconds": -1}, "failover: margin_seconds is -1; it must be a number above 0"),

@@ -52,6 +52,7 @@ class Node:
     zone: str
     rate: float
     heartbeat_only: bool
+    rules: Failover
     booted: float = 0.0
     memory: Memory = field(default_factory=Memory)
     boots: int = 0
@@ -71,7 +72,7 @@ class Node:
             self,
             zone=self.zone,
             preferred="cloud",
-            failover=self.world.rules,
+            failover=self.rules,
             clock=self,
             lay_down=lambda: True,
             tell=lambda entry: None,
@@ -178,7 +179,7 @@ class Node:
         self.epoch += 1
         self.failures = self.successes = 0
         self.run(self.keeper.start)
-        rules, epoch = self.world.rules, self.epoch
+        rules, epoch = self.rules, self.epoch
         self.every(rules.renew_seconds, self.keeper.renew, epoch)
         self.every(rules.interval_seconds, self.check, epoch)
 
@@ -193,7 +194,7 @@ class Node:
     def check(self) -> None:
         other = self.world.other(self)
         if self.heartbeat_only:
-            alive = zones.seems_alive(self.load(), self.monotonic(), self.world.rules)
+            alive = zones.seems_alive(self.load(), self.monotonic(), self.rules)
         else:
             alive = other.on and not other.asleep and not self.world.apart
         if alive is not None:
@@ -234,7 +235,14 @@ class World:
         self.last: Lease | None = None
         self.decisions = 0
         self.nodes = [
-            Node(self, zone, 1 + draw.uniform(-DRIFT, DRIFT), zone == "cloud" or draw.random() < 0.3) for zone in ZONES
+            Node(
+                self,
+                zone,
+                1 + draw.uniform(-DRIFT, DRIFT),
+                zone == "cloud" or draw.random() < 0.3,
+                replace(self.rules, ttl_seconds=120.0) if draw.random() < 0.05 else self.rules,
+            )
+            for zone in ZONES
         ]
 
     def name(self) -> str:

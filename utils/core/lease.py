@@ -54,6 +54,7 @@ class By(StrEnum):
 
 _LONGEST = 8000  # characters of a lease
 _HIGHEST_TERM = 2**53  # what every reader of JSON counts exactly
+LONGEST_TTL = 86_400  # seconds
 _NAME = re.compile(r"[\w-]{0,64}", re.ASCII)
 _LONGEST_REASON = 1000
 
@@ -68,7 +69,8 @@ class Lease:
     `holder` is a zone, `node` the one of its nodes that holds the lease (empty: whichever comes first). `writer` began
     the term. `nonce` and `beat` make every renewal a new value. `leaving` is a zone that must lay down its work before
     the holder begins (empty: none has to), `leaving_node` the one of its nodes that worked (empty: whichever did).
-    `switches`: automatic changes of the last hour, this one included.
+    `switches`: automatic changes of the last hour, this one included. `ttl`: for how many seconds who works under it
+    goes on after a renewal; 0 where an older version does not say: then it counts as our own.
     """
 
     term: int
@@ -83,6 +85,7 @@ class Lease:
     leaving: str = ""
     leaving_node: str = ""
     switches: int = 0
+    ttl: float = 0.0
 
     def to_text(self) -> str:
         """The message of the commit that the ref points at: a line for people, then the lease as JSON."""
@@ -95,8 +98,8 @@ def lease_from_text(text: str) -> Lease:
     if len(text) > _LONGEST:
         raise ValueError("it is too long")
     try:
-        raw = json.loads(text.partition("\n\n")[2])
-        types = {f.name: {"int": int, "bool": bool}.get(str(f.type), str) for f in fields(Lease)}
+        raw = {"ttl": 0.0} | json.loads(text.partition("\n\n")[2])
+        types = {f.name: {"int": int, "bool": bool, "float": float}.get(str(f.type), str) for f in fields(Lease)}
         if set(raw) != set(types) or any(type(raw[name]) is not types[name] for name in types):
             raise ValueError("its fields are not those of a lease")
         lease = Lease(**(raw | {"by": By(raw["by"])}))
@@ -104,6 +107,8 @@ def lease_from_text(text: str) -> Lease:
         raise ValueError(f"it is no JSON object: {error}") from None
     if lease.holder not in ZONES or lease.leaving not in ("", *ZONES) or not 0 < lease.term <= _HIGHEST_TERM:
         raise ValueError("it names a zone or a term that can't be")
+    if not 0 <= lease.ttl <= LONGEST_TTL:
+        raise ValueError("it holds for a time that can't be")
     if not all(_NAME.fullmatch(name) for name in (lease.node, lease.writer, lease.nonce, lease.leaving_node)):
         raise ValueError("it names a node that can't be")
     if lease.reason != plain(lease.reason):
@@ -211,7 +216,7 @@ def observed(memory: Memory, sight: Sight, here: Here, now: float, rules: Failov
     beat = sight.beats.get(here.other)
     if beat is not None and beat != memory.other_beat:
         memory = replace(memory, other_beat=beat, other_beat_seen=now)
-    unbroken = memory.last_seen is not None and now - memory.last_seen <= rules.ttl_seconds
+    unbroken = memory.last_seen is not None and now - memory.last_seen <= _shorter_ttl(memory, rules)
     first = memory.first_seen if unbroken and sight.sha == memory.sha else now
     looking = memory.first_look if unbroken else now
     memory = replace(memory, sha=sight.sha, first_seen=first, last_seen=now, first_look=looking, astray="")
@@ -272,9 +277,9 @@ def pushed(
     another zone has to lay down its work.
     """
     looked = before if memory.last_seen is None else memory.last_seen
-    memory = observed(memory, Sight(sha, push.lease.to_text()), here, now, rules, at)
     lease = push.lease
-    in_time = now - looked <= rules.renew_seconds / 2
+    in_time = now - looked <= min(rules.renew_seconds / 2, _shorter_ttl(memory, rules))
+    memory = observed(memory, Sight(sha, lease.to_text()), here, now, rules, at)
     if not _is_ours(lease, memory, here) or not (push.sure or in_time):
         return memory
     memory = replace(memory, confirmed=lease.term)
@@ -332,18 +337,28 @@ def _is_ours(lease: Lease, memory: Memory, here: Here) -> bool:
     return lease.holder == here.zone and lease.node == memory.node
 
 
-def _patience(rules: Failover) -> float:
+def _longer_ttl(memory: Memory, rules: Failover) -> float:
+    """The longest that anybody who works goes on after a renewal: the settings of two nodes may differ."""
+    return float(max(memory.known.ttl if memory.known else 0, rules.ttl_seconds))
+
+
+def _shorter_ttl(memory: Memory, rules: Failover) -> float:
+    """Within so long nobody's beats come round."""
+    return min(memory.known.ttl, rules.ttl_seconds) if memory.known and memory.known.ttl else rules.ttl_seconds
+
+
+def _patience(memory: Memory, rules: Failover) -> float:
     """After so long without a renewal every holder has stopped by its own clock."""
-    return rules.ttl_seconds + rules.margin_seconds
+    return _longer_ttl(memory, rules) + rules.margin_seconds
 
 
 def _unchanged(memory: Memory, now: float, rules: Failover) -> bool:
-    return memory.first_seen is not None and now - memory.first_seen >= _patience(rules)
+    return memory.first_seen is not None and now - memory.first_seen >= _patience(memory, rules)
 
 
 def _others_stopped(memory: Memory, now: float, rules: Failover) -> bool:
     """Whether whoever worked in an earlier term must have noticed that it ended."""
-    return memory.term_seen is not None and now - memory.term_seen >= _patience(rules)
+    return memory.term_seen is not None and now - memory.term_seen >= _patience(memory, rules)
 
 
 # --- what to do ------------------------------------------------------------------------------------------------------
@@ -368,11 +383,11 @@ def _first(memory: Memory, here: Here, now: float, rules: Failover) -> Step:
     if memory.sha is not None:
         return Rest(f"{memory.astray}: a switch by hand replaces it")
     if here.zone == here.preferred:
-        return _take(memory, here, By.START, "first start: initial_holder in zones.json")
+        return _take(memory, here, rules, By.START, "first start: initial_holder in zones.json")
     why_not = _failed(memory, here, now, rules)
     if why_not:
         return Rest(f"{here.preferred} has not taken the lease yet; {why_not}")
-    return _take(memory, here, By.STAND_IN, f"{here.preferred} never came, {here.zone} stands in for it")
+    return _take(memory, here, rules, By.STAND_IN, f"{here.preferred} never came, {here.zone} stands in for it")
 
 
 def _astray(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> Step:
@@ -380,10 +395,13 @@ def _astray(memory: Memory, lease: Lease, here: Here, now: float, rules: Failove
     if memory.astray.startswith(_UNREADABLE):
         return Rest(f"{memory.astray}: a switch by hand replaces it")
     if not _unchanged(memory, now, rules):
-        return Rest(f"{memory.astray}: put right when it has lain there for {_patience(rules):g} s")
+        return Rest(f"{memory.astray}: put right when it has lain there for {_patience(memory, rules):g} s")
     node = memory.node if lease.holder == here.zone else ""  # nobody works by now: whoever is there may begin
     reason = f"{memory.astray}; as it was"
-    new = Lease(memory.term + 1, lease.holder, node, By.AGAIN, reason, memory.node, memory.nonce, pinned=lease.pinned)
+    new = Lease(
+        memory.term + 1, lease.holder, node, By.AGAIN, reason, memory.node, memory.nonce, pinned=lease.pinned,
+        ttl=_longer_ttl(memory, rules),
+    )  # fmt: skip
     return Push(new, memory.sha, sure=False)
 
 
@@ -391,7 +409,7 @@ def _as_holder(memory: Memory, lease: Lease, here: Here, now: float, rules: Fail
     if lease.node not in ("", memory.node):
         if not _unchanged(memory, now, rules):
             return Rest(f"another node of the {here.zone} zone holds the lease (term {lease.term})")
-        return _take(memory, here, By.AGAIN, f"the {here.zone} node that held it is gone", pinned=lease.pinned)
+        return _take(memory, here, rules, By.AGAIN, f"the {here.zone} node that held it is gone", pinned=lease.pinned)
     if lease.leaving and not _others_stopped(memory, now, rules):
         return Rest(f"waiting for {lease.leaving} to lay down its work (term {lease.term})")
     doubtful = lease.node == lease.writer == memory.node and memory.confirmed != lease.term
@@ -401,7 +419,8 @@ def _as_holder(memory: Memory, lease: Lease, here: Here, now: float, rules: Fail
         return _hand_back(memory, here, now, rules)
     if memory.renewed is not None and now - memory.renewed < rules.renew_seconds / 2:
         return Rest(f"{here.zone} is active, term {lease.term}")
-    return Push(replace(lease, node=memory.node, leaving="", leaving_node="", **_beat(lease, memory)), memory.sha)
+    mine = replace(lease, node=memory.node, leaving="", leaving_node="", ttl=float(rules.ttl_seconds))
+    return Push(replace(mine, **_beat(lease, memory)), memory.sha)
 
 
 def _failover(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> Step:
@@ -415,7 +434,7 @@ def _failover(memory: Memory, lease: Lease, here: Here, now: float, rules: Failo
     if memory.frozen or count >= rules.most_switches:
         return Rest(f"{held}, and the zone changed by itself {count} times lately: only a human changes it", True)
     reason = f"{lease.holder} failed {here.failures} checks in a row and no longer renewed its lease"
-    return _take(memory, here, By.FAILOVER, reason, switches=count + 1)
+    return _take(memory, here, rules, By.FAILOVER, reason, switches=count + 1)
 
 
 def _failed(memory: Memory, here: Here, now: float, rules: Failover) -> str:
@@ -425,14 +444,17 @@ def _failed(memory: Memory, here: Here, now: float, rules: Failover) -> str:
     if here.failures < rules.threshold:
         return f"{here.other} failed {here.failures} checks in a row, {rules.threshold} are needed"
     if not _unchanged(memory, now, rules):
-        return f"its lease must lie unchanged for {_patience(rules):g} s"
+        return f"its lease must lie unchanged for {_patience(memory, rules):g} s"
     return ""
 
 
-def _take(memory: Memory, here: Here, by: By, reason: str, *, pinned: bool = False, switches: int = 0) -> Push:
+def _take(
+    memory: Memory, here: Here, rules: Failover, by: By, reason: str, *, pinned: bool = False, switches: int = 0
+) -> Push:
     lease = Lease(
-        memory.term + 1, here.zone, memory.node, by, reason, memory.node, memory.nonce, pinned=pinned, switches=switches
-    )
+        memory.term + 1, here.zone, memory.node, by, reason, memory.node, memory.nonce, pinned=pinned,
+        switches=switches, ttl=_longer_ttl(memory, rules),
+    )  # fmt: skip
     return Push(lease, memory.sha, sure=False)
 
 
@@ -445,7 +467,10 @@ def _is_wanted_back(memory: Memory, lease: Lease, here: Here, now: float, rules:
 def _hand_back(memory: Memory, here: Here, now: float, rules: Failover) -> Push:
     reason = f"{here.other} is well again and is the preferred zone"
     count = len(recent(memory, now, rules)) + 1
-    lease = Lease(memory.term + 1, here.other, "", By.FAILBACK, reason, memory.node, memory.nonce, switches=count)
+    lease = Lease(
+        memory.term + 1, here.other, "", By.FAILBACK, reason, memory.node, memory.nonce, switches=count,
+        ttl=_longer_ttl(memory, rules),
+    )  # fmt: skip
     return Push(lease, memory.sha, lay_down=True)
 
 
@@ -470,6 +495,6 @@ def switch(memory: Memory, here: Here, zone: str, reason: str, now: float, rules
         leaving, who = (leaving, who) if leaving != zone else ("", "")
     new = Lease(
         memory.term + 1, zone, node, By.HUMAN, reason, memory.node, memory.nonce, pinned=pin, leaving=leaving,
-        leaving_node=who,
+        leaving_node=who, ttl=_longer_ttl(memory, rules),
     )  # fmt: skip
     return Push(new, memory.sha, lay_down=zone != here.zone, sure=False)
