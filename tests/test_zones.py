@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -629,6 +630,72 @@ def test_only_the_node_that_worked_says_that_it_laid_its_work_down(bench: Bench)
     assert (local.works, cloud.works, second.works) == (False, True, False)
     bench.live(2, cloud, local, second)
     assert (local.works, cloud.works, second.works) == (True, False, False)
+
+
+def copy_of(node: Node) -> Node:
+    """A machine that was cloned from that of `node`."""
+    twin = node.bench.node(node.here, name="twin")
+    shutil.copytree(node.state_dir, twin.state_dir, dirs_exist_ok=True)
+    return twin
+
+
+TWIN = "CRITICAL Another machine works as this cloud node"
+
+
+def test_a_machine_cloned_a_while_ago_knows_that_its_twin_lives_before_it_works(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    twin = copy_of(cloud)
+    bench.live(5, local, cloud)
+    twin.process().start()
+    bench.live(20, local, twin, cloud)
+    assert (cloud.works, twin.works) == (True, False)
+    assert (cloud.alerts.titles.count(TWIN), twin.alerts.titles.count(TWIN)) == (0, 1)
+    assert "another node of the cloud zone holds the lease" in twin.zones.trouble()[0]
+    assert (cloud.zones.trouble(), local.zones.trouble()) == ([], [])
+    bench.live(10, local, twin)  # the other one was stopped
+    assert (twin.works, twin.zones.trouble()) == (True, [])
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_of_two_machines_that_are_the_same_to_the_minute_one_stops_at_its_next_renewal(
+    started: bool, bench: Bench
+) -> None:
+    """Cloned running, or started at once: neither can tell before the other one has renewed."""
+    local, cloud = bench.pair()
+    twin = copy_of(cloud)
+    if started:
+        twin.process().start()
+    for _ in range(3):
+        for node in (cloud, twin):
+            node.zones.renew()
+        bench.clock.advance(60)
+    bench.live(20, local, cloud, twin)
+    assert cloud.works != twin.works
+    assert (cloud.alerts.titles + twin.alerts.titles).count(TWIN) == 1
+
+
+def test_what_a_node_did_not_hear_of_its_own_pushes_is_no_twin(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    for lost in (0, 1, 2):
+        cloud.link.late = True
+        for _ in range(lost + 1):
+            assert "did not answer" in cloud.zones.renew()
+        cloud.link.late = False
+        del cloud.link.under_way[:lost]  # these never arrive
+        assert cloud.link.land()
+        cloud.link.under_way.clear()
+        cloud.process().start()
+        bench.live(2, cloud, local)
+        assert cloud.works
+    local.zones.switch("cloud", reason="it stays there", by="test")  # in the Cloud's name, by Local
+    bench.live(2, cloud, local)
+    local.zones.switch("local", reason="not any more", by="test")
+    bench.live(3, cloud, local)  # the Cloud says in Local's name that it is done
+    assert local.works
+    cloud.zones.switch("cloud", reason="again", by="test")
+    bench.live(3, cloud, local)
+    assert cloud.works
+    assert [title for title in cloud.alerts.titles + local.alerts.titles if title.startswith("CRITICAL")] == []
 
 
 def test_whatever_a_person_gives_as_a_reason_can_be_read_by_the_other_node(bench: Bench) -> None:

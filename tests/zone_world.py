@@ -76,8 +76,12 @@ class Node:
             clock=self,
             lay_down=lambda: True,
             tell=lambda entry: None,
-            warn=lambda title, text: None,
+            warn=self.warn,
         )
+
+    def warn(self, title: str, text: str) -> None:
+        if title.startswith("Another machine") and self.world.rolled_back is None:
+            raise Broken(f"{self.zone} takes its own work for another's")
 
     # clock
     def now(self) -> datetime:

@@ -267,6 +267,30 @@ def _hold(memory: Memory, lease: Lease, here: Here) -> Memory:
     return replace(memory, known=lease, deadline=memory.deadline if ours else None)
 
 
+def met_twin(before: Memory, after: Memory, here: Here) -> bool:
+    """Whether another machine writes in our name, with a copy of what we know; `after`: what a look made of `before`.
+
+    Of our own, two things alone can lie there unknown to us: one more beat of the nonce that we knew there, and the
+    first of another nonce, but not where what we knew there bore our newest: then no earlier push can land any more.
+    """
+    known, lease = before.known, after.known
+    if known is None or lease is None or known.leaving:  # whoever leaves writes in the holder's name
+        return False
+    told_all = known.nonce == before.nonce
+    if lease.term > known.term:
+        return told_all and lease.writer == before.node and lease.nonce != before.nonce
+    if not (_is_ours(known, before, here) and _is_ours(lease, before, here)):
+        return False
+    if lease.nonce == known.nonce:
+        return (lease.beat - known.beat) % BEATS > 1
+    return told_all
+
+
+def renamed(memory: Memory) -> Memory:
+    """The memory of a node that gets a name of its own: what was done in the old one is another's."""
+    return replace(laid_down(memory), node="", nonce="")
+
+
 def pushed(
     memory: Memory, push: Push, sha: str, here: Here, before: float, now: float, rules: Failover, at: str = ""
 ) -> Memory:

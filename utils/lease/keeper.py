@@ -162,6 +162,17 @@ class Keeper:
         after = rules.observed(memory, sight, here, self._clock.monotonic(), self._rules, self._at())
         if after.astray and after.astray != memory.astray:
             self._warn("The zones' lease is not what it was", f"{after.astray}. If you did not do this, look who did.")
+        if rules.met_twin(memory, after, here):
+            after = rules.renamed(after)
+            self._warn(
+                f"Another machine works as this {self._zone} node",
+                "It renews the zone lease in this node's name: one has a copy of the other's STATE_DIR, or an older"
+                " state of this node or of the remote was put back. This node takes a new name, and does no work of"
+                " the active zone while the other one does. If there are two machines, stop one of them. A copy that"
+                " is to run by itself needs an empty STATE_DIR before its first start.",
+            )
+        elif after.sha != memory.sha and after.known is not None and after.known.nonce == memory.nonce:
+            after = replace(after, nonce="")  # not answered, or a twin's: with a new nonce each knows the other
         return self._told(self._store.save(after))
 
     def _carry_out(self, memory: Memory, here: Here, push: Push) -> str | None:
