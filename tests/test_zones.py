@@ -6,8 +6,8 @@ import json
 import re
 import shutil
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,11 @@ import pytest
 from tests.conftest import FakeClock
 from tests.fakes.lease import FakeLease, SharedRef
 from tests.fakes.watch import AlertNotes, FakeProbe
+from utils.claim_task import Claims, Lost
 from utils.core import lease
 from utils.core.lease import BEATS, State
 from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, Rule, resolve
+from utils.core.stages import Stage
 from utils.core.zones import Failover, InvalidZones, ZonesConfig, parse
 from utils.ports import AdapterError
 from utils.settings import PROJECT_ROOT
@@ -39,6 +41,7 @@ class Node:
 
     def __init__(self, bench: Bench, here: str, url: str, name: str = "") -> None:
         self.here, self.bench = here, bench
+        self.overtaken: list[bool] = []
         self.link: FakeLease = bench.shared.link(here)
         self.probe, self.alerts = FakeProbe(), AlertNotes()
         self.has_remote, self.wanted = bench.remote, False
@@ -555,33 +558,141 @@ def test_without_a_pin_failover_goes_on(bench: Bench) -> None:
     assert cloud.works
 
 
-def test_the_work_in_hand_is_finished_before_it_is_handed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("utils.work_zones._DRAIN", 0.1)
-    local, cloud = bench.pair()
+@contextmanager
+def a_task_in_hand(node: Node) -> Iterator[Callable[[], None]]:
+    """Another process of `node` does a task until what is yielded is called; then it asks whether it may go on."""
     begun, finish = threading.Event(), threading.Event()
 
     def work() -> None:
-        with cloud.process().at_work(MAIL) as ours:
+        zones = node.process()
+        with zones.at_work(MAIL) as ours:
             assert ours
             begun.set()
-            assert finish.wait(30)
+            assert finish.wait(60)
+            node.overtaken.append(zones.overtaken())
 
     worker = threading.Thread(target=work)
     worker.start()
     assert begun.wait(30)
-    with pytest.raises(NotSwitched, match="not switched: cloud is still at work"):
-        cloud.zones.switch("local", reason="now", by="test")
-    with cloud.process().at_work(MAIL) as ours:
-        assert not ours, "a new task began while the zone is being handed over"
-    local.zones.switch("local", reason="now", by="test")
-    assert "finishes the work in hand" in cloud.zones.renew()
-    local.zones.renew()
-    assert not local.works
-    finish.set()
-    worker.join()
+
+    def end() -> None:
+        finish.set()
+        worker.join()
+
+    try:
+        yield end
+    finally:
+        end()
+
+
+def begins_none(node: Node) -> bool:
+    with node.process().at_work(MAIL) as ours:
+        return not ours
+
+
+@pytest.mark.parametrize("at", ["local", "cloud"])
+def test_the_work_in_hand_is_finished_before_it_is_handed_over(
+    at: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a person switches: at the node that works, or at the other one."""
+    monkeypatch.setattr("utils.work_zones._DRAIN", 0.1)
+    local, cloud = bench.pair()
+    with a_task_in_hand(cloud) as end:
+        now, previous = (local if at == "local" else cloud).zones.switch("local", reason="now", by="test")
+        assert (now.active_zone, now.term, previous) == ("local", 2, "cloud")
+        for _ in range(2):
+            assert "finishes the work in hand, then local begins" in cloud.zones.renew()
+            assert begins_none(cloud), "a new task began while the zone is being handed over"
+            local.zones.renew()
+            assert not local.works
+            bench.clock.advance(60)
+        end()
+    assert cloud.overtaken == [False]
     assert "has laid down its work" in cloud.zones.renew()
     local.zones.renew()
     assert (local.works, cloud.works) == (True, False)
+
+
+def test_no_task_begins_while_the_one_in_hand_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, cloud = bench.pair()
+    hold, seen = locks.hold, []
+
+    def asked_meanwhile(path: Path, *, timeout: float | None = None) -> AbstractContextManager[None]:
+        if path.name == "zone_work.lock":
+            seen.append(begins_none(cloud))
+        return hold(path, timeout=timeout)
+
+    monkeypatch.setattr(locks, "hold", asked_meanwhile)
+    cloud.zones.switch("local", reason="now", by="test")
+    assert seen == [True]
+
+
+def test_a_second_switch_at_the_node_that_finishes_its_work_waits_for_it_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("utils.work_zones._DRAIN", 0.1)
+    local, cloud = bench.pair()
+    with a_task_in_hand(cloud) as end:
+        local.zones.switch("local", reason="now", by="test")
+        cloud.zones.renew()
+        cloud.zones.switch("local", reason="now", by="test", pin=False)
+        local.zones.renew()
+        assert not local.works
+        end()
+    cloud.zones.renew()
+    local.zones.renew()
+    assert local.works
+
+
+def test_tasks_that_overlap_dont_put_off_a_hand_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("utils.work_zones._DRAIN", 0.1)
+    bench.config = replace(bench.config, failover=replace(bench.config.failover, failback=True))
+    local, cloud = bench.pair()
+    bench.live(20, local)
+    with a_task_in_hand(local) as end:
+        for _ in range(20):
+            said = bench.live(1, local, cloud)
+            if any("finishes the work in hand" in line for line in said):
+                break
+        local.zones.renew()
+        assert begins_none(local), "the next task began, and the hand-back waits for it too"
+        end()
+    bench.live(2, local, cloud)
+    assert (local.works, cloud.works) == (False, True)
+
+
+def test_a_task_that_never_ends_keeps_no_switch_from_happening_and_may_take_no_further_step(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("utils.work_zones._DRAIN", 0.1)
+    local, cloud = bench.pair()
+    with a_task_in_hand(cloud) as end:
+        cloud.zones.switch("local", reason="it hangs", by="test")
+        while not local.works:
+            assert bench.clock.monotonic() < 2000
+            bench.live(1, cloud, local)
+        end()
+    assert cloud.overtaken == [True]
+    bench.live(3, cloud, local)
+    assert (local.works, cloud.works) == (True, False)
+
+
+def test_a_task_whose_claim_beats_after_it_was_overtaken_is_lost(bench: Bench) -> None:
+    _, cloud = bench.pair()
+    claims = Claims(cloud.layout, cloud.state_dir, bench.clock, "cloud", overtaken=cloud.zones.overtaken)
+    meta = {"id": "email-20260601T120000Z-00000001", "type": MAIL, "domain": "email", "priority": "normal"}
+    waiting = claims.create(Stage.NEEDS_ACTION, meta, "")
+    with cloud.zones.at_work(MAIL) as ours:
+        assert ours
+        claimed = claims.claim(waiting)
+        assert claimed is not None
+        claims.beat(claimed)
+        bench.clock.advance(240)  # the machine slept, or an engine thought for long
+        with pytest.raises(Lost, match="took too long"):
+            claims.create(Stage.PENDING_APPROVAL, meta | {"id": "email-20260601T120000Z-00000002"}, "", claimed=claimed)
+    with cloud.zones.at_work("system_monitoring") as ours:
+        assert ours
+        claims.beat(claimed)  # work that needs no lease
 
 
 def test_who_waited_while_the_zone_was_handed_over_is_not_let_in_after_it(

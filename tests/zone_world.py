@@ -64,6 +64,7 @@ class Node:
     busy: bool = False
     failures: int = 0
     successes: int = 0
+    task_ends: float = 0.0  # of the work in hand; one that never returns ends never
     epoch: int = 0  # a restart makes jobs of the old process void
 
     def __post_init__(self) -> None:
@@ -74,7 +75,7 @@ class Node:
             preferred="cloud",
             failover=self.rules,
             clock=self,
-            lay_down=lambda: True,
+            lay_down=self.lay_down,
             tell=lambda entry: None,
             warn=self.warn,
         )
@@ -152,6 +153,23 @@ class Node:
         return Here(self.zone, "cloud")
 
     @property
+    def works(self) -> bool:
+        """Whether it may begin something, or has something in hand that may take a step."""
+        if self.on and self.world.time < self.task_ends and zones.may_go_on(self.load(), self.monotonic()):
+            return True
+        return self.active
+
+    def take_task(self) -> None:
+        """Another process of the machine begins a task where it may, for seconds, minutes, or for ever."""
+        if self.active and self.world.time >= self.task_ends:
+            draw = self.world.draw
+            self.task_ends = self.world.time + draw.choice((draw.expovariate(1 / MINUTE), 10 * MINUTE, 1e9))
+
+    def lay_down(self) -> bool:
+        self.world.pass_time(self, min(20.0, max(0.0, self.task_ends - self.world.time)))
+        return self.world.time >= self.task_ends
+
+    @property
     def active(self) -> bool:
         if not self.on:
             return False
@@ -206,6 +224,7 @@ class Node:
         self.keeper.check(self.failures, self.successes)
 
     def power_off(self, seconds: float) -> None:
+        self.task_ends = 0.0
         self.on = self.up = False
         self.epoch += 1
 
@@ -301,8 +320,8 @@ class World:
     def judge(self) -> None:
         self.decisions += 1
         lied = self.rolled_back is not None and self.time - self.rolled_back < self.rules.ttl_seconds * (1 + 2 * DRIFT)
-        if not lied and all(node.active for node in self.nodes):
-            raise Broken(f"both zones are active at {self.time:.0f} s")
+        if not lied and all(node.works for node in self.nodes):
+            raise Broken(f"both zones are at work at {self.time:.0f} s")
 
 
 def trouble(world: World, rare: bool) -> None:
@@ -358,6 +377,10 @@ def play(seed: int, *, minutes: float = 40) -> World:
         else:  # comes later, or never came before
             node.on = node.up = False
             node.power_off(draw.uniform(0, 15 * MINUTE))
+    if draw.random() < 0.5:
+        for node in world.nodes:
+            for _ in range(draw.randint(1, 20)):
+                world.at(draw.uniform(0, minutes * MINUTE), node.take_task)
     for _ in range(draw.randint(1, 7)):
         world.at(draw.uniform(0, minutes * MINUTE), lambda: trouble(world, rare))
     world.run_until(minutes * MINUTE)
@@ -369,7 +392,7 @@ def heal(world: World) -> None:
     """Everything is well again: within eight minutes exactly one zone is active, and stays so."""
     world.weather, world.apart = Weather(), False
     for node in world.nodes:
-        node.linked, node.asleep = True, False
+        node.linked, node.asleep, node.task_ends = True, False, 0.0
         if not node.on:
             node.on, node.booted = True, world.time
             node.boots += 1

@@ -8,6 +8,7 @@ and one at a time asks the remote. A node whose vault never had a remote is alon
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ class WorkZones:
         self._alert = alert
         self._urls = urls
         self._unknown: set[str] = set()
+        self._unit = threading.local()
         self._shared = state_dir / "zone_shared"
         self._lock = state_dir / "locks" / "zone.lock"
         self._work_lock = state_dir / "locks" / "zone_work.lock"
@@ -142,11 +144,22 @@ class WorkZones:
     @contextmanager
     def at_work(self, task_type: str) -> Iterator[bool]:
         """Do one unit of work inside, where the answer is yes: this node may. A hand-over waits for the end of it."""
-        if routing.rule_for(task_type, self._config.routing) is not Rule.ACTIVE:
-            yield self.runs_here(task_type)
+        ours = self.runs_here(task_type)
+        if not ours or routing.rule_for(task_type, self._config.routing) is not Rule.ACTIVE:
+            yield ours  # without the lock: who asks in vain keeps no hand-over waiting
             return
         with locks.share(self._work_lock):
-            yield self.runs_here(task_type)
+            self._unit.begun = self.runs_here(task_type)
+            try:
+                yield self._unit.begun
+            finally:
+                self._unit.begun = False
+
+    def overtaken(self) -> bool:
+        """Whether this thread does a unit of work (`at_work`) that the other zone may be at by now: then it stops."""
+        if not getattr(self._unit, "begun", False) or self.is_alone():
+            return False
+        return not rules.may_go_on(self._memory.load(), self._clock.monotonic())
 
     def active_zone(self) -> str:
         """`local` or `cloud`."""
@@ -230,7 +243,8 @@ class WorkZones:
         """A human makes `zone` active: `(how things stand now, the zone that was active)`.
 
         With `pin` the machine never undoes it; without, failover goes on. Raises `UnknownZone`; `StaleTerm` where
-        `expected_term` is not the present term; `NotSwitched` where the remote can't be reached or work is in hand.
+        `expected_term` is not the present term; `NotSwitched` where the remote can't be reached. Work in hand is
+        finished first: the zone that waits for it begins when that is done, or when a renewal can't hold any more.
         """
         if zone not in ZONES:
             raise UnknownZone(zone)

@@ -36,7 +36,7 @@ def switch(zone: str, reason: str | None, expected_term: int | None, pin: bool) 
     """Switch the active zone, as `{"zone": "cloud"}`.
 
     The switch is pinned: the machine does not undo it, unless `pin` is false. The zone that hands over finishes the
-    work in hand first. 503 where the remote can't be reached; then nothing was switched.
+    work in hand first, the other one waits for that. 503 where the remote can't be reached; then nothing was switched.
     """
     now, previous = services().zones.switch(zone, reason=reason or "", by="api", expected_term=expected_term, pin=pin)
     return {"active_zone": now.active_zone, "previous": previous, "term": now.term}

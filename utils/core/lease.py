@@ -139,7 +139,8 @@ class Memory:
     push that got no answer. `known` is the lease of the highest term ever seen, `sha` what lies on the remote,
     unchanged since `first_seen` and looked at last at `last_seen`, without a long pause since `first_look`. Where that
     is not `known`, the remote was rolled back or holds something else, and `astray` says so. `confirmed` is the term in
-    which we may work until `deadline`. `told`: the term whose beginning, if it was ours, the human was told last.
+    which we may work until `deadline`; what is in hand then may go on until `finish`. `told`: the term whose beginning,
+    if it was ours, the human was told last.
     """
 
     node: str = ""
@@ -154,6 +155,7 @@ class Memory:
     confirmed: int = 0
     renewed: float | None = None
     deadline: float | None = None
+    finish: float | None = None
     switches: tuple[float, ...] = ()
     frozen: bool = False
     other_beat: str | None = None
@@ -288,7 +290,7 @@ def met_twin(before: Memory, after: Memory, here: Here) -> bool:
 
 def renamed(memory: Memory) -> Memory:
     """The memory of a node that gets a name of its own: what was done in the old one is another's."""
-    return replace(laid_down(memory), node="", nonce="")
+    return replace(laid_down(memory), node="", nonce="", finish=None)
 
 
 def pushed(
@@ -307,7 +309,9 @@ def pushed(
     if not _is_ours(lease, memory, here) or not (push.sure or in_time):
         return memory
     memory = replace(memory, confirmed=lease.term)
-    return memory if lease.leaving else replace(memory, renewed=before, deadline=before + rules.ttl_seconds)
+    if lease.leaving:
+        return memory
+    return replace(memory, renewed=before, deadline=before + rules.ttl_seconds, finish=before + rules.ttl_seconds)
 
 
 def laid_down(memory: Memory) -> Memory:
@@ -319,6 +323,7 @@ def rebooted(memory: Memory, now: float) -> Memory:
     """The memory in a new boot, whose clock began anew: what was measured counts from now."""
     return replace(
         laid_down(memory),
+        finish=None,
         first_seen=None,
         last_seen=None,
         first_look=None,
@@ -339,6 +344,12 @@ def state(memory: Memory, here: Here, now: float) -> State:
     if memory.frozen:
         return State.FROZEN
     return State.PINNED if lease and lease.pinned else State.PASSIVE
+
+
+def may_go_on(memory: Memory, now: float) -> bool:
+    """Whether work in hand may take its next step. A hand-over ends no work that has begun: as long as our last renewal
+    holds, no other zone begins unless we said that it is done."""
+    return memory.finish is not None and now < memory.finish
 
 
 def seems_alive(memory: Memory, now: float, rules: Failover) -> bool | None:
@@ -502,23 +513,40 @@ def _beat(lease: Lease, memory: Memory) -> dict[str, Any]:
     return {"nonce": memory.nonce, "beat": (lease.beat + 1) % BEATS if lease.nonce == memory.nonce else 0}
 
 
+def unfinished(push: Push, memory: Memory, here: Here) -> Push:
+    """The hand-over `push` by a node whose work in hand has not ended: the other zone waits until it says so."""
+    return replace(push, lease=replace(push.lease, leaving=here.zone, leaving_node=memory.node))
+
+
 def switch(memory: Memory, here: Here, zone: str, reason: str, now: float, rules: Failover, *, pin: bool) -> Push:
     """A human, at this node, makes `zone` active. Whoever may still work lays that down first."""
-    lease, leaving, who = memory.known, "", ""
-    if lease and lease.leaving and not _others_stopped(memory, now, rules):
-        leaving, who = lease.leaving, lease.leaving_node
-    if lease and not _unchanged(memory, now, rules):
-        if memory.astray:
-            leaving, who = here.other, ""
-        elif not _is_ours(lease, memory, here):
-            leaving, who = lease.holder, lease.node
+    lease = memory.known
     if zone == here.zone:
         node = memory.node
     else:  # whoever of that zone works goes on
         node = lease.node if lease and lease.holder == zone else ""
-        leaving, who = (leaving, who) if leaving != zone else ("", "")
+    leaving, who = _who_leaves(memory, here, zone, now, rules)
     new = Lease(
         memory.term + 1, zone, node, By.HUMAN, reason, memory.node, memory.nonce, pinned=pin, leaving=leaving,
         leaving_node=who, ttl=_longer_ttl(memory, rules),
     )  # fmt: skip
-    return Push(new, memory.sha, lay_down=zone != here.zone, sure=False)
+    works_here = lease is not None and _is_ours(lease, memory, here)
+    return Push(new, memory.sha, lay_down=works_here and zone != here.zone, sure=False)
+
+
+def _who_leaves(memory: Memory, here: Here, zone: str, now: float, rules: Failover) -> tuple[str, str]:
+    """The zone, and its node, that must lay down its work before `zone` begins; `("", "")`: none has to.
+
+    It is who works now, else who still lays down its work for an earlier switch; never the zone that is made active
+    from elsewhere. What this node holds it lays down itself, before the remote hears of the switch.
+    """
+    lease, works, leaves = memory.known, ("", ""), ("", "")
+    if lease and not _unchanged(memory, now, rules):
+        if memory.astray:
+            works = (here.other, "")
+        elif not _is_ours(lease, memory, here):
+            works = (lease.holder, lease.node)
+    if lease and not _others_stopped(memory, now, rules):
+        leaves = (lease.leaving, lease.leaving_node)
+    goes_on = zone if zone != here.zone else ""
+    return next((found for found in (works, leaves) if found[0] not in ("", goes_on)), ("", ""))

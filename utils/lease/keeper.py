@@ -114,11 +114,6 @@ class Keeper:
             try:
                 if self._push(memory, here, push):
                     return self._store.load(), before
-            except _StillWorking:
-                raise NotSwitched(
-                    f"the zones were not switched: {self._zone} is still at work on a task. Try again in a minute, or"
-                    " switch on the other node, which waits for it"
-                ) from None
             except AdapterError as error:
                 raise NotSwitched(
                     f"the remote did not say whether it took the switch ({error}): look at the zones' status in a"
@@ -178,19 +173,21 @@ class Keeper:
     def _carry_out(self, memory: Memory, here: Here, push: Push) -> str | None:
         """What was done, in words; None where somebody else changed the lease first."""
         try:
-            landed = self._push(memory, here, push)
+            lease = self._push(memory, here, push)
         except AdapterError as error:
             return f"{self._state(self._store.load(), here)}: the remote did not answer: {error}"
         except _StillWorking:
-            return f"{here.zone} finishes the work in hand, then hands over"
-        return _done(push.lease, memory, here) if landed else None
+            return f"{here.zone} finishes the work in hand, then {push.lease.holder} begins"
+        return _done(lease, memory, here) if lease else None
 
-    def _push(self, memory: Memory, here: Here, push: Push) -> bool:
-        """Whether the remote took it; raises `AdapterError` where that is unknown."""
+    def _push(self, memory: Memory, here: Here, push: Push) -> Lease | None:
+        """The lease that the remote took, None where it took none; raises `AdapterError` where that is unknown."""
         if push.lay_down:
             memory = self._store.save(rules.laid_down(memory))
             if not self._lay_down():
-                raise _StillWorking
+                if push.lease.term == memory.term:  # the other zone waits for it already
+                    raise _StillWorking
+                push = rules.unfinished(push, memory, here)
         before = self._clock.monotonic()
         try:
             sha = self._remote.push(push.lease.to_text(), push.expected)
@@ -199,11 +196,11 @@ class Keeper:
             self._store.save(replace(self._store.load(), nonce=""))
             raise
         if sha is None:
-            return False
+            return None
         now = self._clock.monotonic()
         after = rules.pushed(memory, push, sha, here, before, now, self._rules, self._at())
         self._told(self._store.save(after))
-        return True
+        return push.lease
 
     def _told(self, memory: Memory) -> Memory:
         news = [entry for entry in memory.history if entry["term"] > memory.told]
@@ -215,10 +212,12 @@ class Keeper:
 
 
 class _StillWorking(Exception):
-    """The work in hand did not end in time."""
+    """The work in hand has not ended: whoever waits for it goes on waiting."""
 
 
 def _done(lease: Lease, memory: Memory, here: Here) -> str:
+    if lease.leaving == here.zone:
+        return f"{here.zone} finishes the work in hand, then {lease.holder} begins, term {lease.term}: {lease.reason}"
     if lease.term != memory.term:
         return f"{lease.holder} is active now, term {lease.term}: {lease.reason}"
     if lease.holder != here.zone:

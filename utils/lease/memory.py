@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,9 @@ class MemoryFile:
         return memory
 
 
-def _from_json(raw: Mapping[str, Any]) -> Memory:
+def _from_json(raw: dict[str, Any]) -> Memory:
     """Inverse of `asdict`; raises `ValueError`, `KeyError` or `TypeError` for anything else."""
+    raw = {"finish": None} | raw  # an earlier version has none
     known = raw["known"]
     values = {f.name: raw[f.name] for f in fields(Memory)} | {
         "known": Lease(**(known | {"by": By(known["by"])})) if known else None,
