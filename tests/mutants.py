@@ -203,6 +203,8 @@ MUTANTS = (
          '    if lease.pinned:\n        return Rest(f"{held}, chosen by a human")\n', "", ZONES, "pinned"),
     _one("lease-never-frozen", "the zones change to and fro for ever", LEASE,
          "if memory.frozen or count >= rules.most_switches:", "if False:", ZONES, "freeze"),
+    _one("lease-frozen-again", "after a person's switch the next failure freezes the zones", LEASE,
+         "() if lease.by is By.HUMAN else recent", "recent", ZONES, "first_one"),
     _one("lease-anyone-leaves", "another node of the zone says that the work is laid down", LEASE,
          'lease.leaving == here.zone and lease.leaving_node in ("", memory.node) and not',
          "lease.leaving == here.zone and not", ZONES, "only_the_node"),

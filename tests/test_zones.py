@@ -462,6 +462,20 @@ def test_too_many_changes_freeze_the_zones_until_a_human_switches(bench: Bench) 
     assert (cloud.works, local.zones.state()) == (True, State.PASSIVE)
 
 
+def test_after_a_switch_that_lets_failover_go_on_the_next_failure_is_the_first_one(bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=Failover(window_seconds=1e6))
+    local, cloud = bench.pair()
+    bench.live(20, local)
+    bench.live(20, cloud)
+    cloud.zones.switch("cloud", reason="it is mended", by="ann", pin=False)
+    bench.live(10, local, cloud)
+    bench.live(20, local)
+    assert (local.works, local.zones.trouble()) == (True, [])
+    bench.live(20, cloud)
+    bench.live(20, local)
+    assert local.zones.state() is State.FROZEN, "the count goes on from there"
+
+
 def test_a_node_that_saw_none_of_the_changes_counts_them_too(bench: Bench) -> None:
     bench.config = replace(bench.config, failover=Failover(window_seconds=1e6))
     local, cloud = bench.pair()

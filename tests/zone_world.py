@@ -313,6 +313,8 @@ class World:
             count = sum(self.time - at < window for at in self.automatic)
             if count > self.rules.most_switches:
                 raise Broken(f"{count} automatic switches within {window:g} s")
+        if new.by is By.HUMAN:
+            self.automatic.clear()
         self.ref, self.last = text, new
         self.past.append(text)
         return True

@@ -248,7 +248,7 @@ def _new_term(memory: Memory, lease: Lease, here: Here, now: float, rules: Failo
         "pinned": lease.pinned,
         "ours": lease.writer == memory.node,
     }
-    switches = recent(memory, now, rules)
+    switches = () if lease.by is By.HUMAN else recent(memory, now, rules)  # a person has looked: counted anew
     if lease.by in _AUTOMATIC:
         switches = (*switches, now)
     unseen = min(lease.switches, rules.most_switches) - len(switches)
