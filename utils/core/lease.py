@@ -55,7 +55,7 @@ class By(StrEnum):
 _LONGEST = 8000  # characters of a lease
 _HIGHEST_TERM = 2**53  # what every reader of JSON counts exactly
 LONGEST_TTL = 86_400  # seconds
-_NAME = re.compile(r"[\w-]{0,64}", re.ASCII)
+NAME = re.compile(r"[\w-]{0,64}", re.ASCII)
 _LONGEST_REASON = 1000
 
 _UNREADABLE = "the lease on the remote can't be read"
@@ -98,18 +98,26 @@ def lease_from_text(text: str) -> Lease:
     if len(text) > _LONGEST:
         raise ValueError("it is too long")
     try:
-        raw = {"ttl": 0.0} | json.loads(text.partition("\n\n")[2])
+        return lease_from_json(json.loads(text.partition("\n\n")[2]))
+    except RecursionError as error:
+        raise ValueError(f"it is no JSON object: {error}") from None
+
+
+def lease_from_json(found: Any) -> Lease:
+    """Inverse of `asdict`, for a value that JSON gave; raises `ValueError` for anything else."""
+    try:
+        raw = {"ttl": 0.0} | found
         types = {f.name: {"int": int, "bool": bool, "float": float}.get(str(f.type), str) for f in fields(Lease)}
         if set(raw) != set(types) or any(type(raw[name]) is not types[name] for name in types):
             raise ValueError("its fields are not those of a lease")
         lease = Lease(**(raw | {"by": By(raw["by"])}))
-    except (TypeError, AttributeError, RecursionError) as error:
+    except (TypeError, AttributeError) as error:
         raise ValueError(f"it is no JSON object: {error}") from None
     if lease.holder not in ZONES or lease.leaving not in ("", *ZONES) or not 0 < lease.term <= _HIGHEST_TERM:
         raise ValueError("it names a zone or a term that can't be")
     if not 0 <= lease.ttl <= LONGEST_TTL:
         raise ValueError("it holds for a time that can't be")
-    if not all(_NAME.fullmatch(name) for name in (lease.node, lease.writer, lease.nonce, lease.leaving_node)):
+    if not all(NAME.fullmatch(name) for name in (lease.node, lease.writer, lease.nonce, lease.leaving_node)):
         raise ValueError("it names a node that can't be")
     if lease.reason != plain(lease.reason):
         raise ValueError("its reason is no plain line")
