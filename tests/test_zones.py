@@ -735,13 +735,56 @@ def test_who_waited_while_the_zone_was_handed_over_is_not_let_in_after_it(
 
 def test_who_switches_twice_in_a_row_waits_for_the_other_zone_all_the_same(bench: Bench) -> None:
     local, cloud = bench.pair()
-    for _ in range(2):
-        local.zones.switch("local", reason="now", by="test")
+    for pin in (True, False):
+        local.zones.switch("local", reason="now", by="test", pin=pin)
         local.zones.renew()
         assert (local.works, cloud.works) == (False, True), "the cloud has not laid down its work yet"
     cloud.zones.renew()
     local.zones.renew()
     assert (local.works, cloud.works) == (True, False)
+
+
+def test_the_same_switch_again_changes_nothing_and_tells_nobody(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    local.zones.switch("local", reason="now", by="ann")
+    for node in (local, cloud):
+        now, previous = node.zones.switch("local", reason="I said now", by="ann")
+        assert (now.active_zone, now.term, previous) == ("local", 2, "local")
+        bench.live(3, cloud, local)
+    assert local.works
+    assert local.alerts.titles == ["INFO local is the active zone now (term 2)"]
+    assert local.zones.switch("local", reason="now", by="ann", pin=False)[0].term == 3
+    bench.live(20, cloud)
+    assert cloud.works
+    assert local.zones.switch("local", reason="now", by="ann", pin=False)[0].term == 5, "the zones have changed since"
+
+
+def test_a_zone_that_waits_before_it_begins_says_for_what(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    assert (cloud.zones.status()["waits"], local.zones.status()["waits"]) == (None, None)
+    local.zones.switch("local", reason="now", by="test")
+    bench.clock.advance(100)
+    assert local.zones.status()["waits"] == "waiting for cloud to lay down its work (term 2), at most 170 s more"
+    bench.live(3, cloud, local)
+    assert local.zones.status()["waits"] is None
+    (local.state_dir / "zone.json").unlink()
+    local.zones.renew()
+    bench.clock.advance(30)
+    waits = local.zones.status()["waits"]
+    assert waits.startswith("another node of the local zone holds the lease (term 2)")
+    assert waits.endswith("or this one has lost its state, 240 s more")
+    bench.live(8, cloud, local)
+    assert (local.works, local.zones.status()["waits"]) == (True, None)
+
+
+def test_a_switch_to_a_zone_that_does_not_answer_is_doubted(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    assert (local.zones.doubt("cloud"), local.zones.doubt("local")) == ("", "")
+    bench.live(10, local)
+    doubt = local.zones.doubt("cloud")
+    assert doubt.startswith("cloud does not answer, as seen from local (no heartbeat")
+    bench.live(6, local, cloud)
+    assert local.zones.doubt("cloud") == ""
 
 
 def test_only_the_node_that_worked_says_that_it_laid_its_work_down(bench: Bench) -> None:
@@ -865,6 +908,8 @@ def test_alone_this_zone_is_active_unless_a_human_says_otherwise(bench: Bench) -
     assert (now.reason, node.zones.trouble()) == ("switched by hand (by test)", [])
     assert (now.active_zone, previous, node.works) == ("local", "cloud", True)
     assert [entry["to"] for entry in node.zones.status()["history"]] == ["local", "cloud"]
+    assert node.zones.health()["zones"]["cloud"]["error"] == "not checked: alone: the vault has no git remote"
+    assert node.zones.doubt("cloud") == ""
     assert node.link.looks == 0
 
 

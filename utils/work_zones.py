@@ -61,7 +61,8 @@ class UnknownZone(ValueError):
 
 @dataclass(frozen=True)
 class Standing:
-    """How things stand, as this node knows it: the active zone, our state, the term with when and why it began."""
+    """How things stand, as this node knows it: the active zone, our state, the term with when and why it began, and
+    what this node waits for before it begins."""
 
     active_zone: str
     state: State
@@ -70,6 +71,7 @@ class Standing:
     reason: str
     pinned: bool
     history: tuple[Mapping[str, Any], ...]
+    waits: str = ""
 
 
 class WorkZones:
@@ -190,6 +192,7 @@ class WorkZones:
             lease.reason if lease else ALONE if alone else NO_LEASE,
             lease is not None and lease.pinned,
             memory.history,
+            "" if alone else rules.waits_for(memory, self._here, self._clock.monotonic(), self._config.failover),
         )
 
     def is_alone(self) -> bool:
@@ -240,7 +243,8 @@ class WorkZones:
     def switch(
         self, zone: str, *, reason: str, by: str, expected_term: int | None = None, pin: bool = True
     ) -> tuple[Standing, str]:
-        """A human makes `zone` active: `(how things stand now, the zone that was active)`.
+        """A human makes `zone` active: `(how things stand now, the zone that was active)`. Where a human did so before
+        and nothing has changed, nothing does.
 
         With `pin` the machine never undoes it; without, failover goes on. Raises `UnknownZone`; `StaleTerm` where
         `expected_term` is not the present term; `NotSwitched` where the remote can't be reached. Work in hand is
@@ -285,6 +289,7 @@ class WorkZones:
             "since": now.since,
             "reason": now.reason,
             "pinned": now.pinned,
+            "waits": now.waits or None,
             "failover": {
                 "enabled": failover.enabled,
                 "threshold": failover.threshold,
@@ -310,7 +315,19 @@ class WorkZones:
     def health(self) -> dict[str, Any]:
         """The answer of `GET /api/zones/health`: this zone answers, the other one as the last check saw it."""
         own = ServiceHealth(Status.HEALTHY, checked_at=self._clock.now())
-        return {"zones": {self._here.zone: shown(own, "http"), self._here.other: self._peer.shown()}}
+        other = self._peer.shown()
+        if self.is_alone():
+            other = shown(ServiceHealth(error=f"not checked: {ALONE}"), self._peer.method)
+        return {"zones": {self._here.zone: shown(own, "http"), self._here.other: other}}
+
+    def doubt(self, zone: str) -> str:
+        """Why the work may wait where `zone` is made active; nothing where all seems well."""
+        if zone == self._here.zone or self.is_alone():
+            return ""
+        seen = self._peer.shown()
+        if seen["healthy"] is not False:
+            return ""
+        return f"{zone} does not answer, as seen from {self._here.zone} ({seen['error']}): its work waits until it does"
 
     def trouble(self) -> list[str]:
         """What keeps the zones from working as they should, each with its remedy; empty where all is well."""

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
 from utils.core import visible
@@ -56,7 +57,8 @@ _LONGEST = 8000  # characters of a lease
 _HIGHEST_TERM = 2**53  # what every reader of JSON counts exactly
 LONGEST_TTL = 86_400  # seconds
 NAME = re.compile(r"[\w-]{0,64}", re.ASCII)
-_LONGEST_REASON = 1000
+_LONGEST_LINE = 1000
+LONGEST_REASON = 500  # characters that a person may give
 
 _UNREADABLE = "the lease on the remote can't be read"
 _AUTOMATIC = frozenset({By.FAILOVER, By.FAILBACK})
@@ -126,7 +128,7 @@ def lease_from_json(found: Any) -> Lease:
 
 def plain(reason: str) -> str:
     """A reason as one line of visible characters, of a length that people read."""
-    return " ".join(visible.strip(reason).split())[:_LONGEST_REASON].strip()
+    return " ".join(visible.strip(reason).split())[:_LONGEST_LINE].strip()
 
 
 @dataclass(frozen=True)
@@ -404,6 +406,33 @@ def _others_stopped(memory: Memory, now: float, rules: Failover) -> bool:
     return memory.term_seen is not None and now - memory.term_seen >= _patience(memory, rules)
 
 
+def waits_for(memory: Memory, here: Here, now: float, rules: Failover) -> str:
+    """What this node waits for before it begins, where its zone holds the lease; nothing where it does not wait."""
+    lease = memory.known
+    if lease is None or lease.holder != here.zone or memory.astray:
+        return ""
+    if lease.node not in ("", memory.node):
+        if _unchanged(memory, now, rules):
+            return ""
+        left = _left(memory.first_seen, memory, now, rules)
+        return (
+            f"another node of the {here.zone} zone holds the lease (term {lease.term}). Where it is gone, or this one"
+            f" has lost its state, {left} s more"
+        )
+    if _others_stopped(memory, now, rules):
+        return ""
+    left = _left(memory.term_seen, memory, now, rules)
+    if lease.leaving:
+        return f"waiting for {lease.leaving} to lay down its work (term {lease.term}), at most {left} s more"
+    if lease.node == lease.writer == memory.node and memory.confirmed != lease.term:
+        return f"the lease is ours (term {lease.term}), but its push was not answered in time: waiting {left} s more"
+    return ""
+
+
+def _left(since: float | None, memory: Memory, now: float, rules: Failover) -> int:
+    return ceil(_patience(memory, rules) - (now - since if since is not None else 0))
+
+
 # --- what to do ------------------------------------------------------------------------------------------------------
 
 
@@ -449,15 +478,11 @@ def _astray(memory: Memory, lease: Lease, here: Here, now: float, rules: Failove
 
 
 def _as_holder(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> Step:
+    why = waits_for(memory, here, now, rules)
+    if why:
+        return Rest(why)
     if lease.node not in ("", memory.node):
-        if not _unchanged(memory, now, rules):
-            return Rest(f"another node of the {here.zone} zone holds the lease (term {lease.term})")
         return _take(memory, here, rules, By.AGAIN, f"the {here.zone} node that held it is gone", pinned=lease.pinned)
-    if lease.leaving and not _others_stopped(memory, now, rules):
-        return Rest(f"waiting for {lease.leaving} to lay down its work (term {lease.term})")
-    doubtful = lease.node == lease.writer == memory.node and memory.confirmed != lease.term
-    if doubtful and not _others_stopped(memory, now, rules):
-        return Rest(f"the lease is ours (term {lease.term}), but its push was not answered in time: waiting")
     if _is_wanted_back(memory, lease, here, now, rules):
         return _hand_back(memory, here, now, rules)
     if memory.renewed is not None and now - memory.renewed < rules.renew_seconds / 2:
@@ -540,6 +565,14 @@ def switch(memory: Memory, here: Here, zone: str, reason: str, now: float, rules
     )  # fmt: skip
     works_here = lease is not None and _is_ours(lease, memory, here)
     return Push(new, memory.sha, lay_down=works_here and zone != here.zone, sure=False)
+
+
+def stands_already(memory: Memory, push: Push) -> bool:
+    """Whether a human switched so before, and nothing has changed since: the switch `push` would change nothing."""
+    lease, new = memory.known, push.lease
+    if lease is None or memory.astray or memory.frozen or lease.by is not By.HUMAN:
+        return False
+    return (lease.holder, lease.pinned) == (new.holder, new.pinned) and lease.node in ("", new.node)
 
 
 def _who_leaves(memory: Memory, here: Here, zone: str, now: float, rules: Failover) -> tuple[str, str]:

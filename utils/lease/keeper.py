@@ -111,6 +111,8 @@ class Keeper:
                 raise StaleTerm(expected_term, memory.term)
             before = memory.known.holder if memory.known else zone
             push = rules.switch(memory, here, zone, reason, self._clock.monotonic(), self._rules, pin=pin)
+            if rules.stands_already(memory, push):
+                return memory, before
             try:
                 if self._push(memory, here, push):
                     return self._store.load(), before
