@@ -66,7 +66,8 @@ class Services:
     @cached_property
     def claims(self) -> Claims:
         """Creates, claims and moves tasks."""
-        return Claims(self.layout, self.settings.state_dir, self.clock, self.settings.agent_name)
+        s = self.settings
+        return Claims(self.layout, s.state_dir, self.clock, s.agent_name, overtaken=lambda: self.zones.overtaken())
 
     @cached_property
     def board(self) -> Board:
