@@ -91,7 +91,7 @@ def _vault(services: Services) -> Iterator[Finding]:
             BROKEN,
             "vault",
             f"{layout.marker} is gone, so nothing is synced: is the disk mounted? Put it back: `git -C"
-            f" {shlex.quote(str(root))} restore {layout.marker.name}`",
+            f" {shlex.quote(str(root))} restore -s HEAD {layout.marker.name}`",
         )
     elif not layout.marker.exists() or not (root / ".git").exists():
         yield Finding(NOTE, "vault", f"{root} is not set up yet: run {command('init_vault')}")

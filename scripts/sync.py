@@ -33,8 +33,13 @@ def show_progress() -> None:
     logger.propagate = False
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Sync once and say in one line what happened, with a line for each conflict and refusal; the exit code."""
+def answers(options: argparse.Namespace) -> Answers:
+    """What a command line says to the question of an earlier sync."""
+    return Answers(options.allow_deletions, options.accept_remote, options.accept_own, tuple(options.push_secret))
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.sync", description="Sync the vault once.")
     parser.add_argument("--json", action="store_true", help="print the whole result as one JSON object")
     parser.add_argument("--allow-deletions", action="store_true", help="let a mass deletion pass, this once")
@@ -59,7 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="for a damaged repository: keep it aside, take the history anew from the remote, keep every note",
     )
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Sync once and say in one line what happened, with a line for each conflict and refusal; the exit code."""
+    options = arguments().parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # git's children end with us
     show_progress()
     try:
@@ -72,10 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = services.sync.repair()
         else:
             services.ensure_ready()
-            answers = Answers(
-                options.allow_deletions, options.accept_remote, options.accept_own, tuple(options.push_secret)
-            )
-            result = services.sync.run(answers, wait=True)
+            result = services.sync.run(answers(options), wait=True)
         if options.json:
             print(json.dumps(result.to_dict(), ensure_ascii=False), flush=True)
         else:

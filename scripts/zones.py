@@ -2,17 +2,20 @@
 
 `status` says which zone is active and why, how the other one is doing, and what is wrong. `switch` makes a zone active
 in both nodes; the machine never undoes it, unless `--no-pin` lets failover go on. `alone` is for a node that had a git
-remote and is to have none any more. Exit code: 0 done, 1 something is wrong or nothing was switched, 2 bad settings.
+remote and is to have none any more. Exit code: 0 done, 1 something is wrong or nothing was switched, 2 bad settings or
+arguments.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 
 from utils.bootstrap import Services
+from utils.core.lease import LONGEST_REASON
 from utils.core.routing import ZONES
 from utils.daemon import tell_problems
 from utils.settings import InvalidSettings
@@ -30,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     status.add_argument("--json", action="store_true", help="as GET /api/zones/status")
     switch = commands.add_parser("switch", help="make a zone the active one")
     switch.add_argument("zone", choices=ZONES)
-    switch.add_argument("--reason", default="", help="why, for the history")
+    switch.add_argument("--reason", default="", type=_reason, help="why, for the history")
     switch.add_argument("--no-pin", dest="pin", action="store_false", help="let failover go on after it")
     switch.add_argument("--expected-term", type=int, help="switch only if the term is still this one")
     commands.add_parser("alone", help="this node had a git remote and is to have none any more")
@@ -41,17 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell_problems("zones", error.problems)
         return 2
     try:
-        match options.command:
-            case "switch":
-                return _switch(services.zones, options)
-            case "alone":
-                services.zones.stay_alone()
-                print(f"{services.zones.active_zone()} is active, and asks nobody")
-                return 0
-        if options.command and options.json:
-            print(json.dumps(services.zones.status(), ensure_ascii=False, indent=1))
-            return 0
-        return _status(services.zones)
+        code = _do(services.zones, options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever reads has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (NotSwitched, StaleTerm, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -59,11 +57,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         services.close()
 
 
+def _reason(text: str) -> str:
+    if len(text) > LONGEST_REASON:
+        raise argparse.ArgumentTypeError(f"at most {LONGEST_REASON} characters")
+    return text
+
+
+def _do(zones: WorkZones, options: argparse.Namespace) -> int:
+    match options.command:
+        case "switch":
+            return _switch(zones, options)
+        case "alone":
+            zones.stay_alone()
+            print(f"{zones.active_zone()} is active, and asks nobody")
+            return 0
+    if options.command and options.json:
+        print(json.dumps(zones.status(), ensure_ascii=False, indent=1))
+        return 0
+    return _status(zones)
+
+
 def _switch(zones: WorkZones, options: argparse.Namespace) -> int:
     now, previous = zones.switch(
         options.zone, reason=options.reason, by="command line", expected_term=options.expected_term, pin=options.pin
     )
     print(f"{now.active_zone} is the active zone now (before: {previous}), term {now.term}")
+    for line in (now.waits, zones.doubt(options.zone)):
+        if line:
+            print(f"! {line}")
     return 0
 
 
@@ -73,6 +94,8 @@ def _status(zones: WorkZones) -> int:
     print(f"{told['active_zone']} is the active zone, term {told['term']}{since}: {told['reason']}")
     pinned = ", chosen by a person: no automatic change" if told["pinned"] else ""
     print(f"this node, {told['this_zone']}, is {told['state']}{pinned}")
+    if told["waits"]:
+        print(f"! {told['waits']}")
     if not zones.is_alone():
         other = next(zone for zone in ZONES if zone != told["this_zone"])
         seen = health[other]

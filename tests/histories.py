@@ -59,7 +59,8 @@ authors = st.sampled_from((CLOUD, LOCAL))
 paths = st.sampled_from((*PATHS[:1] * 4, *PATHS))  # one is fought for
 tasks = st.sampled_from((TASKS[0], *TASKS, *DRAFTS))
 moments = st.one_of(
-    st.tuples(st.sampled_from(STEPS), st.just(1)), st.tuples(st.sampled_from(("file", "gathered")), st.integers(1, 4))
+    st.tuples(st.sampled_from(STEPS), st.just(1)),
+    st.tuples(st.sampled_from(("file", "gathered", "put right")), st.integers(1, 4)),
 )
 writes = st.tuples(st.just("write"), paths, st.sampled_from(("text", "crlf", "open", "same", "empty", "binary")))
 events = st.one_of(

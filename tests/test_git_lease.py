@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -127,7 +128,9 @@ def test_a_cluttered_repository_of_ours_is_made_anew(bench: Bench) -> None:
     assert not clutter.exists() or len(list(clutter.iterdir())) < 3
 
 
-@pytest.mark.parametrize("damage", ["object", "ref", "lock", "packed", "config", "head"])
+@pytest.mark.parametrize(
+    "damage", ["object", "ref", "lock", "packed", "config", "head", "shallow", "config is a folder", "a file", "a link"]
+)
 def test_our_repository_is_a_cache_that_heals(bench: Bench, damage: str) -> None:
     node, other = bench.node("cloud"), bench.node("local")
     other.look()
@@ -149,11 +152,69 @@ def test_our_repository_is_a_cache_that_heals(bench: Bench, damage: str) -> None
         (folder / "packed-refs").write_bytes(b"\0\0")
     elif damage == "config":
         (folder / "config").write_bytes(b"[broken")
+    elif damage == "shallow":
+        (folder / "shallow").write_text("zz\n")
+    elif damage == "config is a folder":
+        (folder / "config").unlink()
+        (folder / "config").mkdir()
+    elif damage == "a file":
+        shutil.rmtree(folder)
+        folder.write_text("")
+    elif damage == "a link":
+        shutil.rmtree(folder)
+        folder.symlink_to(bench.folder / "nowhere")
     else:
         (folder / "HEAD").unlink()
     seen = node.look()
     assert (seen.sha, seen.text) == (sha, "one\n\n{}\n")
     assert node.push("two\n\n{}\n", sha) is not None
+
+
+@pytest.mark.parametrize("renews", [True, False])
+def test_a_damage_that_a_push_or_a_beat_meets_is_told_once_and_healed(
+    renews: bool, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A holder renews without a look: it may not meet the damage each minute until its lease has run out."""
+    node = bench.node("cloud")
+    sha = node.push("one\n\n{}\n", None)
+    (bench.folder / "cloud" / "lease.git" / "shallow").write_text("zz\n")
+    with pytest.raises(AdapterError, match="bad shallow line"):
+        node.push("two\n\n{}\n", sha) if renews else node.beat()
+    assert node.push("two\n\n{}\n", sha) is not None
+    assert caplog.text.count("made anew") == 1
+
+
+def test_what_a_fetch_that_was_ended_left_does_not_pile_up(bench: Bench) -> None:
+    node = bench.node("cloud")
+    sha = node.push("one\n\n{}\n", None)
+    left = bench.folder / "cloud" / "lease.git" / "objects" / "pack" / "tmp_pack_x"
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"x")
+    assert node.look().sha == sha
+    assert not left.exists()
+
+
+def test_a_commit_too_large_for_a_lease_is_not_read(bench: Bench) -> None:
+    node = bench.node("local")
+    node.look()
+    sha = node._commit("x" * 2_000_000)
+    git(bench.folder / "local" / "lease.git", "push", "-q", str(bench.remote), f"{sha}:{LEASE}")
+    seen = bench.node("cloud").look()
+    assert (seen.sha, seen.text) == (sha, "")
+    assert bench.node("cloud").push("one\n\n{}\n", sha) is not None
+
+
+def test_a_ref_below_the_lease_is_named_with_its_remedy(bench: Bench) -> None:
+    node = bench.node("local")
+    sha = node.push("one\n\n{}\n", None)
+    git(bench.remote, "update-ref", "-d", LEASE)
+    git(bench.remote, "update-ref", f"{LEASE}/x", str(sha))
+    with pytest.raises(AdapterError, match="refs/lease/zone/x lies on the remote, and beside it no lease can") as error:
+        node.look()
+    remedy = str(error.value).split("`git ")[1].split("`")[0]
+    git(bench.folder / "local" / "vault", *remedy.split())
+    assert node.look().sha is None
+    assert node.push("one\n\n{}\n", None) == sha
 
 
 def test_a_vault_that_lost_its_repository_reaches_no_remote(bench: Bench) -> None:

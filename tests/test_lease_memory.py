@@ -11,15 +11,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.core.lease import By, Here, Lease, Memory, Sight, State, lease_from_text, observed, plain, state
+from utils.core.lease import (
+    By,
+    Here,
+    Lease,
+    Memory,
+    Push,
+    Sight,
+    State,
+    decide,
+    lease_from_text,
+    observed,
+    plain,
+    state,
+    switch,
+)
 from utils.core.zones import Failover
 from utils.lease.memory import MemoryFile
+from utils.lease.trouble import found
 
 LOCAL = Here("local", "cloud")
 LEASE = Lease(3, "local", "n1", By.FAILOVER, "cloud failed", "n1", "x", 5, switches=1)
 KNOWN = Memory(
     "n1", "x", LEASE, "sha", first_seen=900, last_seen=990, term_seen=800, confirmed=3, renewed=990, deadline=1230,
-    switches=(800.0,), history=({"term": 3, "ours": True},), told=3,
+    switches=(800.0,), told=3,
+    history=({"at": "2026-06-01T12:00:00Z", "from": "cloud", "to": "local", "term": 3, "reason": "cloud failed",
+              "by": "failover", "pinned": False, "ours": True},),
 )  # fmt: skip
 
 
@@ -52,6 +69,43 @@ def test_a_damaged_memory_is_said_and_knows_nothing(
     assert named.node and named.nonce and file.load() == named
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {name: wrong}
+        for name in vars(KNOWN)
+        for wrong in ("x y", 7, True, None, float("nan"), [], ["x"], [{}], {}, {"a": 1})
+    ],
+    ids=repr,
+)
+def test_a_memory_of_wrong_types_breaks_nothing(odd: dict[str, Any], tmp_path: Path) -> None:
+    """Valid JSON, as a person may leave it: known for damaged, or as good as any other."""
+    file = MemoryFile(tmp_path / "zone.json", lambda: 1000, lambda: "boot")
+    file.save(KNOWN)
+    raw = json.loads((tmp_path / "zone.json").read_bytes())
+    raw["memory"] |= odd
+    (tmp_path / "zone.json").write_text(json.dumps(raw))
+    memory = file.save(file.load())
+    for sight in (Sight("sha", LEASE.to_text(), {"cloud": "b"}), Sight("new", replace(LEASE, term=4).to_text())):
+        seen = observed(memory, sight, LOCAL, 1000, Failover(), "2026-06-01T12:00:00Z")
+        for step in (
+            decide(seen, LOCAL, 1001, Failover()),
+            switch(seen, LOCAL, "local", "x", 1001, Failover(), pin=True),
+        ):
+            assert not isinstance(step, Push) or lease_from_text(step.lease.to_text()) == step.lease
+        assert isinstance(state(seen, LOCAL, 1001), State)
+        assert found(seen, State.PASSIVE, "local", 1001, Failover()) is not None
+        assert all(entry["to"] for entry in seen.history)
+        assert file.save(seen) == file.load()
+
+
+@pytest.mark.parametrize("odd", [{"to": 7}, {"by": "moon"}, {"term": "3"}, {"reason": None}])
+def test_a_history_that_cant_be_told_is_damage(odd: dict[str, Any], tmp_path: Path) -> None:
+    file = MemoryFile(tmp_path / "zone.json", lambda: 1000, lambda: "boot")
+    file.save(replace(KNOWN, history=({**KNOWN.history[0], **odd},)))
+    assert file.load() == Memory()
+
+
 def test_a_lease_is_the_same_after_it_was_text() -> None:
     odd = replace(LEASE, reason='Umzug: "10:30" – {} 🐙', pinned=True, leaving="cloud", leaving_node="n2")
     assert lease_from_text(odd.to_text()) == odd
@@ -79,7 +133,18 @@ def test_a_reason_from_the_remote_that_people_would_misread_is_refused(reason: s
 
 
 @pytest.mark.parametrize(
-    "odd", [{"node": "\ud800"}, {"leaving_node": "a\n\nb"}, {"nonce": "n" * 65}, {"writer": "é"}, {"term": 10**4299}]
+    "odd",
+    [
+        {"node": "\ud800"},
+        {"leaving_node": "a\n\nb"},
+        {"nonce": "n" * 65},
+        {"writer": "é"},
+        {"term": 10**4299},
+        {"ttl": 1e9},
+        {"ttl": -1.0},
+        {"ttl": float("nan")},
+        {"ttl": 240},
+    ],
 )
 def test_a_lease_that_could_not_be_written_again_is_refused(odd: dict[str, Any]) -> None:
     """Its names and its term go into the next lease: a text that git can't keep, a number that can't be counted on."""

@@ -35,7 +35,7 @@ def broken_by(schedules: int) -> bool:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("_patience", lambda failover: 60.0),  # takes over before the holder must have stopped
+        ("_patience", lambda memory, failover: 60.0),  # takes over before the holder must have stopped
         ("_unchanged", lambda memory, now, failover: True),  # does not look whether the holder renews
         ("recent", lambda memory, now, failover: ()),  # never freezes
         ("laid_down", lambda memory: memory),  # works on while it hands over

@@ -153,7 +153,7 @@ def test_two_nodes_that_have_what_steers_git_from_an_older_version_may_lose_it(t
     for node in (two.a, two.b):
         node.git("pull", "-q", "origin", "main")
         memory = Memory(node.state / "sync.json")
-        memory.update(at=two.head(), remote_head=two.head())
+        memory.update(at=two.head(), passed=None, remote_head=two.head())
     assert [result.result for result in two.settle()] == ["noop"] * 4
     git(clone, "rm", "-q", "Plans/.gitattributes")
     two.commit_all(clone)

@@ -216,6 +216,15 @@ def test_moves_with_edits_are_no_loss(two: Two) -> None:
     two.assert_agree()
 
 
+@pytest.mark.parametrize("content", ["area {}\n", "the same\n"])
+def test_one_note_that_comes_stands_for_one_that_goes(two: Two, content: str) -> None:
+    two.seed_files({f"Areas/{number}/index.md": content.format(number) for number in range(30)})
+    shutil.rmtree(two.a.root / "Areas")
+    two.a.write("Other/index.md", content.format(0))
+    assert "29 of" in str(two.a.sync().error)
+    assert two.b.has("Areas/7/index.md")
+
+
 def test_what_agents_made_beside_notes_is_tidied_unasked(two: Two) -> None:
     names = [f"Quarantine/email-20260601T100000Z-{number:08x}.md.reason.md" for number in range(12)]
     two.seed_files({name: f"why {name}\n" for name in names})

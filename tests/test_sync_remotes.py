@@ -259,6 +259,8 @@ def test_whatever_git_prints_of_an_address_its_login_is_left_out(said: str) -> N
         assert secret not in str(error) and "anna" not in str(error)
         assert "example.org" in str(error)
     assert secret not in git_command.push_refusal(text)
+    asked = f"fatal: unable to access 'https://host/v.git?token={secret}&x=1': Is the network there? It may be down"
+    assert git_command.masked(asked) == asked.replace(f"token={secret}&x=1", "***")
     assert "staple" not in git_command.masked(f"fatal: unable to access 'https://anna:battery@{'sta' + 'ple'}@host/v'")
 
 

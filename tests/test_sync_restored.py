@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from tests.vaults import Node, Two, git
+from tests.vaults import Node, Two, claims_of, git
+from utils.core.signing import ADDRESSES, Key
 from utils.vault_sync import SyncResult
 
 LOCAL = "AI Employee (local) <local@ai-employee.invalid>"
@@ -122,6 +124,91 @@ def test_what_local_answered_since_stays_answered(two: Two, there: str) -> None:
     two.assert_agree()
 
 
+OLD, NEW = "---\nx: 1\n---\npay\n", "---\nx: 1\n---\npay more\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "since", "meanwhile", "stands"),
+    [
+        (f"Approved/{TASK}", f"Done/{TASK}", f"Pending_Approval/email/{TASK}", f"Done/{TASK}"),
+        (f"Pending_Approval/email/{TASK}", f"Done/{TASK}", f"Approved/{TASK}", f"Done/{TASK}"),
+        (f"Pending_Approval/email/{TASK}", f"Done/2026-01/{TASK}", f"Rejected/{TASK}", f"Done/2026-01/{TASK}"),
+        (f"Needs_Action/email/{TASK}", f"Done/{TASK}", f"Quarantine/{TASK}", f"Done/{TASK}"),
+        (f"Pending_Approval/email/{TASK}", f"Rejected/{TASK}", f"Approved/{TASK}", f"Rejected/{TASK}"),
+        (f"Pending_Approval/email/{TASK}", f"Rejected/{TASK}", f"Done/{TASK}", f"Done/{TASK}"),
+    ],
+    ids=["asks again", "approved again", "rejected now", "set aside", "approved after all", "sent after all"],
+)
+@pytest.mark.parametrize("text", [OLD, NEW], ids=["", "edited"])
+def test_what_is_done_with_an_old_task_meanwhile_undoes_no_end(
+    two: Two, before: str, since: str, meanwhile: str, stands: str, text: str
+) -> None:
+    """Before a sync could tell the put back Local that the mail has gone, it or its human moves the request."""
+    two.seed_files({before: OLD})
+    keep(two.a.root), keep(two.a.state)
+    two.a.move(before, since)
+    two.settle()
+    put_all_back(two.a)
+    two.a.clock.advance(3600)
+    two.a.move(before, meanwhile)
+    two.a.write(meanwhile, text)
+    said_own(two)
+    for node in (two.a, two.b):
+        assert [path for path in node.files() if path.endswith(f"/{TASK}")] == [stands]
+    kept = {data.partition(b"---\n")[2][-len(NEW) :] for data in two.a.conflicts().values()}
+    assert kept == ({NEW.encode()} if text == NEW and stands != meanwhile else set()), "an edit that yields"
+    two.assert_agree()
+
+
+@pytest.mark.parametrize("signs", [False, True], ids=["", "signed"])
+def test_a_task_that_is_done_again_by_a_put_back_local_asks_for_nothing(two: Two, signs: bool) -> None:
+    task, request = "email-20260601T100000Z-0123abcd.md", "email-20260601T100000Z-99999999.md"
+    if signs:
+        for node in (two.a, two.b):
+            node.keys.create(node.zone)
+        two.a.keys.enrol(Key(two.b.keys.own() or "", ADDRESSES["cloud"]))
+        two.b.keys.enrol(Key(two.a.keys.own() or "", ADDRESSES["local"]))
+    two.seed_files({f"Needs_Action/email/{task}": "a task\n"})
+    keep(two.a.root), keep(two.a.state)
+    two.a.move(f"Needs_Action/email/{task}", f"Done/{task}")
+    two.a.write(f"Done/{request}", "a mail, with its receipt\n")
+    two.settle()
+    put_all_back(two.a)
+    two.a.clock.advance(3600)
+    assert claims_of(two.a).claim(two.a.root / f"Needs_Action/email/{task}")
+    two.a.write(f"Pending_Approval/email/{request}", "the mail, drafted anew\n")
+    if signs:
+        two.settle()
+    else:
+        said_own(two)
+    for node in (two.a, two.b):
+        places = [path for path in node.files() if path.endswith((f"/{task}", f"/{request}"))]
+        assert sorted(places) == [f"Done/{task}", f"Done/{request}"]
+    two.assert_agree()
+
+
+@pytest.mark.parametrize("seen", ["copied", "asleep"])
+def test_the_remote_is_put_back_with_local(two: Two, seen: str) -> None:
+    """From one night's backup: Local's first syncs find nothing new, and what it wrote since comes from the Cloud."""
+    two.seed_files({"Company_Handbook.md": "old\n"})
+    old = two.head()
+    keep(two.a.root), keep(two.a.state)
+    write_more(two)
+    put_all_back(two.a)
+    git(two.remote, "update-ref", "refs/heads/main", old)
+    if seen == "copied":
+        copied_long_after(two.a)
+    else:
+        two.a.clock.advance(3600)
+    for _ in range(20):
+        assert two.a.sync().result == "noop"
+        two.a.clock.advance(300)
+    assert "rolled back" in str(two.b.sync().error)
+    two.b.sync(accept_remote=True)
+    said_own(two)
+    assert_all_is_there(two)
+
+
 def test_what_local_merged_over_a_phones_version_stays(two: Two) -> None:
     """Nothing of it would be refused, but the phone's would come back."""
     two.seed_files({"Plans/x.md": "base\n"})
@@ -210,11 +297,14 @@ def test_who_writes_in_the_name_of_a_local_that_syncs_is_refused_at_once(two: Tw
 # --- and nothing is done twice meanwhile (S8) ------------------------------------------------------------------------
 
 
+def said_of_writing(file: Path, seconds: float) -> None:
+    memory = json.loads(file.read_text())
+    file.write_text(json.dumps({**memory, "written": memory["written"] + seconds}))
+
+
 def copied_long_after(node: Node) -> None:
     """As a backup tool leaves it: what the state says of its writing is older than its change time."""
-    file = node.state / "sync.json"
-    memory = json.loads(file.read_text())
-    file.write_text(json.dumps({**memory, "written": memory["written"] - 600}))
+    said_of_writing(node.state / "sync.json", -600)
 
 
 def reason(node: Node, started: datetime | None = None) -> str:
@@ -251,6 +341,33 @@ def test_a_started_node_waits_for_its_first_sync(two: Two) -> None:
     two.a.sync()
     two.a.clock.advance(86400)
     assert reason(two.a, started) == "", "one that works offline goes on"
+
+
+@pytest.mark.parametrize("behind", [1, 3600, 300 * 86400])
+def test_a_clock_that_is_behind_the_last_sync_proves_nothing(two: Two, behind: float) -> None:
+    """An image put back on a machine whose clock stopped with it."""
+    two.a.sync()
+    assert reason(two.a) == ""
+    two.a.clock.advance(-behind)
+    assert "clock" in reason(two.a)
+    two.a.sync()
+    assert reason(two.a) == ""
+
+
+def test_a_backup_by_hard_links_puts_nothing_back(two: Two) -> None:
+    two.a.sync()
+    copied_long_after(two.a)
+    assert "put back" in reason(two.a)
+    (two.folder / "sync.json").hardlink_to(two.a.state / "sync.json")
+    assert reason(two.a) == ""
+
+
+def test_a_file_server_with_a_clock_of_its_own_puts_nothing_back(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 60)
+    two.a.write("note.md", "x\n")
+    two.a.sync()
+    assert reason(two.a) == ""
 
 
 def test_a_vault_without_a_remote_waits_for_nothing(tmp_path: Path) -> None:

@@ -669,3 +669,32 @@ def test_what_a_person_commits_and_pushes_from_a_nodes_vault_is_the_nodes_word(t
     two.settle()
     assert two.a.read(path) == two.b.read(path) == b"x\n" and critical(two.a) == critical(two.b) == []
     quiet(two)
+
+
+def commit_by_hand(node: Node, path: str) -> None:
+    """A person's plain git in the node's vault, with the vault's own settings."""
+    node.write(path, "by hand\n")
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    for words in (["add", path], ["commit", "-q", "-m", "by hand"]):
+        subprocess.run(["git", *words], cwd=node.root, env=environ, check=True)
+
+
+@pytest.mark.parametrize("how", ["the state moved", "the settings of a backup", "switched off", "said twice"])
+def test_plain_git_in_the_vault_signs_again_after_the_next_sync(two: Two, how: str) -> None:
+    config = two.b.root / ".git" / "config"
+    if how == "the state moved":
+        two.b.state = two.b.state.rename(two.folder / "moved")
+    elif how == "the settings of a backup":
+        two.b.git("config", "--remove-section", "gpg")
+        two.b.git("config", "--unset", "user.signingKey")
+        two.b.git("config", "commit.gpgSign", "false")
+    elif how == "switched off":
+        two.b.git("config", "commit.gpgSign", "false")
+    else:
+        config.write_text(config.read_text() + "[commit]\n\tgpgSign = false\n")
+    two.b.sync()
+    said = config.read_bytes()
+    commit_by_hand(two.b, "Plans/by_hand.md")
+    two.settle()
+    assert two.a.has("Plans/by_hand.md") and "CRITICAL" not in {level for level, _, _ in two.a.alerts}
+    assert config.read_bytes() == said, "where they are right they are left alone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,6 @@ from tests.vaults import Two, git, until
 from utils.bootstrap import Services
 from utils.core import commands
 from utils.core.task import format_time
-from utils.sync.gather import PUT_BACK
 from utils.vault import locks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -200,7 +200,7 @@ def test_the_doctor_and_the_sync_agree_on_a_marker_that_is_gone(node: Services) 
     (node.layout.root / ".vault").unlink()
     stopped = str(node.sync.run().error)
     [finding] = doctor._vault(node)
-    remedy = "restore .vault`"
+    remedy = "restore -s HEAD .vault`"
     assert finding.verdict == doctor.BROKEN and "is gone" in finding.detail and "is gone" in stopped
     assert remedy in finding.detail and remedy in stopped
     git(node.layout.root, "restore", ".vault")
@@ -239,8 +239,9 @@ def test_a_remedy_for_notes_that_are_gone_brings_them_back_and_touches_no_edit(n
     shutil.rmtree(root / "notes")
     (root / "edited.md").write_text("new, and not yet synced\n")
     stopped = str(node.sync.run().error)
-    assert f"`{PUT_BACK}` in the vault" in stopped and "--allow-deletions" in stopped
-    subprocess.run(["bash", "-c", PUT_BACK], cwd=root, check=True)
+    put_back = re.search(r"`(git diff [^`]+)` in the vault", stopped)
+    assert put_back and "--allow-deletions" in stopped
+    subprocess.run(["bash", "-c", put_back[1]], cwd=root, check=True)
     assert all((root / f"notes/{name}.md").exists() for name in (*range(60), "[a]", "-f"))
     assert (root / "edited.md").read_text() == "new, and not yet synced\n"
     assert node.sync.run().error is None

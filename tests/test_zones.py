@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,11 @@ import pytest
 from tests.conftest import FakeClock
 from tests.fakes.lease import FakeLease, SharedRef
 from tests.fakes.watch import AlertNotes, FakeProbe
+from utils.claim_task import Claims, Lost
 from utils.core import lease
 from utils.core.lease import BEATS, State
 from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, Rule, resolve
+from utils.core.stages import Stage
 from utils.core.zones import Failover, InvalidZones, ZonesConfig, parse
 from utils.ports import AdapterError
 from utils.settings import PROJECT_ROOT
@@ -38,6 +41,7 @@ class Node:
 
     def __init__(self, bench: Bench, here: str, url: str, name: str = "") -> None:
         self.here, self.bench = here, bench
+        self.overtaken: list[bool] = []
         self.link: FakeLease = bench.shared.link(here)
         self.probe, self.alerts = FakeProbe(), AlertNotes()
         self.has_remote, self.wanted = bench.remote, False
@@ -245,6 +249,49 @@ def test_failover_by_http_while_the_lease_is_renewed_changes_nothing(bench: Benc
     assert local.works
 
 
+def test_the_longer_settings_count_where_two_nodes_differ(bench: Bench) -> None:
+    """The Cloud works for 240 s after a renewal; who has set Local to 120 must not make both work."""
+    cloud = bench.node("cloud")
+    failover = bench.config.failover
+    bench.config = replace(bench.config, failover=replace(failover, ttl_seconds=120, interval_seconds=60))
+    local = bench.node("local", "https://ai.example.com")
+    bench.live(10, cloud, local)
+    assert "ttl_seconds is 240 on cloud and 120 on local" in local.zones.trouble()[0]
+    cloud.link.down = True
+    local.probe.down = {"ai.example.com": "nothing listens"}
+    for turn in range(20):
+        bench.live(1, cloud, local)
+        if turn == 3:
+            assert not local.works
+    assert (local.works, cloud.works) == (True, False)
+    cloud.link.down = False
+    cloud.zones.renew()
+    assert "ttl_seconds is 120 on local and 240 on cloud" in cloud.zones.trouble()[0]
+
+
+def test_a_switch_at_the_node_of_the_shorter_ttl_waits_for_the_longer_one(bench: Bench) -> None:
+    cloud = bench.node("cloud")
+    bench.config = replace(bench.config, failover=replace(bench.config.failover, ttl_seconds=120))
+    local = bench.node("local")
+    bench.live(3, cloud, local)
+    cloud.link.down = True
+    local.zones.switch("cloud", reason="it stays there", by="test")  # written by Local, worked under by the Cloud
+    local.zones.switch("local", reason="or not", by="test")
+    bench.live(10, cloud, local)
+    assert (local.works, cloud.works) == (True, False)
+
+
+def test_a_lease_of_a_version_that_says_no_ttl_counts_as_our_own(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    assert bench.shared.text is not None
+    bench.shared.text = bench.shared.text.replace(', "ttl": 240.0', "")
+    assert "ttl" not in bench.shared.text
+    assert local.zones.renew() == "cloud is active, term 1"
+    assert local.zones.trouble() == []
+    bench.live(20, local)
+    assert (local.works, cloud.works) == (True, False)
+
+
 def test_a_beat_that_came_round_while_we_slept_is_not_taken_for_a_dead_holder(bench: Bench) -> None:
     local, cloud = bench.node("local", "https://ai.example.com"), bench.node("cloud")
     local.probe.down = {"ai.example.com": "nothing listens"}
@@ -415,6 +462,20 @@ def test_too_many_changes_freeze_the_zones_until_a_human_switches(bench: Bench) 
     assert (cloud.works, local.zones.state()) == (True, State.PASSIVE)
 
 
+def test_after_a_switch_that_lets_failover_go_on_the_next_failure_is_the_first_one(bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=Failover(window_seconds=1e6))
+    local, cloud = bench.pair()
+    bench.live(20, local)
+    bench.live(20, cloud)
+    cloud.zones.switch("cloud", reason="it is mended", by="ann", pin=False)
+    bench.live(10, local, cloud)
+    bench.live(20, local)
+    assert (local.works, local.zones.trouble()) == (True, [])
+    bench.live(20, cloud)
+    bench.live(20, local)
+    assert local.zones.state() is State.FROZEN, "the count goes on from there"
+
+
 def test_a_node_that_saw_none_of_the_changes_counts_them_too(bench: Bench) -> None:
     bench.config = replace(bench.config, failover=Failover(window_seconds=1e6))
     local, cloud = bench.pair()
@@ -511,33 +572,141 @@ def test_without_a_pin_failover_goes_on(bench: Bench) -> None:
     assert cloud.works
 
 
-def test_the_work_in_hand_is_finished_before_it_is_handed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("utils.work_zones._DRAIN", 0.1)
-    local, cloud = bench.pair()
+@contextmanager
+def a_task_in_hand(node: Node) -> Iterator[Callable[[], None]]:
+    """Another process of `node` does a task until what is yielded is called; then it asks whether it may go on."""
     begun, finish = threading.Event(), threading.Event()
 
     def work() -> None:
-        with cloud.process().at_work(MAIL) as ours:
+        zones = node.process()
+        with zones.at_work(MAIL) as ours:
             assert ours
             begun.set()
-            assert finish.wait(30)
+            assert finish.wait(60)
+            node.overtaken.append(zones.overtaken())
 
     worker = threading.Thread(target=work)
     worker.start()
     assert begun.wait(30)
-    with pytest.raises(NotSwitched, match="not switched: cloud is still at work"):
-        cloud.zones.switch("local", reason="now", by="test")
-    with cloud.process().at_work(MAIL) as ours:
-        assert not ours, "a new task began while the zone is being handed over"
-    local.zones.switch("local", reason="now", by="test")
-    assert "finishes the work in hand" in cloud.zones.renew()
-    local.zones.renew()
-    assert not local.works
-    finish.set()
-    worker.join()
+
+    def end() -> None:
+        finish.set()
+        worker.join()
+
+    try:
+        yield end
+    finally:
+        end()
+
+
+def begins_none(node: Node) -> bool:
+    with node.process().at_work(MAIL) as ours:
+        return not ours
+
+
+@pytest.mark.parametrize("at", ["local", "cloud"])
+def test_the_work_in_hand_is_finished_before_it_is_handed_over(
+    at: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a person switches: at the node that works, or at the other one."""
+    monkeypatch.setattr("utils.work_zones._DRAIN", 0.1)
+    local, cloud = bench.pair()
+    with a_task_in_hand(cloud) as end:
+        now, previous = (local if at == "local" else cloud).zones.switch("local", reason="now", by="test")
+        assert (now.active_zone, now.term, previous) == ("local", 2, "cloud")
+        for _ in range(2):
+            assert "finishes the work in hand, then local begins" in cloud.zones.renew()
+            assert begins_none(cloud), "a new task began while the zone is being handed over"
+            local.zones.renew()
+            assert not local.works
+            bench.clock.advance(60)
+        end()
+    assert cloud.overtaken == [False]
     assert "has laid down its work" in cloud.zones.renew()
     local.zones.renew()
     assert (local.works, cloud.works) == (True, False)
+
+
+def test_no_task_begins_while_the_one_in_hand_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, cloud = bench.pair()
+    hold, seen = locks.hold, []
+
+    def asked_meanwhile(path: Path, *, timeout: float | None = None) -> AbstractContextManager[None]:
+        if path.name == "zone_work.lock":
+            seen.append(begins_none(cloud))
+        return hold(path, timeout=timeout)
+
+    monkeypatch.setattr(locks, "hold", asked_meanwhile)
+    cloud.zones.switch("local", reason="now", by="test")
+    assert seen == [True]
+
+
+def test_a_second_switch_at_the_node_that_finishes_its_work_waits_for_it_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("utils.work_zones._DRAIN", 0.1)
+    local, cloud = bench.pair()
+    with a_task_in_hand(cloud) as end:
+        local.zones.switch("local", reason="now", by="test")
+        cloud.zones.renew()
+        cloud.zones.switch("local", reason="now", by="test", pin=False)
+        local.zones.renew()
+        assert not local.works
+        end()
+    cloud.zones.renew()
+    local.zones.renew()
+    assert local.works
+
+
+def test_tasks_that_overlap_dont_put_off_a_hand_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("utils.work_zones._DRAIN", 0.1)
+    bench.config = replace(bench.config, failover=replace(bench.config.failover, failback=True))
+    local, cloud = bench.pair()
+    bench.live(20, local)
+    with a_task_in_hand(local) as end:
+        for _ in range(20):
+            said = bench.live(1, local, cloud)
+            if any("finishes the work in hand" in line for line in said):
+                break
+        local.zones.renew()
+        assert begins_none(local), "the next task began, and the hand-back waits for it too"
+        end()
+    bench.live(2, local, cloud)
+    assert (local.works, cloud.works) == (False, True)
+
+
+def test_a_task_that_never_ends_keeps_no_switch_from_happening_and_may_take_no_further_step(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("utils.work_zones._DRAIN", 0.1)
+    local, cloud = bench.pair()
+    with a_task_in_hand(cloud) as end:
+        cloud.zones.switch("local", reason="it hangs", by="test")
+        while not local.works:
+            assert bench.clock.monotonic() < 2000
+            bench.live(1, cloud, local)
+        end()
+    assert cloud.overtaken == [True]
+    bench.live(3, cloud, local)
+    assert (local.works, cloud.works) == (True, False)
+
+
+def test_a_task_whose_claim_beats_after_it_was_overtaken_is_lost(bench: Bench) -> None:
+    _, cloud = bench.pair()
+    claims = Claims(cloud.layout, cloud.state_dir, bench.clock, "cloud", overtaken=cloud.zones.overtaken)
+    meta = {"id": "email-20260601T120000Z-00000001", "type": MAIL, "domain": "email", "priority": "normal"}
+    waiting = claims.create(Stage.NEEDS_ACTION, meta, "")
+    with cloud.zones.at_work(MAIL) as ours:
+        assert ours
+        claimed = claims.claim(waiting)
+        assert claimed is not None
+        claims.beat(claimed)
+        bench.clock.advance(240)  # the machine slept, or an engine thought for long
+        with pytest.raises(Lost, match="took too long"):
+            claims.create(Stage.PENDING_APPROVAL, meta | {"id": "email-20260601T120000Z-00000002"}, "", claimed=claimed)
+    with cloud.zones.at_work("system_monitoring") as ours:
+        assert ours
+        claims.beat(claimed)  # work that needs no lease
 
 
 def test_who_waited_while_the_zone_was_handed_over_is_not_let_in_after_it(
@@ -566,13 +735,56 @@ def test_who_waited_while_the_zone_was_handed_over_is_not_let_in_after_it(
 
 def test_who_switches_twice_in_a_row_waits_for_the_other_zone_all_the_same(bench: Bench) -> None:
     local, cloud = bench.pair()
-    for _ in range(2):
-        local.zones.switch("local", reason="now", by="test")
+    for pin in (True, False):
+        local.zones.switch("local", reason="now", by="test", pin=pin)
         local.zones.renew()
         assert (local.works, cloud.works) == (False, True), "the cloud has not laid down its work yet"
     cloud.zones.renew()
     local.zones.renew()
     assert (local.works, cloud.works) == (True, False)
+
+
+def test_the_same_switch_again_changes_nothing_and_tells_nobody(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    local.zones.switch("local", reason="now", by="ann")
+    for node in (local, cloud):
+        now, previous = node.zones.switch("local", reason="I said now", by="ann")
+        assert (now.active_zone, now.term, previous) == ("local", 2, "local")
+        bench.live(3, cloud, local)
+    assert local.works
+    assert local.alerts.titles == ["INFO local is the active zone now (term 2)"]
+    assert local.zones.switch("local", reason="now", by="ann", pin=False)[0].term == 3
+    bench.live(20, cloud)
+    assert cloud.works
+    assert local.zones.switch("local", reason="now", by="ann", pin=False)[0].term == 5, "the zones have changed since"
+
+
+def test_a_zone_that_waits_before_it_begins_says_for_what(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    assert (cloud.zones.status()["waits"], local.zones.status()["waits"]) == (None, None)
+    local.zones.switch("local", reason="now", by="test")
+    bench.clock.advance(100)
+    assert local.zones.status()["waits"] == "waiting for cloud to lay down its work (term 2), at most 170 s more"
+    bench.live(3, cloud, local)
+    assert local.zones.status()["waits"] is None
+    (local.state_dir / "zone.json").unlink()
+    local.zones.renew()
+    bench.clock.advance(30)
+    waits = local.zones.status()["waits"]
+    assert waits.startswith("another node of the local zone holds the lease (term 2)")
+    assert waits.endswith("or this one has lost its state, 240 s more")
+    bench.live(8, cloud, local)
+    assert (local.works, local.zones.status()["waits"]) == (True, None)
+
+
+def test_a_switch_to_a_zone_that_does_not_answer_is_doubted(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    assert (local.zones.doubt("cloud"), local.zones.doubt("local")) == ("", "")
+    bench.live(10, local)
+    doubt = local.zones.doubt("cloud")
+    assert doubt.startswith("cloud does not answer, as seen from local (no heartbeat")
+    bench.live(6, local, cloud)
+    assert local.zones.doubt("cloud") == ""
 
 
 def test_only_the_node_that_worked_says_that_it_laid_its_work_down(bench: Bench) -> None:
@@ -586,6 +798,72 @@ def test_only_the_node_that_worked_says_that_it_laid_its_work_down(bench: Bench)
     assert (local.works, cloud.works, second.works) == (False, True, False)
     bench.live(2, cloud, local, second)
     assert (local.works, cloud.works, second.works) == (True, False, False)
+
+
+def copy_of(node: Node) -> Node:
+    """A machine that was cloned from that of `node`."""
+    twin = node.bench.node(node.here, name="twin")
+    shutil.copytree(node.state_dir, twin.state_dir, dirs_exist_ok=True)
+    return twin
+
+
+TWIN = "CRITICAL Another machine works as this cloud node"
+
+
+def test_a_machine_cloned_a_while_ago_knows_that_its_twin_lives_before_it_works(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    twin = copy_of(cloud)
+    bench.live(5, local, cloud)
+    twin.process().start()
+    bench.live(20, local, twin, cloud)
+    assert (cloud.works, twin.works) == (True, False)
+    assert (cloud.alerts.titles.count(TWIN), twin.alerts.titles.count(TWIN)) == (0, 1)
+    assert "another node of the cloud zone holds the lease" in twin.zones.trouble()[0]
+    assert (cloud.zones.trouble(), local.zones.trouble()) == ([], [])
+    bench.live(10, local, twin)  # the other one was stopped
+    assert (twin.works, twin.zones.trouble()) == (True, [])
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_of_two_machines_that_are_the_same_to_the_minute_one_stops_at_its_next_renewal(
+    started: bool, bench: Bench
+) -> None:
+    """Cloned running, or started at once: neither can tell before the other one has renewed."""
+    local, cloud = bench.pair()
+    twin = copy_of(cloud)
+    if started:
+        twin.process().start()
+    for _ in range(3):
+        for node in (cloud, twin):
+            node.zones.renew()
+        bench.clock.advance(60)
+    bench.live(20, local, cloud, twin)
+    assert cloud.works != twin.works
+    assert (cloud.alerts.titles + twin.alerts.titles).count(TWIN) == 1
+
+
+def test_what_a_node_did_not_hear_of_its_own_pushes_is_no_twin(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    for lost in (0, 1, 2):
+        cloud.link.late = True
+        for _ in range(lost + 1):
+            assert "did not answer" in cloud.zones.renew()
+        cloud.link.late = False
+        del cloud.link.under_way[:lost]  # these never arrive
+        assert cloud.link.land()
+        cloud.link.under_way.clear()
+        cloud.process().start()
+        bench.live(2, cloud, local)
+        assert cloud.works
+    local.zones.switch("cloud", reason="it stays there", by="test")  # in the Cloud's name, by Local
+    bench.live(2, cloud, local)
+    local.zones.switch("local", reason="not any more", by="test")
+    bench.live(3, cloud, local)  # the Cloud says in Local's name that it is done
+    assert local.works
+    cloud.zones.switch("cloud", reason="again", by="test")
+    bench.live(3, cloud, local)
+    assert cloud.works
+    assert [title for title in cloud.alerts.titles + local.alerts.titles if title.startswith("CRITICAL")] == []
 
 
 def test_whatever_a_person_gives_as_a_reason_can_be_read_by_the_other_node(bench: Bench) -> None:
@@ -630,6 +908,8 @@ def test_alone_this_zone_is_active_unless_a_human_says_otherwise(bench: Bench) -
     assert (now.reason, node.zones.trouble()) == ("switched by hand (by test)", [])
     assert (now.active_zone, previous, node.works) == ("local", "cloud", True)
     assert [entry["to"] for entry in node.zones.status()["history"]] == ["local", "cloud"]
+    assert node.zones.health()["zones"]["cloud"]["error"] == "not checked: alone: the vault has no git remote"
+    assert node.zones.doubt("cloud") == ""
     assert node.link.looks == 0
 
 
@@ -805,6 +1085,10 @@ def test_many_processes_and_threads_of_a_node_ask_at_once(bench: Bench) -> None:
     [
         ({"ttl_seconds": 100}, "failover: ttl_seconds is 100; it must be 2 to 16 times renew_seconds (60)"),
         ({"ttl_seconds": 961}, "failover: ttl_seconds is 961; it must be 2 to 16 times renew_seconds (60)"),
+        (
+            {"ttl_seconds": 90_000, "renew_seconds": 9_000},
+            "failover: ttl_seconds and margin_seconds are 90030 together; at most 86400 (a day)",
+        ),
         ({"threshold": 0}, "failover: threshold is 0; it must be a whole number above 0"),
         ({"most_switches": 1.5}, "failover: most_switches is 1.5; it must be a whole number above 0"),
         ({"margin_seconds": -1}, "failover: margin_seconds is -1; it must be a number above 0"),

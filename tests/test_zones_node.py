@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from tests.api_client import Api
 from tests.mail_kit import drop, make_mail
 from utils.bootstrap import Services
 from utils.core.stages import Stage
+from utils.settings import PROJECT_ROOT
+from utils.work_zones import WorkZones
 
 MAIL = "email_processing"
 
@@ -70,6 +74,41 @@ def test_a_person_switches_by_command_line_and_both_nodes_follow(
     assert pair.says(pair.local, "switch", "local", "--no-pin") == 0
     assert Api(pair.local).get("/api/zones/status")["pinned"] is False
     assert pair.says(pair.local, "status", "--json") == 0
+
+
+def test_a_person_is_told_that_the_zone_does_not_answer(
+    pair: Pair, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.cloud.zones.renew()
+    pair.local.zones.renew()
+    monkeypatch.setattr(WorkZones, "doubt", lambda self, zone: f"{zone} does not answer")
+    assert Api(pair.local).post("/api/zones/switch", zone="cloud")["warning"] == "cloud does not answer"
+    assert pair.says(pair.local, "switch", "local") == 0
+    told = capsys.readouterr().out
+    assert "! waiting for cloud to lay down its work" in told and "! local does not answer" in told
+    pair.says(pair.local, "status")
+    assert "! waiting for cloud to lay down its work" in capsys.readouterr().out
+
+
+def test_the_command_line_refuses_what_the_api_refuses(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    pair.become(pair.local)
+    with pytest.raises(SystemExit) as refused:
+        zones.main(["switch", "local", "--reason", "x" * 501])
+    assert refused.value.code == 2
+    assert "at most 500 characters" in capsys.readouterr().err
+    assert pair.local.zones.status()["term"] == 0
+    Api(pair.local).refused(400, "POST", "/api/zones/switch", json={"zone": "local", "reason": "x" * 501})
+
+
+def test_who_reads_but_the_first_line_gets_no_traceback(pair: Pair) -> None:
+    pair.become(pair.local)
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.zones"], stdout=writes, stderr=subprocess.PIPE, text=True, cwd=PROJECT_ROOT
+    )
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_doctor_says_how_the_zones_stand(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,7 @@ class Node:
     zone: str
     rate: float
     heartbeat_only: bool
+    rules: Failover
     booted: float = 0.0
     memory: Memory = field(default_factory=Memory)
     boots: int = 0
@@ -63,6 +64,7 @@ class Node:
     busy: bool = False
     failures: int = 0
     successes: int = 0
+    task_ends: float = 0.0  # of the work in hand; one that never returns ends never
     epoch: int = 0  # a restart makes jobs of the old process void
 
     def __post_init__(self) -> None:
@@ -71,12 +73,16 @@ class Node:
             self,
             zone=self.zone,
             preferred="cloud",
-            failover=self.world.rules,
+            failover=self.rules,
             clock=self,
-            lay_down=lambda: True,
+            lay_down=self.lay_down,
             tell=lambda entry: None,
-            warn=lambda title, text: None,
+            warn=self.warn,
         )
+
+    def warn(self, title: str, text: str) -> None:
+        if title.startswith("Another machine") and self.world.rolled_back is None:
+            raise Broken(f"{self.zone} takes its own work for another's")
 
     # clock
     def now(self) -> datetime:
@@ -147,6 +153,23 @@ class Node:
         return Here(self.zone, "cloud")
 
     @property
+    def works(self) -> bool:
+        """Whether it may begin something, or has something in hand that may take a step."""
+        if self.on and self.world.time < self.task_ends and zones.may_go_on(self.load(), self.monotonic()):
+            return True
+        return self.active
+
+    def take_task(self) -> None:
+        """Another process of the machine begins a task where it may, for seconds, minutes, or for ever."""
+        if self.active and self.world.time >= self.task_ends:
+            draw = self.world.draw
+            self.task_ends = self.world.time + draw.choice((draw.expovariate(1 / MINUTE), 10 * MINUTE, 1e9))
+
+    def lay_down(self) -> bool:
+        self.world.pass_time(self, min(20.0, max(0.0, self.task_ends - self.world.time)))
+        return self.world.time >= self.task_ends
+
+    @property
     def active(self) -> bool:
         if not self.on:
             return False
@@ -178,7 +201,7 @@ class Node:
         self.epoch += 1
         self.failures = self.successes = 0
         self.run(self.keeper.start)
-        rules, epoch = self.world.rules, self.epoch
+        rules, epoch = self.rules, self.epoch
         self.every(rules.renew_seconds, self.keeper.renew, epoch)
         self.every(rules.interval_seconds, self.check, epoch)
 
@@ -193,7 +216,7 @@ class Node:
     def check(self) -> None:
         other = self.world.other(self)
         if self.heartbeat_only:
-            alive = zones.seems_alive(self.load(), self.monotonic(), self.world.rules)
+            alive = zones.seems_alive(self.load(), self.monotonic(), self.rules)
         else:
             alive = other.on and not other.asleep and not self.world.apart
         if alive is not None:
@@ -201,6 +224,7 @@ class Node:
         self.keeper.check(self.failures, self.successes)
 
     def power_off(self, seconds: float) -> None:
+        self.task_ends = 0.0
         self.on = self.up = False
         self.epoch += 1
 
@@ -234,7 +258,14 @@ class World:
         self.last: Lease | None = None
         self.decisions = 0
         self.nodes = [
-            Node(self, zone, 1 + draw.uniform(-DRIFT, DRIFT), zone == "cloud" or draw.random() < 0.3) for zone in ZONES
+            Node(
+                self,
+                zone,
+                1 + draw.uniform(-DRIFT, DRIFT),
+                zone == "cloud" or draw.random() < 0.3,
+                replace(self.rules, ttl_seconds=120.0) if draw.random() < 0.05 else self.rules,
+            )
+            for zone in ZONES
         ]
 
     def name(self) -> str:
@@ -282,6 +313,8 @@ class World:
             count = sum(self.time - at < window for at in self.automatic)
             if count > self.rules.most_switches:
                 raise Broken(f"{count} automatic switches within {window:g} s")
+        if new.by is By.HUMAN:
+            self.automatic.clear()
         self.ref, self.last = text, new
         self.past.append(text)
         return True
@@ -289,8 +322,8 @@ class World:
     def judge(self) -> None:
         self.decisions += 1
         lied = self.rolled_back is not None and self.time - self.rolled_back < self.rules.ttl_seconds * (1 + 2 * DRIFT)
-        if not lied and all(node.active for node in self.nodes):
-            raise Broken(f"both zones are active at {self.time:.0f} s")
+        if not lied and all(node.works for node in self.nodes):
+            raise Broken(f"both zones are at work at {self.time:.0f} s")
 
 
 def trouble(world: World, rare: bool) -> None:
@@ -346,6 +379,10 @@ def play(seed: int, *, minutes: float = 40) -> World:
         else:  # comes later, or never came before
             node.on = node.up = False
             node.power_off(draw.uniform(0, 15 * MINUTE))
+    if draw.random() < 0.5:
+        for node in world.nodes:
+            for _ in range(draw.randint(1, 20)):
+                world.at(draw.uniform(0, minutes * MINUTE), node.take_task)
     for _ in range(draw.randint(1, 7)):
         world.at(draw.uniform(0, minutes * MINUTE), lambda: trouble(world, rare))
     world.run_until(minutes * MINUTE)
@@ -357,7 +394,7 @@ def heal(world: World) -> None:
     """Everything is well again: within eight minutes exactly one zone is active, and stays so."""
     world.weather, world.apart = Weather(), False
     for node in world.nodes:
-        node.linked, node.asleep = True, False
+        node.linked, node.asleep, node.task_ends = True, False, 0.0
         if not node.on:
             node.on, node.booted = True, world.time
             node.boots += 1

@@ -66,7 +66,8 @@ class Services:
     @cached_property
     def claims(self) -> Claims:
         """Creates, claims and moves tasks."""
-        return Claims(self.layout, self.settings.state_dir, self.clock, self.settings.agent_name)
+        s = self.settings
+        return Claims(self.layout, s.state_dir, self.clock, s.agent_name, overtaken=lambda: self.zones.overtaken())
 
     @cached_property
     def board(self) -> Board:
@@ -208,6 +209,7 @@ class Services:
             clock=self.clock,
             alert=self.alerts.send,
             reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
+            put_back_at=self.sync.put_back_at,
         )
 
     @cached_property

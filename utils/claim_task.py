@@ -12,7 +12,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from stat import S_ISREG
@@ -53,13 +53,23 @@ class Gone(FileNotFoundError):
 
 
 class Lost(Gone):
-    """The task that this process worked on is no longer its own: a sync or a person moved it. Drop the work."""
+    """The task that this process worked on is no longer its own: a sync or a person moved it, or the other zone may do
+    it by now. Drop the work."""
 
 
 class Claims:
     """Creates, claims and moves the tasks of one vault in the name of one agent."""
 
-    def __init__(self, layout: Layout, state_dir: Path, clock: Clock, agent: str) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        state_dir: Path,
+        clock: Clock,
+        agent: str,
+        overtaken: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`overtaken()`: whether the other zone may do by now what the calling thread works on."""
+        self._overtaken = overtaken
         self._layout = layout
         self._moves = Moves(layout, state_dir)
         self._heartbeats = Heartbeats(state_dir, clock)
@@ -108,6 +118,8 @@ class Claims:
 
     def beat(self, path: Path) -> None:
         """A sign of life from this process's work on a claimed task, due at each step. Raises `Lost`: then stop."""
+        if self._overtaken():
+            raise Lost(f"{self._layout.relative(path)} took too long: the other zone may be active by now")
         if not self._heartbeats.beat(path.stem) or not os.path.lexists(path):
             raise Lost(f"{self._layout.relative(path)} is no longer ours")
 

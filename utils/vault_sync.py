@@ -39,6 +39,7 @@ from utils.sync.values import (
     SyncResult,
     SyncStopped,
     WrongAnswer,
+    shortly_after,
 )
 from utils.vault import locks, skeleton
 from utils.vault.layout import Layout
@@ -196,7 +197,7 @@ class VaultSync:
             result.result, problem = "error", SyncStopped(f"{_UNFORESEEN} ({type(error).__name__}: {error})")
         result.error = str(problem) if problem else None
         result.duration_ms = round((self._clock.monotonic() - begun) * 1000)
-        self._remember(result)
+        self._remember(result, answers)
         return result
 
     def _mended_sync(self, session: Session) -> None:
@@ -321,7 +322,14 @@ class VaultSync:
         last = self._memory.load().get("last_success_at")
         if last is None or parse_time(last) < started - SHORT_WHILE:
             return "no sync has gone well since this node was started"
+        if parse_time(last) > self._clock.now():
+            return "the clock of this machine is behind its last sync, and no sync has gone well since"
         return None
+
+    def put_back_at(self) -> datetime | None:
+        """When the first sync went well after this node was last put back from a backup; None where it never was."""
+        at = self._memory.load().get("put_back_at")
+        return parse_time(at) if at else None
 
     def known_to_git(self, path: str, data: bytes) -> bool:
         """Whether HEAD or any fetched branch has exactly these bytes at the vault's `path`."""
@@ -474,7 +482,7 @@ class VaultSync:
         finally:
             holding.__exit__(None, None, None)
 
-    def _remember(self, result: SyncResult) -> None:
+    def _remember(self, result: SyncResult, answers: Answers = NO_ANSWERS) -> None:
         """Write down what the sync did and tell of a new error. A disk that takes nothing takes no result away."""
         good = result.result in _GOOD
         try:
@@ -482,15 +490,31 @@ class VaultSync:
             known = (memory.get("last_sync") or {}).get("error")
             if result.result == "error" and known != result.error:
                 self._alert("WARNING", *_as_alert(result.error or ""), source="vault_sync")
-            now = format_time(self._clock.now())
-            since = {"last_success_at": now, "at": result.at or memory.get("at"), "put_back": None} if good else {}
+            since = {"at": result.at or memory.get("at"), **self._times(memory, answers)} if good else {}
             failing = None if good else memory.get("failing_since") or result.started_at
             self._memory.update(
-                last_sync=result.to_dict(), waiting=result.waiting or None, failing_since=failing, **since
+                last_sync=result.to_dict(),
+                waiting=result.waiting or None,
+                failing_since=failing,
+                passed=result.passed or memory.get("passed"),
+                **since,
             )
         except OSError as error:
             log.error("the state of the sync could not be written: %s", error)
         log.log(logging.DEBUG if result.result == "noop" else logging.INFO, "vault sync: %s", result.summary())
+
+    def _times(self, memory: dict[str, Any], answers: Answers) -> dict[str, Any]:
+        """What is remembered of a good sync: when it was, and whether it ended an absence or a restore."""
+        now, last = self._clock.now(), memory.get("last_success_at")
+        stamp = format_time(now)
+        put_back = self._memory.is_put_back()
+        away = put_back or answers.accept_remote or (last is not None and not shortly_after(last, now))
+        return {
+            "last_success_at": stamp,
+            "put_back": None,
+            **({"put_back_at": stamp} if put_back else {}),
+            **({"back_at": stamp} if away else {}),
+        }
 
 
 def _word(result: SyncResult) -> str:

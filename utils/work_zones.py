@@ -8,6 +8,7 @@ and one at a time asks the remote. A node whose vault never had a remote is alon
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ class UnknownZone(ValueError):
 
 @dataclass(frozen=True)
 class Standing:
-    """How things stand, as this node knows it: the active zone, our state, the term with when and why it began."""
+    """How things stand, as this node knows it: the active zone, our state, the term with when and why it began, and
+    what this node waits for before it begins."""
 
     active_zone: str
     state: State
@@ -69,6 +71,7 @@ class Standing:
     reason: str
     pinned: bool
     history: tuple[Mapping[str, Any], ...]
+    waits: str = ""
 
 
 class WorkZones:
@@ -106,6 +109,7 @@ class WorkZones:
         self._alert = alert
         self._urls = urls
         self._unknown: set[str] = set()
+        self._unit = threading.local()
         self._shared = state_dir / "zone_shared"
         self._lock = state_dir / "locks" / "zone.lock"
         self._work_lock = state_dir / "locks" / "zone_work.lock"
@@ -142,11 +146,22 @@ class WorkZones:
     @contextmanager
     def at_work(self, task_type: str) -> Iterator[bool]:
         """Do one unit of work inside, where the answer is yes: this node may. A hand-over waits for the end of it."""
-        if routing.rule_for(task_type, self._config.routing) is not Rule.ACTIVE:
-            yield self.runs_here(task_type)
+        ours = self.runs_here(task_type)
+        if not ours or routing.rule_for(task_type, self._config.routing) is not Rule.ACTIVE:
+            yield ours  # without the lock: who asks in vain keeps no hand-over waiting
             return
         with locks.share(self._work_lock):
-            yield self.runs_here(task_type)
+            self._unit.begun = self.runs_here(task_type)
+            try:
+                yield self._unit.begun
+            finally:
+                self._unit.begun = False
+
+    def overtaken(self) -> bool:
+        """Whether this thread does a unit of work (`at_work`) that the other zone may be at by now: then it stops."""
+        if not getattr(self._unit, "begun", False) or self.is_alone():
+            return False
+        return not rules.may_go_on(self._memory.load(), self._clock.monotonic())
 
     def active_zone(self) -> str:
         """`local` or `cloud`."""
@@ -177,6 +192,7 @@ class WorkZones:
             lease.reason if lease else ALONE if alone else NO_LEASE,
             lease is not None and lease.pinned,
             memory.history,
+            "" if alone else rules.waits_for(memory, self._here, self._clock.monotonic(), self._config.failover),
         )
 
     def is_alone(self) -> bool:
@@ -227,10 +243,12 @@ class WorkZones:
     def switch(
         self, zone: str, *, reason: str, by: str, expected_term: int | None = None, pin: bool = True
     ) -> tuple[Standing, str]:
-        """A human makes `zone` active: `(how things stand now, the zone that was active)`.
+        """A human makes `zone` active: `(how things stand now, the zone that was active)`. Where a human did so before
+        and nothing has changed, nothing does.
 
         With `pin` the machine never undoes it; without, failover goes on. Raises `UnknownZone`; `StaleTerm` where
-        `expected_term` is not the present term; `NotSwitched` where the remote can't be reached or work is in hand.
+        `expected_term` is not the present term; `NotSwitched` where the remote can't be reached. Work in hand is
+        finished first: the zone that waits for it begins when that is done, or when a renewal can't hold any more.
         """
         if zone not in ZONES:
             raise UnknownZone(zone)
@@ -271,6 +289,7 @@ class WorkZones:
             "since": now.since,
             "reason": now.reason,
             "pinned": now.pinned,
+            "waits": now.waits or None,
             "failover": {
                 "enabled": failover.enabled,
                 "threshold": failover.threshold,
@@ -296,7 +315,19 @@ class WorkZones:
     def health(self) -> dict[str, Any]:
         """The answer of `GET /api/zones/health`: this zone answers, the other one as the last check saw it."""
         own = ServiceHealth(Status.HEALTHY, checked_at=self._clock.now())
-        return {"zones": {self._here.zone: shown(own, "http"), self._here.other: self._peer.shown()}}
+        other = self._peer.shown()
+        if self.is_alone():
+            other = shown(ServiceHealth(error=f"not checked: {ALONE}"), self._peer.method)
+        return {"zones": {self._here.zone: shown(own, "http"), self._here.other: other}}
+
+    def doubt(self, zone: str) -> str:
+        """Why the work may wait where `zone` is made active; nothing where all seems well."""
+        if zone == self._here.zone or self.is_alone():
+            return ""
+        seen = self._peer.shown()
+        if seen["healthy"] is not False:
+            return ""
+        return f"{zone} does not answer, as seen from {self._here.zone} ({seen['error']}): its work waits until it does"
 
     def trouble(self) -> list[str]:
         """What keeps the zones from working as they should, each with its remedy; empty where all is well."""

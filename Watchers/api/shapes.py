@@ -20,6 +20,11 @@ def obj(**properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+def with_more(shape: Schema, **properties: Schema) -> Schema:
+    """The same object, which may have these members too."""
+    return {**shape, "properties": {**shape["properties"], **properties}}
+
+
 def array(items: Schema) -> Schema:
     """A list."""
     return {"type": "array", "items": items}
@@ -103,12 +108,13 @@ ZONES_STATUS = obj(
     since=maybe_time,
     reason=text,
     pinned=boolean,
+    waits=maybe_text,
     failover=obj(enabled=boolean, threshold=whole, interval_seconds=whole),
     zones=by_name(obj(url=maybe_text, consecutive_failures=whole)),
     routing=by_name(obj(rule=text, zone=text)),
     history=array(anything),
 )
-ZONE_SWITCHED = obj(active_zone=zone, previous=zone, term=whole)
+ZONE_SWITCHED = with_more(obj(active_zone=zone, previous=zone, term=whole), warning=text)
 ZONES_HEALTH = obj(
     zones=by_name(
         obj(

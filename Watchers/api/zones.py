@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint
 
+from utils.core.lease import LONGEST_REASON
 from utils.core.routing import ZONES
 from Watchers.api import shapes
 from Watchers.api.inputs import text, whole, yes_no
@@ -26,7 +27,7 @@ def status() -> dict[str, Any]:
     shapes.ZONE_SWITCHED,
     body=[
         text("zone", f"The zone to make active: {' or '.join(ZONES)}", required=True, longest=50),
-        text("reason", "Why, for the history", longest=500),
+        text("reason", "Why, for the history", longest=LONGEST_REASON),
         whole("expected_term", "Switch only if the term is still this one", 0, 2**53),
         yes_no("pin", "Whether the machine must never undo it; false lets failover go on", default=True),
     ],
@@ -36,10 +37,13 @@ def switch(zone: str, reason: str | None, expected_term: int | None, pin: bool) 
     """Switch the active zone, as `{"zone": "cloud"}`.
 
     The switch is pinned: the machine does not undo it, unless `pin` is false. The zone that hands over finishes the
-    work in hand first. 503 where the remote can't be reached; then nothing was switched.
+    work in hand first, the other one waits for that. The same switch again changes nothing. `warning`: the zone does
+    not answer. 503 where the remote can't be reached; then nothing was switched.
     """
     now, previous = services().zones.switch(zone, reason=reason or "", by="api", expected_term=expected_term, pin=pin)
-    return {"active_zone": now.active_zone, "previous": previous, "term": now.term}
+    doubt = services().zones.doubt(zone)
+    warning = {"warning": doubt} if doubt else {}
+    return {"active_zone": now.active_zone, "previous": previous, "term": now.term, **warning}
 
 
 @bp.get("/api/zones/health")

@@ -140,6 +140,7 @@ class Desk:
         self.alerts: list[tuple[str, str, str]] = []
         self.trust = False
         self.waits: str | None = None
+        self.put_back_at: datetime | None = None
         self._make = make
         self._settings = settings
         self.restart()
@@ -168,7 +169,7 @@ class Desk:
         parts["executor"] = Executor(
             node.layout, claims, parts["approvals"], store, parts["tools"], self.world, mode=s.agent_mode,
             dry_run=s.dry_run, state_dir=s.state_dir, clock=self.clock, alert=self._alert,
-            reason_to_wait=lambda: self.waits,
+            reason_to_wait=lambda: self.waits, put_back_at=lambda: self.put_back_at,
         )  # fmt: skip
         node.__dict__.update(parts)
         self.bomb = bomb

@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 _CHUNK = 500
 _BATCH = 64 * 1024 * 1024  # bytes of new content that wait in memory for the commit that brings them along
 _MADE = "refs/vault-sync/made"  # keeps the newest commit from being thought unreachable until the branch has it
+#: Around the lines that are ours in `.git/info/exclude`.
+_IGNORED_FROM, _IGNORED_TO = b"# Left out by vault sync, until it may travel:\n", b"# (end)\n"
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LONGEST = 3600.0  # seconds; a command of the network that goes on and on, however busily
 
@@ -158,11 +160,19 @@ class GitVault:
             self.let_people_sign()
 
     def let_people_sign(self) -> None:
-        """Have plain `git commit` in the vault sign as the node does, if it has a key: who works here is the node."""
-        if self._keys is not None and (self._keys / "node").exists():
-            settings = {"gpg.format": "ssh", "user.signingKey": str(self._keys / "node"), "commit.gpgSign": "true"}
-            for key, value in settings.items():
-                self._run(["config", "--local", key, value])
+        """Have plain `git commit` in the vault sign as the node does, if it has a key: who works here is the node.
+
+        Costs one look where that is so already.
+        """
+        if self._keys is None or not (self._keys / "node").exists():
+            return
+        wanted = {"gpg.format": "ssh", "user.signingkey": str(self._keys / "node"), "commit.gpgsign": "true"}
+        pattern = "|".join(wanted).replace(".", r"\.")
+        said = self._decode(self._run(["config", "--local", "-z", "--get-regexp", f"^({pattern})$"], ok=(0, 1)))
+        lines = [line.partition("\n") for line in said.split("\0") if line]
+        if sorted((key, value) for key, _, value in lines) != sorted(wanted.items()):
+            for key, value in wanted.items():
+                self._run(["config", "--local", "--replace-all", key, value])
 
     def try_remote(self) -> None:
         """Ask the remote anything, however damaged the repository is but for its settings. Raises `AdapterError`."""
@@ -559,15 +569,27 @@ class GitVault:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(number, signal.SIGKILL)
 
-    def ignore_here(self, path: str) -> None:
-        """Have git take no more notice of the untracked file `path` in this clone (`.git/info/exclude`)."""
-        pattern = "/" + re.sub(r"([\\*?\[ ])", r"\\\1", path)
+    def ignore_here(self, paths: Collection[str]) -> None:
+        """Have git take no notice of untracked files at `paths` in this clone, and of those named before again: a block
+        of our own in `.git/info/exclude`."""
         file = self.git_dir / "info" / "exclude"
         known = file.read_bytes() if file.exists() else b""
-        line = pattern.encode("utf-8", "surrogateescape")
-        if b"\n" not in line and line not in known.splitlines():
+        theirs, _, block = known.partition(_IGNORED_FROM)
+        theirs += block.partition(_IGNORED_TO)[2]
+        if paths:
+            theirs += b"\n" if theirs and not theirs.endswith(b"\n") else b""
+            theirs += _IGNORED_FROM + b"".join(_pattern(path) + b"\n" for path in sorted(paths)) + _IGNORED_TO
+        if theirs != known:
             file.parent.mkdir(exist_ok=True)
-            atomic.write(file, known + (b"\n" if known and not known.endswith(b"\n") else b"") + line + b"\n")
+            atomic.write(file, theirs)
+
+    def overlook(self, paths: Collection[str], *, overlook: bool) -> None:
+        """Have plain git take no notice of what lies in place of these tracked files, or notice again. (`changed` sees
+        it all the same, and ends this.)"""
+        if paths:
+            word = "--skip-worktree" if overlook else "--no-skip-worktree"
+            listed = "".join(f"{path}\0" for path in sorted(paths)).encode("utf-8", "surrogateescape")
+            self._run(["update-index", word, "-z", "--stdin"], stdin=listed, ok=(0, 128))  # 128: the index lacks one
 
     # --- recovery ----------------------------------------------------------------------------------------------------
 
@@ -713,6 +735,13 @@ def _records(data: bytes) -> Iterator[str]:
     for record in data.split(b"\0"):
         if record:
             yield record.decode("utf-8", "surrogateescape")
+
+
+def _pattern(path: str) -> bytes:
+    """A line of a list of ignored files that matches `path`; a control character by what is no printable ASCII, so that
+    no name is meant besides that could travel."""
+    literal = re.sub(rb"([\\*?\[ ])", rb"\\\1", path.encode("utf-8", "surrogateescape"))
+    return b"/" + re.sub(rb"[\x00-\x1f\x7f]", rb"[^ -~]", literal)
 
 
 def _is_plain(path: str) -> bool:

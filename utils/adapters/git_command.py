@@ -170,11 +170,12 @@ _PROGRESS = re.compile(
     r"|Finding|POST git|Pushing|Everything|From |To )"
 )
 _CREDENTIALS = re.compile(r"//[^/\s]+@")  # a password may hold an @
+_QUERY = re.compile(r"(\w://[^\s?]*\?)[^\s'\"]+")
 
 
 def masked(text: str) -> str:
-    """Text without the user and password that an address may carry."""
-    return _CREDENTIALS.sub("//***@", text)
+    """Text without the user, password and query (`?token=…`) that an address may carry."""
+    return _QUERY.sub(r"\1***", _CREDENTIALS.sub("//***@", text))
 
 
 def is_race(said: str) -> bool:

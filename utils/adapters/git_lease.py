@@ -8,17 +8,21 @@ remote. The repository is a cache: damaged or cluttered, it is made anew.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from utils.adapters.git_command import (
     command,
     end,
     environment,
+    first_reason,
     is_damage,
     is_race,
     local_error,
@@ -30,9 +34,13 @@ from utils.adapters.git_command import (
 from utils.core.lease import BEATS, Sight
 from utils.ports import AdapterError, Damaged
 
+log = logging.getLogger(__name__)
+
 LEASE = "refs/lease/zone"
 HEARTBEATS = "refs/heartbeat/"
 _LONGEST = 30.0  # seconds
+_LARGEST = 65_536  # bytes of a commit that may be a lease
+_SHALLOW = "bad shallow line"  # in a file that our repository has no use for
 _CLUTTER = 8  # files in one of the 256 folders of loose objects
 _WHO = "zones <zones@localhost> 946684800 +0000"
 _SHA256 = re.compile(r"(?im)^\s*objectformat\s*=\s*sha256\s*$")
@@ -61,13 +69,24 @@ class GitLease:
         if self._is_cluttered():
             self._discard()
         try:
-            return self._look()
+            with self._healing():
+                return self._look()
         except Damaged:
-            self._discard()
             return self._look()
 
     def push(self, text: str, expected: str | None) -> str | None:
         """Replace the object `expected` by a commit that says `text`, and give a heartbeat; see `LeaseRemote.push`."""
+        with self._healing():
+            return self._replace(text, expected)
+
+    def beat(self) -> None:
+        """Give a heartbeat of this zone. Raises `AdapterError`."""
+        with self._healing():
+            self._give_beat()
+
+    # --- looking and writing -----------------------------------------------------------------------------------------
+
+    def _replace(self, text: str, expected: str | None) -> str | None:
         self._prepare()
         sha = self._commit(text)
         lease = f"--force-with-lease={LEASE}:{expected or ''}"
@@ -86,8 +105,7 @@ class GitLease:
             raise AdapterError(f"the remote refused the lease: {push_refusal(words + chr(10) + errors)}", retry=True)
         raise self._error(errors or f"git push ended with {code}")
 
-    def beat(self) -> None:
-        """Give a heartbeat of this zone. Raises `AdapterError`."""
+    def _give_beat(self) -> None:
         self._prepare()
         code, output, errors = self._push(f"+{self._next_beat()}:{self._heartbeat}")
         if code != 0:
@@ -95,8 +113,6 @@ class GitLease:
             if refused:
                 raise AdapterError(f"the remote refused the heartbeat: {push_refusal(output + errors)}", retry=True)
             raise self._error(errors)
-
-    # --- looking and writing -----------------------------------------------------------------------------------------
 
     def _look(self) -> Sight:
         self._prepare()
@@ -108,15 +124,23 @@ class GitLease:
             raise self._error(errors)
         lines = self._local("for-each-ref", "--format=%(objectname) %(refname)", LEASE, HEARTBEATS).splitlines()
         refs = {ref: sha for sha, _, ref in (line.partition(" ") for line in lines)}
+        below = [ref for ref in refs if ref.startswith(f"{LEASE}/")]
+        if below:
+            raise AdapterError(
+                f"{below[0]} lies on the remote, and beside it no lease can: delete it there"
+                f" (`git push {self._remote} :{below[0]}` in the vault)",
+                retry=False,
+            )
         sha = refs.pop(LEASE, None)
         beats = {ref.removeprefix(HEARTBEATS): value for ref, value in refs.items()}
         return Sight(sha, self._text(sha) if sha else None, beats)
 
     def _text(self, sha: str) -> str:
-        """The message of the commit; nothing where it is no commit."""
+        """The message of the commit; nothing where it is no commit, or one too large for a lease."""
         if self._read[0] != sha:
-            code, output, _ = self._run("cat-file", "commit", sha)
-            self._read = (sha, output.partition("\n\n")[2] if code == 0 else "")
+            kind, size = self._local("cat-file", "--batch-check=%(objecttype) %(objectsize)", stdin=f"{sha}\n").split()
+            fits = kind == "commit" and int(size) <= _LARGEST
+            self._read = (sha, self._local("cat-file", "commit", sha).partition("\n\n")[2] if fits else "")
         return self._read[1]
 
     def _commit(self, text: str) -> str:
@@ -152,10 +176,10 @@ class GitLease:
         wanted = f'[include]\n\tpath = "{quoted}"\n[core]\n\trepositoryFormatVersion = {version}\n\tbare = true\n'
         wanted += extensions
         file = self._folder / "config"
+        if self._says(file, wanted):
+            return
+        self._discard()
         try:
-            if file.exists() and file.read_text("utf-8", "surrogateescape") == wanted:
-                return
-            shutil.rmtree(self._folder, ignore_errors=True)
             for name in ("objects", "refs"):
                 (self._folder / name).mkdir(parents=True)
             (self._folder / "HEAD").write_text("ref: refs/heads/none\n")
@@ -164,19 +188,43 @@ class GitLease:
             raise AdapterError(f"{self._folder} can't be made: {error.strerror}", retry=True) from None
 
     def _is_cluttered(self) -> bool:
-        """Whether old values lie about here; by one folder of loose objects the others are known."""
+        """Whether old values lie about here, by one folder of loose objects the others are known; or what a fetch that
+        was ended left."""
+        objects = self._folder / "objects"
+        return len(list(objects.glob("17/*"))) > _CLUTTER or any(objects.glob("*/tmp_*"))
+
+    @staticmethod
+    def _says(file: Path, wanted: str) -> bool:
         try:
-            return len(list((self._folder / "objects" / "17").iterdir())) > _CLUTTER
-        except OSError:
+            return file.read_text("utf-8", "surrogateescape") == wanted
+        except FileNotFoundError:
+            return False
+        except OSError as error:  # it, or the folder, is no such thing
+            log.warning(
+                "%s can't be read (%s); the lease's repository is made anew, it is a cache", file, error.strerror
+            )
             return False
 
+    @contextmanager
+    def _healing(self) -> Iterator[None]:
+        """What is damaged is thrown away, and made anew by the next command."""
+        try:
+            yield
+        except Damaged as error:
+            log.warning("%s; the lease's repository is made anew, it is a cache", error)
+            self._discard()
+            raise
+
     def _discard(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder.is_dir() and not self._folder.is_symlink():
+            shutil.rmtree(self._folder, ignore_errors=True)
+        else:
+            self._folder.unlink(missing_ok=True)
 
     def _error(self, said: str) -> AdapterError:
         """What a command of the network said, as an error; what is wrong in our own repository is `Damaged`."""
-        if str(self._folder) in said or is_damage(said):
-            return Damaged(f"{self._folder} is damaged, and made anew")
+        if str(self._folder) in said or is_damage(said) or _SHALLOW in said:
+            return Damaged(f"{self._folder} is damaged: {first_reason(said)}")
         return network_error(said)
 
     # --- running -----------------------------------------------------------------------------------------------------
@@ -187,6 +235,8 @@ class GitLease:
 
     def _local(self, *arguments: str, stdin: str | None = None) -> str:
         code, output, errors = self._run(*arguments, stdin=stdin)
+        if code != 0 and _SHALLOW in errors:
+            raise self._error(errors)
         if code != 0:
             raise local_error(arguments[0], errors, self._folder)
         return output

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
 from utils.core import visible
@@ -54,8 +55,10 @@ class By(StrEnum):
 
 _LONGEST = 8000  # characters of a lease
 _HIGHEST_TERM = 2**53  # what every reader of JSON counts exactly
-_NAME = re.compile(r"[\w-]{0,64}", re.ASCII)
-_LONGEST_REASON = 1000
+LONGEST_TTL = 86_400  # seconds
+NAME = re.compile(r"[\w-]{0,64}", re.ASCII)
+_LONGEST_LINE = 1000
+LONGEST_REASON = 500  # characters that a person may give
 
 _UNREADABLE = "the lease on the remote can't be read"
 _AUTOMATIC = frozenset({By.FAILOVER, By.FAILBACK})
@@ -68,7 +71,8 @@ class Lease:
     `holder` is a zone, `node` the one of its nodes that holds the lease (empty: whichever comes first). `writer` began
     the term. `nonce` and `beat` make every renewal a new value. `leaving` is a zone that must lay down its work before
     the holder begins (empty: none has to), `leaving_node` the one of its nodes that worked (empty: whichever did).
-    `switches`: automatic changes of the last hour, this one included.
+    `switches`: automatic changes of the last hour, this one included. `ttl`: for how many seconds who works under it
+    goes on after a renewal; 0 where an older version does not say: then it counts as our own.
     """
 
     term: int
@@ -83,6 +87,7 @@ class Lease:
     leaving: str = ""
     leaving_node: str = ""
     switches: int = 0
+    ttl: float = 0.0
 
     def to_text(self) -> str:
         """The message of the commit that the ref points at: a line for people, then the lease as JSON."""
@@ -95,16 +100,26 @@ def lease_from_text(text: str) -> Lease:
     if len(text) > _LONGEST:
         raise ValueError("it is too long")
     try:
-        raw = json.loads(text.partition("\n\n")[2])
-        types = {f.name: {"int": int, "bool": bool}.get(str(f.type), str) for f in fields(Lease)}
+        return lease_from_json(json.loads(text.partition("\n\n")[2]))
+    except RecursionError as error:
+        raise ValueError(f"it is no JSON object: {error}") from None
+
+
+def lease_from_json(found: Any) -> Lease:
+    """Inverse of `asdict`, for a value that JSON gave; raises `ValueError` for anything else."""
+    try:
+        raw = {"ttl": 0.0} | found
+        types = {f.name: {"int": int, "bool": bool, "float": float}.get(str(f.type), str) for f in fields(Lease)}
         if set(raw) != set(types) or any(type(raw[name]) is not types[name] for name in types):
             raise ValueError("its fields are not those of a lease")
         lease = Lease(**(raw | {"by": By(raw["by"])}))
-    except (TypeError, AttributeError, RecursionError) as error:
+    except (TypeError, AttributeError) as error:
         raise ValueError(f"it is no JSON object: {error}") from None
     if lease.holder not in ZONES or lease.leaving not in ("", *ZONES) or not 0 < lease.term <= _HIGHEST_TERM:
         raise ValueError("it names a zone or a term that can't be")
-    if not all(_NAME.fullmatch(name) for name in (lease.node, lease.writer, lease.nonce, lease.leaving_node)):
+    if not 0 <= lease.ttl <= LONGEST_TTL:
+        raise ValueError("it holds for a time that can't be")
+    if not all(NAME.fullmatch(name) for name in (lease.node, lease.writer, lease.nonce, lease.leaving_node)):
         raise ValueError("it names a node that can't be")
     if lease.reason != plain(lease.reason):
         raise ValueError("its reason is no plain line")
@@ -113,7 +128,7 @@ def lease_from_text(text: str) -> Lease:
 
 def plain(reason: str) -> str:
     """A reason as one line of visible characters, of a length that people read."""
-    return " ".join(visible.strip(reason).split())[:_LONGEST_REASON].strip()
+    return " ".join(visible.strip(reason).split())[:_LONGEST_LINE].strip()
 
 
 @dataclass(frozen=True)
@@ -134,7 +149,8 @@ class Memory:
     push that got no answer. `known` is the lease of the highest term ever seen, `sha` what lies on the remote,
     unchanged since `first_seen` and looked at last at `last_seen`, without a long pause since `first_look`. Where that
     is not `known`, the remote was rolled back or holds something else, and `astray` says so. `confirmed` is the term in
-    which we may work until `deadline`. `told`: the term whose beginning, if it was ours, the human was told last.
+    which we may work until `deadline`; what is in hand then may go on until `finish`. `told`: the term whose beginning,
+    if it was ours, the human was told last.
     """
 
     node: str = ""
@@ -149,6 +165,7 @@ class Memory:
     confirmed: int = 0
     renewed: float | None = None
     deadline: float | None = None
+    finish: float | None = None
     switches: tuple[float, ...] = ()
     frozen: bool = False
     other_beat: str | None = None
@@ -211,7 +228,7 @@ def observed(memory: Memory, sight: Sight, here: Here, now: float, rules: Failov
     beat = sight.beats.get(here.other)
     if beat is not None and beat != memory.other_beat:
         memory = replace(memory, other_beat=beat, other_beat_seen=now)
-    unbroken = memory.last_seen is not None and now - memory.last_seen <= rules.ttl_seconds
+    unbroken = memory.last_seen is not None and now - memory.last_seen <= _shorter_ttl(memory, rules)
     first = memory.first_seen if unbroken and sight.sha == memory.sha else now
     looking = memory.first_look if unbroken else now
     memory = replace(memory, sha=sight.sha, first_seen=first, last_seen=now, first_look=looking, astray="")
@@ -241,7 +258,7 @@ def _new_term(memory: Memory, lease: Lease, here: Here, now: float, rules: Failo
         "pinned": lease.pinned,
         "ours": lease.writer == memory.node,
     }
-    switches = recent(memory, now, rules)
+    switches = () if lease.by is By.HUMAN else recent(memory, now, rules)  # a person has looked: counted anew
     if lease.by in _AUTOMATIC:
         switches = (*switches, now)
     unseen = min(lease.switches, rules.most_switches) - len(switches)
@@ -262,6 +279,30 @@ def _hold(memory: Memory, lease: Lease, here: Here) -> Memory:
     return replace(memory, known=lease, deadline=memory.deadline if ours else None)
 
 
+def met_twin(before: Memory, after: Memory, here: Here) -> bool:
+    """Whether another machine writes in our name, with a copy of what we know; `after`: what a look made of `before`.
+
+    Of our own, two things alone can lie there unknown to us: one more beat of the nonce that we knew there, and the
+    first of another nonce, but not where what we knew there bore our newest: then no earlier push can land any more.
+    """
+    known, lease = before.known, after.known
+    if known is None or lease is None or known.leaving:  # whoever leaves writes in the holder's name
+        return False
+    told_all = known.nonce == before.nonce
+    if lease.term > known.term:
+        return told_all and lease.writer == before.node and lease.nonce != before.nonce
+    if not (_is_ours(known, before, here) and _is_ours(lease, before, here)):
+        return False
+    if lease.nonce == known.nonce:
+        return (lease.beat - known.beat) % BEATS > 1
+    return told_all
+
+
+def renamed(memory: Memory) -> Memory:
+    """The memory of a node that gets a name of its own: what was done in the old one is another's."""
+    return replace(laid_down(memory), node="", nonce="", finish=None)
+
+
 def pushed(
     memory: Memory, push: Push, sha: str, here: Here, before: float, now: float, rules: Failover, at: str = ""
 ) -> Memory:
@@ -272,13 +313,15 @@ def pushed(
     another zone has to lay down its work.
     """
     looked = before if memory.last_seen is None else memory.last_seen
-    memory = observed(memory, Sight(sha, push.lease.to_text()), here, now, rules, at)
     lease = push.lease
-    in_time = now - looked <= rules.renew_seconds / 2
+    in_time = now - looked <= min(rules.renew_seconds / 2, _shorter_ttl(memory, rules))
+    memory = observed(memory, Sight(sha, lease.to_text()), here, now, rules, at)
     if not _is_ours(lease, memory, here) or not (push.sure or in_time):
         return memory
     memory = replace(memory, confirmed=lease.term)
-    return memory if lease.leaving else replace(memory, renewed=before, deadline=before + rules.ttl_seconds)
+    if lease.leaving:
+        return memory
+    return replace(memory, renewed=before, deadline=before + rules.ttl_seconds, finish=before + rules.ttl_seconds)
 
 
 def laid_down(memory: Memory) -> Memory:
@@ -290,6 +333,7 @@ def rebooted(memory: Memory, now: float) -> Memory:
     """The memory in a new boot, whose clock began anew: what was measured counts from now."""
     return replace(
         laid_down(memory),
+        finish=None,
         first_seen=None,
         last_seen=None,
         first_look=None,
@@ -312,6 +356,12 @@ def state(memory: Memory, here: Here, now: float) -> State:
     return State.PINNED if lease and lease.pinned else State.PASSIVE
 
 
+def may_go_on(memory: Memory, now: float) -> bool:
+    """Whether work in hand may take its next step. A hand-over ends no work that has begun: as long as our last renewal
+    holds, no other zone begins unless we said that it is done."""
+    return memory.finish is not None and now < memory.finish
+
+
 def seems_alive(memory: Memory, now: float, rules: Failover) -> bool | None:
     """Whether the other zone gave a heartbeat lately; None where this node has not looked lately itself, or only just
     began to."""
@@ -332,18 +382,55 @@ def _is_ours(lease: Lease, memory: Memory, here: Here) -> bool:
     return lease.holder == here.zone and lease.node == memory.node
 
 
-def _patience(rules: Failover) -> float:
+def _longer_ttl(memory: Memory, rules: Failover) -> float:
+    """The longest that anybody who works goes on after a renewal: the settings of two nodes may differ."""
+    return float(max(memory.known.ttl if memory.known else 0, rules.ttl_seconds))
+
+
+def _shorter_ttl(memory: Memory, rules: Failover) -> float:
+    """Within so long nobody's beats come round."""
+    return min(memory.known.ttl, rules.ttl_seconds) if memory.known and memory.known.ttl else rules.ttl_seconds
+
+
+def _patience(memory: Memory, rules: Failover) -> float:
     """After so long without a renewal every holder has stopped by its own clock."""
-    return rules.ttl_seconds + rules.margin_seconds
+    return _longer_ttl(memory, rules) + rules.margin_seconds
 
 
 def _unchanged(memory: Memory, now: float, rules: Failover) -> bool:
-    return memory.first_seen is not None and now - memory.first_seen >= _patience(rules)
+    return memory.first_seen is not None and now - memory.first_seen >= _patience(memory, rules)
 
 
 def _others_stopped(memory: Memory, now: float, rules: Failover) -> bool:
     """Whether whoever worked in an earlier term must have noticed that it ended."""
-    return memory.term_seen is not None and now - memory.term_seen >= _patience(rules)
+    return memory.term_seen is not None and now - memory.term_seen >= _patience(memory, rules)
+
+
+def waits_for(memory: Memory, here: Here, now: float, rules: Failover) -> str:
+    """What this node waits for before it begins, where its zone holds the lease; nothing where it does not wait."""
+    lease = memory.known
+    if lease is None or lease.holder != here.zone or memory.astray:
+        return ""
+    if lease.node not in ("", memory.node):
+        if _unchanged(memory, now, rules):
+            return ""
+        left = _left(memory.first_seen, memory, now, rules)
+        return (
+            f"another node of the {here.zone} zone holds the lease (term {lease.term}). Where it is gone, or this one"
+            f" has lost its state, {left} s more"
+        )
+    if _others_stopped(memory, now, rules):
+        return ""
+    left = _left(memory.term_seen, memory, now, rules)
+    if lease.leaving:
+        return f"waiting for {lease.leaving} to lay down its work (term {lease.term}), at most {left} s more"
+    if lease.node == lease.writer == memory.node and memory.confirmed != lease.term:
+        return f"the lease is ours (term {lease.term}), but its push was not answered in time: waiting {left} s more"
+    return ""
+
+
+def _left(since: float | None, memory: Memory, now: float, rules: Failover) -> int:
+    return ceil(_patience(memory, rules) - (now - since if since is not None else 0))
 
 
 # --- what to do ------------------------------------------------------------------------------------------------------
@@ -368,11 +455,11 @@ def _first(memory: Memory, here: Here, now: float, rules: Failover) -> Step:
     if memory.sha is not None:
         return Rest(f"{memory.astray}: a switch by hand replaces it")
     if here.zone == here.preferred:
-        return _take(memory, here, By.START, "first start: initial_holder in zones.json")
+        return _take(memory, here, rules, By.START, "first start: initial_holder in zones.json")
     why_not = _failed(memory, here, now, rules)
     if why_not:
         return Rest(f"{here.preferred} has not taken the lease yet; {why_not}")
-    return _take(memory, here, By.STAND_IN, f"{here.preferred} never came, {here.zone} stands in for it")
+    return _take(memory, here, rules, By.STAND_IN, f"{here.preferred} never came, {here.zone} stands in for it")
 
 
 def _astray(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> Step:
@@ -380,28 +467,28 @@ def _astray(memory: Memory, lease: Lease, here: Here, now: float, rules: Failove
     if memory.astray.startswith(_UNREADABLE):
         return Rest(f"{memory.astray}: a switch by hand replaces it")
     if not _unchanged(memory, now, rules):
-        return Rest(f"{memory.astray}: put right when it has lain there for {_patience(rules):g} s")
+        return Rest(f"{memory.astray}: put right when it has lain there for {_patience(memory, rules):g} s")
     node = memory.node if lease.holder == here.zone else ""  # nobody works by now: whoever is there may begin
     reason = f"{memory.astray}; as it was"
-    new = Lease(memory.term + 1, lease.holder, node, By.AGAIN, reason, memory.node, memory.nonce, pinned=lease.pinned)
+    new = Lease(
+        memory.term + 1, lease.holder, node, By.AGAIN, reason, memory.node, memory.nonce, pinned=lease.pinned,
+        ttl=_longer_ttl(memory, rules),
+    )  # fmt: skip
     return Push(new, memory.sha, sure=False)
 
 
 def _as_holder(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> Step:
+    why = waits_for(memory, here, now, rules)
+    if why:
+        return Rest(why)
     if lease.node not in ("", memory.node):
-        if not _unchanged(memory, now, rules):
-            return Rest(f"another node of the {here.zone} zone holds the lease (term {lease.term})")
-        return _take(memory, here, By.AGAIN, f"the {here.zone} node that held it is gone", pinned=lease.pinned)
-    if lease.leaving and not _others_stopped(memory, now, rules):
-        return Rest(f"waiting for {lease.leaving} to lay down its work (term {lease.term})")
-    doubtful = lease.node == lease.writer == memory.node and memory.confirmed != lease.term
-    if doubtful and not _others_stopped(memory, now, rules):
-        return Rest(f"the lease is ours (term {lease.term}), but its push was not answered in time: waiting")
+        return _take(memory, here, rules, By.AGAIN, f"the {here.zone} node that held it is gone", pinned=lease.pinned)
     if _is_wanted_back(memory, lease, here, now, rules):
         return _hand_back(memory, here, now, rules)
     if memory.renewed is not None and now - memory.renewed < rules.renew_seconds / 2:
         return Rest(f"{here.zone} is active, term {lease.term}")
-    return Push(replace(lease, node=memory.node, leaving="", leaving_node="", **_beat(lease, memory)), memory.sha)
+    mine = replace(lease, node=memory.node, leaving="", leaving_node="", ttl=float(rules.ttl_seconds))
+    return Push(replace(mine, **_beat(lease, memory)), memory.sha)
 
 
 def _failover(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> Step:
@@ -415,7 +502,7 @@ def _failover(memory: Memory, lease: Lease, here: Here, now: float, rules: Failo
     if memory.frozen or count >= rules.most_switches:
         return Rest(f"{held}, and the zone changed by itself {count} times lately: only a human changes it", True)
     reason = f"{lease.holder} failed {here.failures} checks in a row and no longer renewed its lease"
-    return _take(memory, here, By.FAILOVER, reason, switches=count + 1)
+    return _take(memory, here, rules, By.FAILOVER, reason, switches=count + 1)
 
 
 def _failed(memory: Memory, here: Here, now: float, rules: Failover) -> str:
@@ -425,14 +512,17 @@ def _failed(memory: Memory, here: Here, now: float, rules: Failover) -> str:
     if here.failures < rules.threshold:
         return f"{here.other} failed {here.failures} checks in a row, {rules.threshold} are needed"
     if not _unchanged(memory, now, rules):
-        return f"its lease must lie unchanged for {_patience(rules):g} s"
+        return f"its lease must lie unchanged for {_patience(memory, rules):g} s"
     return ""
 
 
-def _take(memory: Memory, here: Here, by: By, reason: str, *, pinned: bool = False, switches: int = 0) -> Push:
+def _take(
+    memory: Memory, here: Here, rules: Failover, by: By, reason: str, *, pinned: bool = False, switches: int = 0
+) -> Push:
     lease = Lease(
-        memory.term + 1, here.zone, memory.node, by, reason, memory.node, memory.nonce, pinned=pinned, switches=switches
-    )
+        memory.term + 1, here.zone, memory.node, by, reason, memory.node, memory.nonce, pinned=pinned,
+        switches=switches, ttl=_longer_ttl(memory, rules),
+    )  # fmt: skip
     return Push(lease, memory.sha, sure=False)
 
 
@@ -445,7 +535,10 @@ def _is_wanted_back(memory: Memory, lease: Lease, here: Here, now: float, rules:
 def _hand_back(memory: Memory, here: Here, now: float, rules: Failover) -> Push:
     reason = f"{here.other} is well again and is the preferred zone"
     count = len(recent(memory, now, rules)) + 1
-    lease = Lease(memory.term + 1, here.other, "", By.FAILBACK, reason, memory.node, memory.nonce, switches=count)
+    lease = Lease(
+        memory.term + 1, here.other, "", By.FAILBACK, reason, memory.node, memory.nonce, switches=count,
+        ttl=_longer_ttl(memory, rules),
+    )  # fmt: skip
     return Push(lease, memory.sha, lay_down=True)
 
 
@@ -453,23 +546,48 @@ def _beat(lease: Lease, memory: Memory) -> dict[str, Any]:
     return {"nonce": memory.nonce, "beat": (lease.beat + 1) % BEATS if lease.nonce == memory.nonce else 0}
 
 
+def unfinished(push: Push, memory: Memory, here: Here) -> Push:
+    """The hand-over `push` by a node whose work in hand has not ended: the other zone waits until it says so."""
+    return replace(push, lease=replace(push.lease, leaving=here.zone, leaving_node=memory.node))
+
+
 def switch(memory: Memory, here: Here, zone: str, reason: str, now: float, rules: Failover, *, pin: bool) -> Push:
     """A human, at this node, makes `zone` active. Whoever may still work lays that down first."""
-    lease, leaving, who = memory.known, "", ""
-    if lease and lease.leaving and not _others_stopped(memory, now, rules):
-        leaving, who = lease.leaving, lease.leaving_node
-    if lease and not _unchanged(memory, now, rules):
-        if memory.astray:
-            leaving, who = here.other, ""
-        elif not _is_ours(lease, memory, here):
-            leaving, who = lease.holder, lease.node
+    lease = memory.known
     if zone == here.zone:
         node = memory.node
     else:  # whoever of that zone works goes on
         node = lease.node if lease and lease.holder == zone else ""
-        leaving, who = (leaving, who) if leaving != zone else ("", "")
+    leaving, who = _who_leaves(memory, here, zone, now, rules)
     new = Lease(
         memory.term + 1, zone, node, By.HUMAN, reason, memory.node, memory.nonce, pinned=pin, leaving=leaving,
-        leaving_node=who,
+        leaving_node=who, ttl=_longer_ttl(memory, rules),
     )  # fmt: skip
-    return Push(new, memory.sha, lay_down=zone != here.zone, sure=False)
+    works_here = lease is not None and _is_ours(lease, memory, here)
+    return Push(new, memory.sha, lay_down=works_here and zone != here.zone, sure=False)
+
+
+def stands_already(memory: Memory, push: Push) -> bool:
+    """Whether a human switched so before, and nothing has changed since: the switch `push` would change nothing."""
+    lease, new = memory.known, push.lease
+    if lease is None or memory.astray or memory.frozen or lease.by is not By.HUMAN:
+        return False
+    return (lease.holder, lease.pinned) == (new.holder, new.pinned) and lease.node in ("", new.node)
+
+
+def _who_leaves(memory: Memory, here: Here, zone: str, now: float, rules: Failover) -> tuple[str, str]:
+    """The zone, and its node, that must lay down its work before `zone` begins; `("", "")`: none has to.
+
+    It is who works now, else who still lays down its work for an earlier switch; never the zone that is made active
+    from elsewhere. What this node holds it lays down itself, before the remote hears of the switch.
+    """
+    lease, works, leaves = memory.known, ("", ""), ("", "")
+    if lease and not _unchanged(memory, now, rules):
+        if memory.astray:
+            works = (here.other, "")
+        elif not _is_ours(lease, memory, here):
+            works = (lease.holder, lease.node)
+    if lease and not _others_stopped(memory, now, rules):
+        leaves = (lease.leaving, lease.leaving_node)
+    goes_on = zone if zone != here.zone else ""
+    return next((found for found in (works, leaves) if found[0] not in ("", goes_on)), ("", ""))

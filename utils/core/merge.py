@@ -11,7 +11,7 @@ import bisect
 import difflib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -24,6 +24,8 @@ CONFLICTS = "Updates/conflicts/"
 FILE = "100644"
 _LONGEST_NAME = 250
 _MOST_PAIRS = 1_000_000
+#: Ends that a task reaches on Local. Of two, the one that tells of an act is the higher.
+_ENDS = {Stage.DONE: 2, Stage.REJECTED: 1}
 _EMPTY = (
     "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
     "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
@@ -103,6 +105,7 @@ class _Sides:
     theirs: Changes
     zone: str  # of this node
     their_zone: Callable[[str], str]
+    settled: Collection[str]
 
     def our(self, path: str) -> Entry | None:
         return self.ours[path] if path in self.ours else self.base.get(path)
@@ -124,13 +127,15 @@ def decide(
     zone: str,
     their_zone: Callable[[str], str],
     stage_at: Callable[[str], Stage | None],
+    settled: Collection[str] = (),
 ) -> Plan:
     """The merge of two sets of changes to `base`.
 
     `base` holds the entries, before, of every path that either side changed (absent or None: no such file). `zone` is
-    this node's; `their_zone(path)` says who made their change. The plan's changes are relative to our tree.
+    this node's; `their_zone(path)` says who made their change. `settled`: their paths that are as Local itself left
+    them, and that it lacks only because it was put back. The plan's changes are relative to our tree.
     """
-    sides = _Sides(base, ours, theirs, zone, their_zone)
+    sides = _Sides(base, ours, theirs, zone, their_zone, settled)
     plan = Plan()
     final: dict[str, Entry | None] = {}
     for path in sorted({*ours, *theirs}):
@@ -196,11 +201,28 @@ def original_of(kept_at: str) -> tuple[str, str | None]:
 
 
 def lost(changes: Mapping[str, tuple[Entry | None, Entry | None]]) -> list[str]:
-    """Paths whose file goes and does not come again elsewhere, as the same bytes or, edited, under the same name."""
-    bytes_after = {after.oid for _, after in changes.values() if after}
-    came = {path.rpartition("/")[2] for path, (before, after) in changes.items() if after and not before}
+    """Paths whose file goes and does not come again elsewhere, as the same bytes or, edited, under the same name. What
+    comes stands for one file that goes."""
     gone = {path: before for path, (before, after) in changes.items() if before and not after}
-    return [p for p, before in gone.items() if before.oid not in bytes_after and p.rpartition("/")[2] not in came]
+    came = {path: after.oid for path, (before, after) in changes.items() if after and before != after}
+    by_bytes: dict[str, list[str]] = defaultdict(list)
+    for path, oid in came.items():
+        by_bytes[oid].append(path)
+    missing = []
+    for path, before in gone.items():
+        if same := by_bytes.get(before.oid):
+            del came[same.pop()]
+        else:
+            missing.append(path)
+    by_name = Counter(path.rpartition("/")[2] for path in came if not changes[path][0])
+    found = []
+    for path in missing:
+        name = path.rpartition("/")[2]
+        if by_name[name]:
+            by_name[name] -= 1
+        else:
+            found.append(path)
+    return found
 
 
 # --- a task lies in one stage ----------------------------------------------------------------------------------------
@@ -211,7 +233,8 @@ def _one_place_for_each_task(
 ) -> None:
     """Where both sides put one task into different stages, keep one place (S4).
 
-    Local's place stands, unless it is a mere claim: of two claims the one that is on main already stands.
+    Local's place stands, unless it is a mere claim: of two claims the one that is on main already stands. What a Local
+    that was put back did before stands too: whatever it does with an old task, the mail has gone.
     """
     for name, paths in _tasks(final, stage_at).items():
         left = [path for path in paths if final[path] is not None]
@@ -225,7 +248,8 @@ def _one_place_for_each_task(
         ours, theirs = our_places[0], their_places[0]
         local = ours if sides.we_win else theirs
         claim_only = stage_at(local) is Stage.IN_PROGRESS
-        stands = theirs if claim_only else local
+        ended = theirs in sides.settled and _end(theirs, stage_at) > _end(ours, stage_at)
+        stands = theirs if claim_only or ended else local
         lost = ours if stands == theirs else theirs
         yielding, standing = final[lost], final[stands]
         known = {entry.oid for entry in (standing, *(sides.base.get(path) for path in paths)) if entry}
@@ -238,6 +262,11 @@ def _one_place_for_each_task(
         final[lost] = None
         if stage_at(lost) is Stage.IN_PROGRESS:
             plan.lost_claims.append(LostClaim(name.removesuffix(".md"), stands, lost))
+
+
+def _end(path: str, stage_at: Callable[[str], Stage | None]) -> int:
+    stage = stage_at(path)
+    return _ENDS.get(stage, 0) if stage else 0
 
 
 def _tasks(paths: Iterable[str], stage_at: Callable[[str], Stage | None]) -> dict[str, list[str]]:

@@ -107,6 +107,7 @@ def _routing(section: Mapping[str, Any], problems: list[str]) -> dict[str, Rule]
 
 #: Renewals within a TTL: fewer leave no room for one that fails, more come round too soon (`utils.core.lease.BEATS`).
 _LEAST_RENEWALS, _MOST_RENEWALS = 2, 16
+_LONGEST_WAIT = 86_400  # seconds; a lease that claims to hold for longer is not believed (`utils.core.lease`)
 
 
 def _is_number(value: Any) -> bool:
@@ -137,6 +138,11 @@ def _failover(section: Mapping[str, Any], problems: list[str]) -> Failover:
         found.append(
             f"failover: ttl_seconds is {failover.ttl_seconds:g}; it must be {_LEAST_RENEWALS} to {_MOST_RENEWALS} times"
             f" renew_seconds ({failover.renew_seconds:g})"
+        )
+    longest = failover.ttl_seconds + failover.margin_seconds
+    if not found and longest > _LONGEST_WAIT:
+        found.append(
+            f"failover: ttl_seconds and margin_seconds are {longest:g} together; at most {_LONGEST_WAIT} (a day)"
         )
     problems += found
     return failover

@@ -33,11 +33,17 @@ log = logging.getLogger(__name__)
 #: Which MCP server and tool carries out which action.
 TOOLS = {"send_email": ("email", "send_email"), "reply_email": ("email", "reply_email")}
 
+_OLD_APPROVAL = (
+    "this node was put back from a backup after it was approved, and may have carried it out in between; if it has"
+    " not, approve it again"
+)
+
 
 class Executor:
     """Executes approved requests, each at most once. One at a time on a node, under a lock.
 
-    `reason_to_wait()`: why nothing new is sent yet, or None (`VaultSync.reason_to_wait`).
+    `reason_to_wait()`: why nothing new is sent yet, or None (`VaultSync.reason_to_wait`). `put_back_at()`: when this
+    node was last put back from a backup, or None (`VaultSync.put_back_at`); approvals from before count no more.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class Executor:
         clock: Clock,
         alert: Callable[..., Any],
         reason_to_wait: Callable[[], str | None] = lambda: None,
+        put_back_at: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         self._layout = layout
         self._claims = claims
@@ -69,6 +76,7 @@ class Executor:
         self._clock = clock
         self._alert = alert
         self._reason_to_wait = reason_to_wait
+        self._put_back_at = put_back_at
         self._filing = Filing(layout, claims, store, alert)
 
     def run(self, now: datetime) -> str:
@@ -123,10 +131,30 @@ class Executor:
         counts = _Counts()
         waits = self._reason_to_wait()  # asked before the files are read: a sync may move them
         with counts.trying("unfinished actions"):
+            self._conclude_begun(counts)
+        if waits:
+            with counts.trying("what waits"):
+                self._keep_waiting(waits, counts)
+        else:
+            self._carry_on(now, counts)
+        counts.raise_problems()
+        return str(counts)
+
+    def _keep_waiting(self, waits: str, counts: _Counts) -> None:
+        """What lies here may be old, so nothing is moved: a move would count as newer than what was done since."""
+        for record in self._store.in_state(State.APPROVED):
+            if self._store.once(record.action_id, waits):
+                title = f"{record.request_id} is approved and waits for a sync"
+                self._alert("INFO", title, f"{waits}: until then nothing is sent.", source="executor")
+            counts.add("waiting for a sync")
+
+    def _carry_on(self, now: datetime, counts: _Counts) -> None:
+        with counts.trying("unfinished actions"):
             self._recover(counts)
+        put_back_at = self._put_back_at()
         for file in requests.read_all(self._layout, Stage.APPROVED):
             with counts.trying(file.request_id):
-                self._handle(file, now, waits, counts)
+                self._handle(file, now, put_back_at, counts)
         for file in requests.read_all(self._layout, Stage.PENDING_APPROVAL):
             record = self._store.live(file.request_id)
             if record is not None and record.state is State.DONE:
@@ -134,15 +162,15 @@ class Executor:
                     self._replay(file, record, counts)
         with counts.trying("notes"):
             self._claims.tidy(Stage.PENDING_APPROVAL, Stage.APPROVED, Stage.QUARANTINE)
-        counts.raise_problems()
-        return str(counts)
 
     # Recovery
 
-    def _recover(self, counts: _Counts) -> None:
+    def _conclude_begun(self, counts: _Counts) -> None:
         for record in self._store.in_state(State.SENDING):
             with counts.trying(record.request_id):
                 self._conclude(record, None, counts)
+
+    def _recover(self, counts: _Counts) -> None:
         for record in self._store.unfiled():
             with counts.trying(record.request_id):
                 self._filing.file(record, again=True)
@@ -165,7 +193,7 @@ class Executor:
 
     # One file in Approved/
 
-    def _handle(self, file: RequestFile, now: datetime, waits: str | None, counts: _Counts) -> None:
+    def _handle(self, file: RequestFile, now: datetime, put_back_at: datetime | None, counts: _Counts) -> None:
         record = self._store.live(file.request_id)
         if record is None:
             self._handle_unapproved(file, now, counts)
@@ -175,16 +203,14 @@ class Executor:
             self._replay(file, record, counts)
         elif record.state is not State.APPROVED:
             counts.add("in flight")
+        elif put_back_at is not None and not put_back_at < record.approved_at <= self._clock.now():
+            self._void(record, _OLD_APPROVAL, counts)
         elif file.sha256 != record.sha256:
             self._void(record, "it was edited after the approval; look at it and approve it again", counts)
         elif file.problems:
             self._void(record, f"it can't be executed: {'; '.join(file.problems)}", counts)
         elif record.expires_at <= now:
             self._void(record, "the approval expired before it was executed", counts)
-        elif waits:
-            if self._store.once(record.action_id, waits):
-                log.warning("%s is not executed yet: %s", record.request_id, waits)
-            counts.add("waiting for a sync")
         else:
             self._store.mark_placed(record)
             self._handle_approved(record, now, counts)

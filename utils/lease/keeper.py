@@ -111,14 +111,11 @@ class Keeper:
                 raise StaleTerm(expected_term, memory.term)
             before = memory.known.holder if memory.known else zone
             push = rules.switch(memory, here, zone, reason, self._clock.monotonic(), self._rules, pin=pin)
+            if rules.stands_already(memory, push):
+                return memory, before
             try:
                 if self._push(memory, here, push):
                     return self._store.load(), before
-            except _StillWorking:
-                raise NotSwitched(
-                    f"the zones were not switched: {self._zone} is still at work on a task. Try again in a minute, or"
-                    " switch on the other node, which waits for it"
-                ) from None
             except AdapterError as error:
                 raise NotSwitched(
                     f"the remote did not say whether it took the switch ({error}): look at the zones' status in a"
@@ -162,24 +159,37 @@ class Keeper:
         after = rules.observed(memory, sight, here, self._clock.monotonic(), self._rules, self._at())
         if after.astray and after.astray != memory.astray:
             self._warn("The zones' lease is not what it was", f"{after.astray}. If you did not do this, look who did.")
+        if rules.met_twin(memory, after, here):
+            after = rules.renamed(after)
+            self._warn(
+                f"Another machine works as this {self._zone} node",
+                "It renews the zone lease in this node's name: one has a copy of the other's STATE_DIR, or an older"
+                " state of this node or of the remote was put back. This node takes a new name, and does no work of"
+                " the active zone while the other one does. If there are two machines, stop one of them. A copy that"
+                " is to run by itself needs an empty STATE_DIR before its first start.",
+            )
+        elif after.sha != memory.sha and after.known is not None and after.known.nonce == memory.nonce:
+            after = replace(after, nonce="")  # not answered, or a twin's: with a new nonce each knows the other
         return self._told(self._store.save(after))
 
     def _carry_out(self, memory: Memory, here: Here, push: Push) -> str | None:
         """What was done, in words; None where somebody else changed the lease first."""
         try:
-            landed = self._push(memory, here, push)
+            lease = self._push(memory, here, push)
         except AdapterError as error:
             return f"{self._state(self._store.load(), here)}: the remote did not answer: {error}"
         except _StillWorking:
-            return f"{here.zone} finishes the work in hand, then hands over"
-        return _done(push.lease, memory, here) if landed else None
+            return f"{here.zone} finishes the work in hand, then {push.lease.holder} begins"
+        return _done(lease, memory, here) if lease else None
 
-    def _push(self, memory: Memory, here: Here, push: Push) -> bool:
-        """Whether the remote took it; raises `AdapterError` where that is unknown."""
+    def _push(self, memory: Memory, here: Here, push: Push) -> Lease | None:
+        """The lease that the remote took, None where it took none; raises `AdapterError` where that is unknown."""
         if push.lay_down:
             memory = self._store.save(rules.laid_down(memory))
             if not self._lay_down():
-                raise _StillWorking
+                if push.lease.term == memory.term:  # the other zone waits for it already
+                    raise _StillWorking
+                push = rules.unfinished(push, memory, here)
         before = self._clock.monotonic()
         try:
             sha = self._remote.push(push.lease.to_text(), push.expected)
@@ -188,11 +198,11 @@ class Keeper:
             self._store.save(replace(self._store.load(), nonce=""))
             raise
         if sha is None:
-            return False
+            return None
         now = self._clock.monotonic()
         after = rules.pushed(memory, push, sha, here, before, now, self._rules, self._at())
         self._told(self._store.save(after))
-        return True
+        return push.lease
 
     def _told(self, memory: Memory) -> Memory:
         news = [entry for entry in memory.history if entry["term"] > memory.told]
@@ -204,10 +214,12 @@ class Keeper:
 
 
 class _StillWorking(Exception):
-    """The work in hand did not end in time."""
+    """The work in hand has not ended: whoever waits for it goes on waiting."""
 
 
 def _done(lease: Lease, memory: Memory, here: Here) -> str:
+    if lease.leaving == here.zone:
+        return f"{here.zone} finishes the work in hand, then {lease.holder} begins, term {lease.term}: {lease.reason}"
     if lease.term != memory.term:
         return f"{lease.holder} is active now, term {lease.term}: {lease.reason}"
     if lease.holder != here.zone:

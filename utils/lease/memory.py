@@ -7,13 +7,22 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from utils.core.lease import By, Lease, Memory, rebooted
+from utils.core.lease import NAME, By, Memory, lease_from_json, rebooted
 from utils.vault import atomic
 
 log = logging.getLogger(__name__)
+_NONE = type(None)
+_KINDS: Mapping[Any, tuple[type, ...]] = {
+    "str": (str,), "str | None": (str, _NONE), "int": (int,), "bool": (bool,), "float | None": (float, int, _NONE),
+}  # fmt: skip
+_ENTRY: Mapping[str, tuple[type, ...]] = {
+    "at": (str,), "from": (str, _NONE), "to": (str,), "term": (int,), "reason": (str,), "by": (str,), "pinned": (bool,),
+    "ours": (bool,),
+}  # fmt: skip
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -40,7 +49,7 @@ class MemoryFile:
             memory, boot = _from_json(raw["memory"]), raw["boot"]
         except FileNotFoundError:
             return Memory()
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             log.error("%s is damaged (%s): this node knows nothing of the zones until it has asked the remote",
                       self._path, error)  # fmt: skip
             return Memory()
@@ -59,12 +68,22 @@ class MemoryFile:
         return memory
 
 
-def _from_json(raw: Mapping[str, Any]) -> Memory:
+def _from_json(raw: dict[str, Any]) -> Memory:
     """Inverse of `asdict`; raises `ValueError`, `KeyError` or `TypeError` for anything else."""
-    known = raw["known"]
+    raw = {"finish": None} | raw  # an earlier version has none
     values = {f.name: raw[f.name] for f in fields(Memory)} | {
-        "known": Lease(**(known | {"by": By(known["by"])})) if known else None,
-        "switches": tuple(float(at) for at in raw["switches"]),
-        "history": tuple(dict(entry) for entry in raw["history"]),
+        "known": None if raw["known"] is None else lease_from_json(raw["known"]),
+        "switches": tuple(raw["switches"]),
+        "history": tuple(raw["history"]),
     }
+    kinds = [(values[f.name], _KINDS[f.type]) for f in fields(Memory) if f.type in _KINDS]
+    kinds += [(at, (float, int)) for at in values["switches"]]
+    kinds += [(entry[name], kinds_of) for entry in values["history"] for name, kinds_of in _ENTRY.items()]
+    for value, allowed in kinds:
+        if type(value) not in allowed or (type(value) is float and not isfinite(value)):
+            raise ValueError(f"{value!r} is not what has to be there")
+    for entry in values["history"]:
+        By(entry["by"])
+    if not all(NAME.fullmatch(values[name]) for name in ("node", "nonce")):
+        raise ValueError("it names a node that can't be")
     return Memory(**values)

@@ -13,6 +13,17 @@ def found(memory: Memory, state: State, zone: str, now: float, failover: Failove
     """What is wrong as the node of `zone` knows it at `now`; empty where all is well."""
     by_hand = f"switch by hand: {command('zones switch ZONE')}"
     said = [f"{memory.astray}. If it stays so, {by_hand}"] * bool(memory.astray)
+    lease = memory.known
+    if lease and lease.holder != zone and lease.ttl not in (0, failover.ttl_seconds):
+        said.append(
+            f"ttl_seconds is {lease.ttl:g} on {lease.holder} and {failover.ttl_seconds:g} on {zone}: make `failover` in"
+            " zones.json the same on both nodes, and restart them. Until then the longer one counts"
+        )
+    if lease and lease.holder == zone and lease.node not in ("", memory.node):
+        said.append(
+            f"another node of the {zone} zone holds the lease, and this one does no work of the active zone. If there"
+            " are two machines, stop one of them; if there is but this one, it takes the lease by itself within minutes"
+        )
     if state is State.FROZEN:
         said.append(f"the zones changed by themselves too often: find out why, then {by_hand}")
     if state is State.UNSURE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -9,6 +10,7 @@ from utils.core import sync_rules
 from utils.core.merge import Entry
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
+from utils.sync.copies import is_task
 from utils.sync.values import Session
 from utils.vault import atomic, worktree
 from utils.vault.layout import stage_at
@@ -44,7 +46,7 @@ def finish(session: Session, *, again: bool = False) -> int:
         _yield_to_moves(session, new, before, after)
     overtaken: list[str] = []
     with ThreadPoolExecutor(_WRITERS) as writers:
-        for step in _steps(before, after):
+        for step in steps(after):
             for start in range(0, len(step), _BATCH):
                 batch = step[start : start + _BATCH]
                 contents = session.git.read_blobs(entry.oid for path in batch if (entry := after[path]))
@@ -61,6 +63,7 @@ def finish(session: Session, *, again: bool = False) -> int:
     if overtaken and old:
         known = session.memory.load().get("overtaken", {})
         session.memory.update(overtaken={**dict.fromkeys(overtaken, old), **known})
+    remember_left(session, session.memory.load().get("left", []))
     session.checkpoint("applied")
     branch = session.git.branch
     current = session.git.ref(branch)
@@ -70,7 +73,8 @@ def finish(session: Session, *, again: bool = False) -> int:
         session.git.point_head()
     session.checkpoint("moved")
     session.index |= after
-    session.memory.update(applying=None, offered=None)
+    session.memory.update(applying=None, offered=None, passed=new)
+    session.result.passed = new
     return len(difference)
 
 
@@ -94,7 +98,10 @@ def _sweep(session: Session, before: dict[str, Entry | None], after: dict[str, E
 def _yield_to_moves(
     session: Session, new: str, before: dict[str, Entry | None], after: dict[str, Entry | None]
 ) -> None:
-    """A task that arrived before the crash and was moved since must not arrive again: its new place stands (S4)."""
+    """A task that arrived before the crash and was moved since must not arrive again: its new place stands (S4).
+
+    Agents claim in Needs_Action/: what arrived elsewhere was claimed where it left, and too late (`copies.brought`).
+    """
     came = {}
     for path, entry in after.items():
         name = path.rpartition("/")[2]
@@ -104,6 +111,9 @@ def _yield_to_moves(
     places = {session.layout.relative(file) for file in files}
     for place in places - set(session.git.entries(new, places)) - set(after):
         path = came[place.rpartition("/")[2]]
+        can_be_claimed = stage_at(path) is Stage.NEEDS_ACTION and not (session.layout.root / path).exists()
+        if stage_at(place) is Stage.IN_PROGRESS and not can_be_claimed:
+            continue
         if entry := after.pop(path, None):
             replace(session, path, entry.oid, None, {})
 
@@ -115,27 +125,34 @@ def replace(
     target: Entry | None,
     contents: dict[str, bytes],
     *,
-    while_at: tuple[str, str] | None = None,
+    while_at: str | None = None,
 ) -> bool:
-    """Put `target` where the blob `lying` lies (None: nothing); False where something else lies there now, or the blob
-    of `while_at` (path, blob) no longer lies at its path.
+    """Put `target` where the blob `lying` lies (None: nothing); False where something else lies there now, or no file
+    lies at `while_at`.
 
-    Tasks are changed under the claim lock, so that no agent moves one between the look and the rename.
+    Tasks are changed under the claim lock, so that no agent moves one between the look and the rename. One that was to
+    be removed, and that somebody took or changed meanwhile, is noted (`Session.left`).
     """
+    root = session.layout.root
     lock = session.moves.hold() if stage_at(path) is not None else nullcontext()
     with lock:
-        if while_at is not None and not worktree.holds(session.layout.root / while_at[0], while_at[1]):
+        if while_at is not None and worktree.look(root, while_at).kind is not worktree.Kind.FILE:
             return False
-        return worktree.replace(
-            session.layout.root,
-            path,
-            expected=lying,
-            wanted=target.oid if target else None,
-            data=contents[target.oid] if target else b"",
-        )
+        was_there = worktree.look(root, path).kind is not worktree.Kind.NOTHING
+        oid, data = (target.oid, contents[target.oid]) if target else (None, b"")
+        done = worktree.replace(root, path, expected=lying, wanted=oid, data=data)
+    if target is None and lying is not None and is_task(path) and not (was_there and done):
+        session.left.add(path)
+    return done
 
 
-def _steps(before: dict[str, Entry | None], after: dict[str, Entry | None]) -> tuple[list[str], ...]:
+def remember_left(session: Session, known: Iterable[str]) -> None:
+    """Remember what was noted, with what is `known`, for the next look at the work tree."""
+    session.memory.update(left=sorted({*known, *session.left}) or None)
+    session.left.clear()
+
+
+def steps(after: Mapping[str, Entry | None]) -> tuple[list[str], ...]:
     """New versions first, so that a moved task is for a moment in two places and never in none; removals last.
 
     Except where a removal makes room: a file that becomes a folder, a name that changes in case only. What is of one

@@ -8,14 +8,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from utils.core.commands import command, elsewhere
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.signing import Key, claimed_zone
 from utils.core.task import parse_time
 from utils.ports import Commit
-from utils.sync.values import IDENTITIES, SHORT_WHILE, Session, SyncStopped, WrongAnswer, printable
+from utils.sync.values import (
+    IDENTITIES,
+    LONG_WHILE,
+    Session,
+    SyncStopped,
+    WrongAnswer,
+    printable,
+    shortly_after,
+)
 
 log = logging.getLogger(__name__)
 _SHORTEST = 7  # letters of a commit's id
@@ -81,26 +88,34 @@ def _accepted(session: Session, commits: Sequence[Commit]) -> set[str]:
     named = {c.oid for c in commits if c.oid.startswith(said) and claimed_zone(c.address) == session.zone}
     if len(named) != 1 or len(said) < _SHORTEST:
         raise WrongAnswer(f"no commit {said} in this node's own name arrived: name the one that the sync asked about")
+    session.memory.update(put_back=True)
     return named
 
 
 def _ask_whose(session: Session, found: Authors) -> None:
     """A Local that was put back from a backup meets what it wrote since, as if somebody wrote in its name: after a
     while without a sync only a person knows which it is, and the human's notes must not be undone for it."""
-    last = session.memory.load().get("last_success_at")
-    awake = last is not None and timedelta(0) <= session.clock.now() - parse_time(last) < SHORT_WHILE
     newest = next((commit for commit in found.commits if commit.oid in found.unknown), None)
-    if newest is None or (awake and not session.memory.is_put_back()):
+    if newest is None or _was_awake(session):
         return
+    own = session.answers.with_("--accept-own", newest.oid[:12])
     text = (
         f"Commits in this node's own name are on the remote that it does not know ({len(found.unknown)}, newest:"
         f" {newest.oid[:12]}{_touching(newest)}), so nothing was taken over. If this node was put back from a backup,"
-        f" or its vault was copied to another machine: run `{command(f'sync --accept-own {newest.oid[:12]}')}`, and"
+        f" or its vault was copied to another machine: run `{own}`, and"
         " they count as its own. If not, somebody writes in its name: change the access keys of the vault's remote and"
         f" run `{command('keys create')}`; then they are refused"
     )
     session.tell(f"unknown {newest.oid}", "CRITICAL", "Somebody wrote in this node's name, or it was put back", text)
     raise SyncStopped(text)
+
+
+def _was_awake(session: Session) -> bool:
+    """Whether this node has synced all along, for a day at least where it was ever away: so nobody put it back."""
+    memory, now = session.memory.load(), session.clock.now()
+    back = memory.get("back_at")
+    settled_in = back is None or now - parse_time(back) >= LONG_WHILE
+    return settled_in and shortly_after(memory.get("last_success_at"), now) and not session.memory.is_put_back()
 
 
 def _touching(commit: Commit) -> str:
@@ -230,12 +245,11 @@ def how_to_enrol(session: Session, commit: Commit) -> str:
 
 
 def check_own_key(session: Session) -> None:
-    """Say once that commits are not signed. Raises `SyncStopped` where they were and the key is gone."""
+    """See that plain git signs too, or say once that nobody signs. Raises `SyncStopped` where the key is gone."""
     remembered = session.memory.load().get("signing")
     if session.keyring.own:
-        if remembered != "signed":
-            session.git.let_people_sign()
-            session.memory.update(signing="signed")
+        session.git.let_people_sign()  # the key may lie elsewhere by now, or the vault's settings be those of a backup
+        session.memory.update(signing="signed")
     elif remembered == "signed":
         raise SyncStopped(
             "this node's key is gone, and unsigned commits would be refused by the other node. Put STATE_DIR/keys/node"

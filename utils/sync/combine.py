@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass, replace
 
 from utils.core import merge, sync_rules
-from utils.core.commands import command
 from utils.core.merge import Aside, Entry, Plan
 from utils.core.routing import LOCAL
 from utils.core.task import format_time
@@ -45,7 +44,7 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
     if base is None and not (first_contact or session.answers.accept_remote):
         raise SyncStopped(
             "the remote holds another history than this vault. Check VAULT_REMOTE_URL; if both are to become one, run"
-            f" `{command('sync --accept-remote')}` once"
+            f" `{session.answers.with_('--accept-remote')}` once"
         )
     their_difference = git.diff(base, theirs)
     judged = judge.judge(session, base, theirs, their_difference, outside=outside)
@@ -58,7 +57,13 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
         befores |= {path: judge.plain(found.get(path)) for path in elsewhere}
     our_changes = {path: judge.plain(after) for path, (_, after) in our_difference.items()}
     plan = merge.decide(
-        befores, our_changes, judged.changes, zone=session.zone, their_zone=judged.zone_of, stage_at=stage_at
+        befores,
+        our_changes,
+        judged.changes,
+        zone=session.zone,
+        their_zone=judged.zone_of,
+        stage_at=stage_at,
+        settled=judged.settled,
     )
     plan.asides = [_credited(aside, judged, their_difference) for aside in plan.asides]
     conflicts = tuple(plan.asides)
@@ -106,12 +111,18 @@ def _stop_mass_deletion(session: Session, base: str | None, difference: Differen
     if session.zone != LOCAL:
         lost = [path for path in lost if path in judged.by_people]
     if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
-        commits = {judged.newest[path].oid[:10]: None for path in lost if path in judged.newest}
+        again = session.answers.with_("--allow-deletions")
         raise SyncStopped(
             f"the remote deleted {slip}, more than half, so nothing was taken over. If that is meant, run"
-            f" `{command('sync --allow-deletions')}` once; otherwise take it back where it was done (there:"
-            f" `git revert {' '.join(commits) or 'of the commit'}`, then push)"
+            f" `{again}` once; otherwise bring them back in a clone of it (`{_bring_back(base)}`, then commit and push)"
         )
+
+
+def _bring_back(base: str) -> str:
+    """Brings back, in any clone of the remote, what was deleted since `base`. (A revert would take edits back too, and
+    stops where somebody edited what a later commit deleted.)"""
+    was = base[:12]
+    return f"git diff --name-only --diff-filter=D -z {was} HEAD | xargs -0 git restore -s {was} -SW --"
 
 
 def _log(

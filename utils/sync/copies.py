@@ -31,11 +31,15 @@ _ORDER = (
 
 @dataclass(frozen=True)
 class Copied:
-    """A task in several places: it stays at `stands`; the places that `yields` names go. None may go from `fixed`."""
+    """A task in several places: it stays at `stands`; the places that `yields` names go. None may go from `fixed`.
+
+    `late`: a sync brought it to `stands`, while somebody was at work at the other place.
+    """
 
     stands: str
     yields: tuple[str, ...]
     fixed: tuple[str, ...]
+    late: bool = False
 
 
 def is_task(path: str) -> bool:
@@ -62,8 +66,9 @@ def find(session: Session, head: str | None, changes: Mapping[str, Entry | None]
     for paths in coming.values():
         new = [path for path in paths if path not in lying]
         name = paths[0].rpartition("/")[2]
+        gone = sum(place in changes and changes[place] is None for place in _places(name))
         places = {*paths, *(place for place in beside if place.endswith(f"/{name}") and place in lying)}
-        if new and len(places) > 1:
+        if len(new) > gone and len(places) > 1:
             found.append(_settled(new, places))
     return sorted(found, key=lambda copied: copied.stands)
 
@@ -74,6 +79,17 @@ def _settled(new: Collection[str], places: Collection[str]) -> Copied:
     others = tuple(sorted(place for place in places if place != stands))
     fixed = tuple(place for place in others if stage_at(place) in _FIXED)
     return Copied(stands, tuple(place for place in others if place not in fixed) if not fixed else (), fixed)
+
+
+def brought(copied: Copied, left: Collection[str]) -> Copied:
+    """Where a sync brought the task stands over what lies yet where it was taken from, and over an agent's claim of it
+    meanwhile. `left`: paths that syncs took tasks away from, where somebody took or changed them first."""
+    name = copied.stands.rpartition("/")[2]
+    is_claim = stage_at(copied.stands) is Stage.IN_PROGRESS
+    if not any(path == copied.stands or (is_claim and path.endswith(f"/{name}")) for path in left):
+        return copied
+    stands = max((*copied.fixed, *copied.yields), key=_finality)
+    return Copied(stands, tuple(path for path in (copied.stands, *copied.yields) if path != stands), (), late=True)
 
 
 def _finality(path: str) -> tuple[int, str]:
@@ -94,6 +110,14 @@ def _places(name: str) -> list[str]:
 def explain(session: Session, copied: Copied) -> bool:
     """Tell the human, once; whether that was now."""
     name = copied.stands.rpartition("/")[2]
+    if copied.late:
+        return session.tell(
+            f"copies late {copied.stands} {copied.yields}",
+            "INFO",
+            f"{name} was edited while it was moved elsewhere",
+            f"It lies at {copied.stands}. What was written at {', '.join(copied.yields)} meanwhile is kept under"
+            " Updates/conflicts/.",
+        )
     if copied.fixed:
         places = " and ".join(sorted([copied.stands, *copied.fixed]))
         return session.tell(

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 
 from utils.core import merge, sync_rules
-from utils.core.commands import command
 from utils.core.merge import Entry
 from utils.core.routing import CLOUD, LOCAL
-from utils.core.stages import Stage
 from utils.core.sync_rules import Refusal
 from utils.ports import Seen
-from utils.sync import copies, judge, scan, strangers
-from utils.sync.apply import replace
-from utils.sync.values import Session, SyncStopped
+from utils.sync import copies, judge, left_out, scan, strangers
+from utils.sync.apply import remember_left, replace, steps
+from utils.sync.values import Difference, Session, SyncStopped
 from utils.vault import worktree
 from utils.vault.layout import stage_at
 from utils.vault.worktree import Kind
 
-PUT_BACK = "git ls-files -dz | xargs -0 git restore --"  # what is gone, and no edit of what is not
+#: Brings back what is gone since a commit, staged or not, and undoes no edit of what is not gone.
+_PUT_BACK = "git diff --name-only --diff-filter=D -z {since} | xargs -0 git restore -s {since} --"
 _REPOSITORY = Refusal("a git repository inside the vault is not synced")
 _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 
@@ -28,33 +29,46 @@ _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 @dataclass
 class Restore:
     """A file that must not stay as it lies: blob `lying` (None: nothing) gives way to `target`; a copy of a task only
-    while the other one lies there (`while_at`: path, blob)."""
+    while the other one lies at `while_at`."""
 
-    path: str
     lying: str | None
     target: Entry | None
-    while_at: tuple[str, str] | None = None
+    while_at: str | None = None
 
 
 @dataclass
 class Picture:
-    """The work tree as it is about to be committed, relative to HEAD."""
+    """The work tree as it is about to be committed, relative to HEAD; and what plain git committed since `base`, the
+    newest commit whose changes passed the gates of this node (None: none has)."""
 
+    base: str | None = None
+    committed: Difference = field(default_factory=dict)
+    clashing: dict[str, Refusal] = field(default_factory=dict)
     changes: dict[str, Entry | None] = field(default_factory=dict)
-    restores: list[Restore] = field(default_factory=list)
+    restores: dict[str, Restore] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
     unsettled: set[str] = field(default_factory=set)
     before: dict[str, Entry | None] = field(default_factory=dict)
     told: bool = False
     stale_index: bool = False
 
-    def put(
-        self, path: str, entry: Entry | None, *, lying: str | None, while_at: tuple[str, str] | None = None
-    ) -> None:
+    def news(self) -> dict[str, tuple[Entry | None, Entry | None]]:
+        """path → (before, after) of what is new since `base`, committed or not."""
+        found = dict(self.committed)
+        for path, entry in self.changes.items():
+            found[path] = (found[path][0] if path in found else self.before.get(path), entry)
+        return found
+
+    def put(self, path: str, entry: Entry | None, *, lying: str | None, while_at: str | None = None) -> None:
         """Commit `entry` at `path`, where the blob `lying` lies now, and make the work tree follow."""
         self.changes[path] = entry
-        if (entry.oid if entry else None) != lying:
-            self.restores.append(Restore(path, lying, entry, while_at))
+        if (entry.oid if entry else None) != lying or path in self.restores:
+            self.restore(path, entry, lying=lying, while_at=while_at)
+
+    def restore(self, path: str, entry: Entry | None, *, lying: str | None, while_at: str | None = None) -> None:
+        """Make `entry` lie at `path` in the work tree. The last word counts, for what lies there the first."""
+        first = self.restores.get(path)
+        self.restores[path] = Restore(first.lying if first else lying, entry, while_at)
 
 
 def gather(session: Session, head: str | None, *, ref: str | None) -> str | None:
@@ -80,27 +94,41 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
             commit = made.oid
             session.result.committed += len(picture.changes)
             if ref is not None:
+                _intend(session, commit, picture.restores)
                 session.git.move_ref(ref, commit, head)
                 session.checkpoint("committed")
-    settled = _put_right(session, picture.restores)
-    _forget_overtaken(session, [path for path in overtaken if path in settled])
+    failed = put_right(session, picture.restores)
+    waiting = {path.rpartition("/")[2] for path in picture.waiting}
+    left = session.memory.load().get("left", [])
+    remember_left(session, (path for path in left if path.rpartition("/")[2] in waiting))
+    session.memory.update(restoring=None)
+    _forget_overtaken(session, [path for path in overtaken if path not in failed])
     if ref is not None:
         session.index |= picture.changes
         session.index_is_stale |= picture.stale_index
+        session.result.passed = commit
     return commit
 
 
 def look(session: Session, head: str | None) -> Picture:
     """What changed in the work tree and may travel. What may not is noted in the result and told once."""
-    picture = Picture()
+    picture = Picture(_passed(session, head) if head else None)
+    if head and picture.base and picture.base != head:
+        picture.committed = session.git.diff(picture.base, head)
+    left_out_still = left_out.look_again(session, head)
+    for path, refusal in left_out_still.items():
+        picture.told |= session.refuse(path, refusal)
     changed = session.git.changed()
+    session.pinned = {path for path in left_out_still if path in changed and changed[path].head}
     bare = strangers.bare_repositories(session.layout.root, changed)
     for folder in bare:
         refuse(session, picture, folder, _REPOSITORY)
     for path, seen in sorted(changed.items()):
-        if seen.head is not None or not path.startswith(tuple(f"{folder}/" for folder in bare)):
+        if path in left_out_still:
+            picture.before[path] = seen.head
+        elif seen.head is not None or not path.startswith(tuple(f"{folder}/" for folder in bare)):
             _look_at_readable(session, path, seen, picture)
-    _refuse_name_clashes(session, head, picture)
+    _refuse_name_clashes(session, picture, head)
     _settle_copies(session, head, picture)
     if session.zone == CLOUD and session.remote and head:  # what is new at first contact, the merge tells
         _keep_cloud_in_its_paths(session, head, picture)
@@ -136,8 +164,10 @@ def _look_at(session: Session, path: str, seen: Seen, picture: Picture) -> None:
     if lying.kind is not Kind.FILE:
         refuse(session, picture, path, Refusal(f"{lying.kind.value} is not synced"))
         return
-    refusal = sync_rules.name_refusal(path) or sync_rules.kind_refusal(path, lying.size, session.config.max_file_bytes)
-    if refusal is not None:
+    if refusal := sync_rules.name_refusal(path):
+        refuse(session, picture, path, refusal)
+        return
+    if refusal := sync_rules.kind_refusal(path, lying.size, session.config.max_file_bytes):
         refuse(session, picture, path, refusal, f"{lying.size}")
         return
     age = session.clock.now().timestamp() - lying.mtime
@@ -168,77 +198,97 @@ def refuse(session: Session, picture: Picture, path: str, refusal: Refusal, toke
     picture.told |= session.refuse(path, refusal, token)
 
 
-def _refuse_name_clashes(session: Session, head: str | None, picture: Picture) -> None:
+def _passed(session: Session, head: str) -> str | None:
+    """The newest commit of this history whose changes passed the gates of this node; None where none is known."""
+    memory = session.memory.load()
+    for commit in (session.result.passed, memory.get("passed"), memory.get("at")):
+        if commit == head:
+            return head
+        if commit and session.git.resolve(commit):
+            return session.git.merge_base(commit, head)
+    return None
+
+
+def _refuse_name_clashes(session: Session, picture: Picture, head: str | None) -> None:
     """A new file whose name differs from its neighbour's in case or composition only would overwrite it elsewhere."""
-    new = {path for path, entry in picture.changes.items() if entry is not None and picture.before.get(path) is None}
-    for path, other in strangers.clashes_here(session, head, new).items():
-        del picture.changes[path]
-        refuse(session, picture, path, Refusal(f"on Windows and macOS its name is the same as {other}: rename one"))
+    new = {path for path, (before, after) in picture.news().items() if after is not None and before is None}
+    for path, refusal in left_out.clashes(session, picture.base or head, new).items():
+        if path in picture.changes:
+            del picture.changes[path]
+            refuse(session, picture, path, refusal)
+        if path in picture.committed:
+            picture.clashing[path] = refusal  # it leaves the history's end (`_leave_out`)
 
 
 def _settle_copies(session: Session, head: str | None, picture: Picture) -> None:
-    """A task that was copied into another stage lies in that one only (S4); other bytes are kept aside. A claim of what
-    is approved or done is none."""
-    asides = []
-    for copied in copies.find(session, head, picture.changes):
+    """A task that was copied into another stage lies in that one only (S4); other bytes are kept aside."""
+    asides: list[merge.Aside] = []
+    left = session.memory.load().get("left", [])
+    base, changes = head, picture.changes
+    if picture.base and session.zone == LOCAL:  # what came into the Cloud's history, Local judges
+        base, changes = picture.base, {path: after for path, (_, after) in picture.news().items()}
+    for found in copies.find(session, base, changes):
+        copied = copies.brought(found, left)
         if picture.waiting & {copied.stands, *copied.yields}:
             continue  # half of it is still being written: next time
-        if copied.fixed and stage_at(copied.stands) is Stage.IN_PROGRESS:
-            copied = copies.Copied(copied.fixed[-1], (copied.stands,), ())  # claimed while its end arrived
         lying = session.git.entries(head, [copied.stands, *copied.yields]) if head else {}
         stands = picture.changes.get(copied.stands) or lying[copied.stands]
+        before = len(asides)
         for path in copied.yields:
             entry = picture.changes.get(path) or lying.get(path)
             if entry is None:
                 continue
             picture.before.setdefault(path, entry)
             # An agent may have claimed it and put it back while we looked: then this is the only one.
-            picture.put(path, None, lying=entry.oid, while_at=(copied.stands, stands.oid))
+            picture.put(path, None, lying=entry.oid, while_at=copied.stands)
             if entry.oid != stands.oid and not entry.is_empty:
                 kept_at = merge.conflict_path(path, session.zone, entry.oid)
                 why = f"the task lies at {copied.stands}"
                 asides.append(merge.Aside(path, entry, session.zone, session.zone, kept_at, why))
-        picture.told |= copies.explain(session, copied)
+        if copied is found or len(asides) > before:
+            picture.told |= copies.explain(session, copied)
     for path, kept in judge.kept(session, asides).items():
         picture.put(path, kept, lying=None)
 
 
 def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) -> None:
-    """An unmounted disk or a slip of the hand must not wipe the other node."""
+    """An unmounted disk or a slip of the hand must not wipe the other node, also where plain git committed it."""
     if session.answers.allow_deletions or head is None:
         return
-    changes = {path: (picture.before.get(path), entry) for path, entry in picture.changes.items()}
+    changes = picture.news()
+    base = picture.base if picture.base and picture.committed else head
+    since = "HEAD" if base == head else base[:12]
     if changes.get(session.layout.marker.name, (None, True))[1] is None:
         raise SyncStopped(
-            f"{session.layout.marker} is gone: is the disk mounted? Put the file back (`git restore"
+            f"{session.layout.marker} is gone: is the disk mounted? Put the file back (`git restore -s {since}"
             f" {session.layout.marker.name}` in the vault), or, if the vault is really meant to lose it, run"
-            f" `{command('sync --allow-deletions')}` once"
+            f" `{session.answers.with_('--allow-deletions')}` once"
         )
     lost = merge.lost(changes)
-    if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(head)):
+    if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
+        remedy = _PUT_BACK.format(since=since)
         raise SyncStopped(
             f"{slip}, more than half, are gone here, so nothing was synced. If that is meant, run"
-            f" `{command('sync --allow-deletions')}` once; otherwise put them back: `{PUT_BACK}` in the vault"
+            f" `{session.answers.with_('--allow-deletions')}` once; otherwise put them back: `{remedy}` in the vault"
         )
 
 
 def _leave_out(session: Session, head: str, picture: Picture) -> None:
     """What a person committed here with plain git and what no node takes leaves the history's end; the file stays."""
-    at = session.memory.load().get("at")
-    if head == at:
-        return
-    difference = session.git.diff(at if at and session.git.resolve(at) else None, head)
-    for path, refusal in judge.never_travels(difference).items():
+    difference = picture.committed if picture.base else session.git.diff(None, head)
+    ignored = set()
+    for path, refusal in (picture.clashing | judge.never_travels(difference)).items():
         if path in picture.changes or refusal.level == "CRITICAL":
             continue  # it goes anyway; a secret stops the push (`outgoing`)
         before, entry = difference[path]
-        if path not in picture.before:
-            is_repository = entry is not None and entry.mode == "160000"
-            _look_at_readable(session, f"{path}/" if is_repository else path, Seen(None), picture)
         was_fit = before is not None and path not in judge.never_travels({path: (None, before)})
         picture.before[path], picture.changes[path] = entry, before if was_fit else None
-        if not was_fit:
-            session.git.ignore_here(path)  # a program that adds all (obsidian-git) would add it again, for ever
+        if path not in picture.waiting:
+            session.refuse(path, refusal)
+        if path not in picture.unsettled:
+            ignored.add(path)
+            session.pinned |= {path} if was_fit else set()
+    left_out.add(session, ignored)
 
 
 def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Picture) -> None:
@@ -257,7 +307,7 @@ def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Pictur
             asides.append(merge.Aside(path, entry, CLOUD, "local", kept_at, refusal.reason))
         explained = judge.explained(refusal, before, kept_at)
         picture.told |= session.refuse(path, explained, entry.oid if entry else "removed")
-        picture.restores.append(Restore(path, entry.oid if entry else None, before))
+        picture.restore(path, before, lying=entry.oid if entry else None)
     for path, entry in judge.kept(session, asides).items():
         picture.put(path, entry, lying=None)
 
@@ -286,7 +336,7 @@ def _merge_edits(session: Session, base: str, head: str, paths: list[str], pictu
         if path in picture.changes and path in theirs:
             edit = picture.changes.pop(path)
             if edit == befores[path]:  # no edit after all: HEAD's version is due
-                picture.restores.append(Restore(path, edit.oid if edit else None, theirs[path]))
+                picture.restore(path, theirs[path], lying=edit.oid if edit else None)
             else:
                 ours[path] = edit
     moved = {path.rpartition("/")[2] for path in ours if stage_at(path) and path.endswith(".md")}
@@ -304,14 +354,40 @@ def _merge_edits(session: Session, base: str, head: str, paths: list[str], pictu
             picture.put(path, entry, lying=lying.oid if lying else None)
 
 
-def _put_right(session: Session, restores: list[Restore]) -> set[str]:
-    """Make the work tree follow; the paths where it does. A file that was changed since is left for the next sync."""
-    contents = session.git.read_blobs(restore.target.oid for restore in restores if restore.target)
-    failed = {
-        r.path for r in restores if not replace(session, r.path, r.lying, r.target, contents, while_at=r.while_at)
-    }
-    overtaken = session.memory.load().get("overtaken", {})
-    return {path for path in overtaken if path not in failed}
+def _intend(session: Session, commit: str, restores: Mapping[str, Restore]) -> None:
+    """Remember durably what has to follow `commit`, so that a crash in the middle is finished by the next run."""
+    if restores:
+        what = {path: asdict(restore) for path, restore in restores.items()}
+        session.memory.update(restoring={"commit": commit, "restores": what})
+
+
+def finish(session: Session) -> None:
+    """Go on where a sync was killed after its commit, before the work tree had followed."""
+    intent = session.memory.load().get("restoring")
+    if not intent:
+        return
+    head, _ = session.git.head()
+    if head and session.git.is_ancestor(intent["commit"], head):
+        restores = {}
+        for path, said in intent["restores"].items():
+            target = Entry(**said["target"]) if said["target"] else None
+            restores[path] = Restore(said["lying"], target, said["while_at"])
+        put_right(session, restores)
+        remember_left(session, session.memory.load().get("left", []))
+    session.memory.update(restoring=None)
+
+
+def put_right(session: Session, restores: Mapping[str, Restore]) -> set[str]:
+    """Make the work tree follow, in the order of `apply.steps`; the paths where it does not, because the file was
+    changed since: they are left for the next sync."""
+    failed = set()
+    contents = session.git.read_blobs(restore.target.oid for restore in restores.values() if restore.target)
+    for path in chain(*steps({path: restore.target for path, restore in restores.items()})):
+        restore = restores[path]
+        if not replace(session, path, restore.lying, restore.target, contents, while_at=restore.while_at):
+            failed.add(path)
+        session.checkpoint("put right")
+    return failed
 
 
 def _forget_overtaken(session: Session, paths: list[str]) -> None:

@@ -169,7 +169,11 @@ def _add_word(session: Session, judged: Judged, word: Difference) -> None:
     for path, (before, after) in word.items():
         if path not in judged.changes and path in reasons:
             _refuse(session, judged, path, (before, after), reasons[path], [], set())
-        elif judged.changes.setdefault(path, plain(after)) == plain(before):
+            continue
+        if path not in judged.changes:
+            judged.changes[path] = plain(after)
+            judged.settled.add(path)
+        if judged.changes[path] == plain(before):
             del judged.changes[path]
 
 
@@ -321,7 +325,7 @@ def _wrong_kinds(difference: Difference) -> dict[str, str]:
             continue
         parts = [part.lower() for part in path.split("/")]
         if after.mode == "120000":
-            reasons[path] = "symbolic links are not synced"
+            reasons[path] = "a symbolic link is not synced"
         elif after.mode == "160000":
             reasons[path] = "a git repository inside the vault is not synced"
         elif ".git" in parts or ".gitmodules" in parts:

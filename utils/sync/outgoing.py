@@ -67,6 +67,8 @@ def _first_secret(session: Session, added: Sequence[Added]) -> tuple[Added, str]
 
 def _remedy(session: Session, there: str | None, head: str) -> str:
     base = session.git.merge_base(there, head) if there else None
+    if base and session.zone != LOCAL and session.answers.accept_remote:
+        base = there  # what Local wrote since `base` lies here too, and would count as this node's edits
     if base is None:
         return (
             "take it out of every commit (git-filter-repo does that), or begin a new history: move the vault's folder"
@@ -80,7 +82,7 @@ def _stop(session: Session, item: Added, reason: str, remedy: str) -> None:
     text = (
         f"nothing was pushed: the commit {item.commit[:10]}, which the remote lacks, has {printable(item.path)}:"
         f" {reason}. Please {remedy}, and sync again. If it was pushed anywhere, revoke the key. If it is none, or is"
-        f" revoked: `{command(f'sync --push-secret {item.commit[:10]}')}`"
+        f" revoked: `{session.answers.with_('--push-secret', item.commit[:10])}`"
     )
     session.tell(f"outgoing {item.commit} {item.path}", "CRITICAL", "A secret was committed in the vault", text)
     raise SyncStopped(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from utils.core import merge
@@ -27,6 +28,7 @@ def recover(session: Session, glance: VaultGlance) -> None:
     _tell_mended(session)
     _clear_locks(session, glance)
     _find_the_branch(session)
+    gather.finish(session)
     _finish_applying(session)
     _bring_home(session)
 
@@ -96,7 +98,8 @@ def _finish_applying(session: Session) -> None:
     at_home = session.git.ref(session.git.branch)
     known = session.git.resolve(intent["new"]) and (intent["old"] is None or session.git.resolve(intent["old"]))
     if known and at_home == intent["new"] and not intent.get("home"):
-        session.memory.update(applying=None, offered=None)  # it moves last: what differs was changed since
+        # It moves last: what differs was changed since.
+        session.memory.update(applying=None, offered=None, passed=intent["new"])
         session.index_is_stale = True
     elif known and (head in (intent["old"], intent["new"]) or at_home == intent["new"]):
         apply.finish(session, again=True)
@@ -130,6 +133,9 @@ def _bring_home(session: Session) -> None:
             new = decision.commit or new
     apply.apply(session, ours, new, home=True)
     session.git.quit_unfinished()
+    said = session.answers.accept_own
+    if said and (own := session.git.resolve(said)) and session.git.is_ancestor(own, new):
+        session.answers = replace(session.answers, accept_own="")  # what it was about is done
     what = f"an unfinished {' and '.join(unfinished)}" if unfinished else f"the branch {branch or 'nobody names'}"
     session.tell(
         f"home {new}",
@@ -152,7 +158,8 @@ def _stop_secrets(session: Session, half_done: Mapping[str, bytes]) -> None:
 
 
 def _without_markers(session: Session, head: str) -> str:
-    """Where a half-done merge left conflict markers: keep that text in history, put our version back, theirs aside."""
+    """Where a half-done merge left conflict markers: keep that text in HEAD's history, put our version back, theirs
+    aside."""
     unmerged = session.git.unmerged()
     half_done: dict[str, bytes] = {}
     for path in unmerged:
@@ -188,7 +195,6 @@ def _without_markers(session: Session, head: str) -> str:
     for path, entry in judge.kept(session, asides).items():
         picture.put(path, entry, lying=None)
     commit = session.git.commit(picture.changes, [marked], f"{session.zone}: markers removed\n", now).oid
-    for restore in picture.restores:
-        contents = session.git.read_blobs([restore.target.oid] if restore.target else [])
-        apply.replace(session, restore.path, restore.lying, restore.target, contents)
+    session.git.move_ref("HEAD", commit, head)  # before the file goes: the sync may stop, or be killed
+    gather.put_right(session, picture.restores)
     return commit

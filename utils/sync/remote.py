@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from utils.core.commands import command
 from utils.core.routing import LOCAL
 from utils.ports import VaultGit
 from utils.sync.values import Session, SyncStopped
@@ -72,10 +71,11 @@ def taken(session: Session, there: There, ours: str | None) -> str | None:
     if head == seen:
         head = git.fetch()  # we saw it once, and have lost it since
     if seen and not session.answers.accept_remote and not git.is_ancestor(seen, head):
+        again = session.answers.with_("--accept-remote")
         text = (
             f"the remote was rolled back or replaced: it no longer holds {seen[:10]}, which we saw there. Nothing"
-            f" was taken from it. If that was meant, run `{command('sync --accept-remote')}` once on each node: what is"
-            " newer here stays, and is pushed again"
+            f" was taken from it. If that was meant, run `{again}` once on each node: what is newer here stays, and is"
+            " pushed again"
         )
         session.tell(f"rollback {seen} {head}", "CRITICAL", "The vault's remote was rolled back", text)
         raise SyncStopped(text)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
+import os
+import shlex
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from utils.core.merge import FILE, Aside, Entry
 from utils.core.routing import LOCAL, ZONES
 from utils.core.signing import ADDRESSES, Keyring, claimed_zone
 from utils.core.sync_rules import Refusal
+from utils.core.task import parse_time
 from utils.ports import Clock, Commit, SecretScanner, VaultGit
 from utils.vault import atomic, disk
 from utils.vault.layout import Layout
@@ -29,7 +32,9 @@ _NAMED = 20  # refusals of one sync that have an alert of their own, and that on
 _REMEMBERED = 10_000
 #: A node that synced well so short a while ago has not slept, and was not put back by anybody.
 SHORT_WHILE = timedelta(minutes=10)
-_COPIED = 30.0  # seconds between what a file says of its writing and its change time (stat(2)), which no copy keeps
+#: For so long after a node was away it may meet its own work again, brought by a node that was not put back.
+LONG_WHILE = timedelta(days=1)
+_COPIED = 30.0  # seconds between what a file says of its writing and its change time
 
 
 #: Who commits: the agents' addresses. Every other author counts as the Local zone's human.
@@ -73,6 +78,15 @@ class Answers:
     accept_own: str = ""
     push_secret: tuple[str, ...] = ()
 
+    def with_(self, flag: str, value: str = "") -> str:
+        """The command line that says all this again and `flag` too: an answer counts for one sync only, so one that
+        led to another question is given together with the next. Of two `--accept-own` the new one stands."""
+        words = ["--allow-deletions"] * self.allow_deletions + ["--accept-remote"] * self.accept_remote
+        words += [f"--push-secret {shlex.quote(commit)}" for commit in self.push_secret]
+        words += [f"--accept-own {shlex.quote(self.accept_own)}"] if self.accept_own and flag != "--accept-own" else []
+        words += [f"{flag} {value}".strip()]
+        return command(" ".join(["sync", *dict.fromkeys(words)]))
+
 
 NO_ANSWERS = Answers()
 
@@ -92,10 +106,11 @@ class SyncResult:
     error: str | None = None
     waiting: int = 0  # notes that were written a moment ago and travel next time; told to people only
     at: str | None = None  # the commit that the work tree holds since; for `Memory` only
+    passed: str | None = None  # the newest commit whose changes passed the gates of this node; for `Memory` only
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of the API."""
-        return {key: value for key, value in asdict(self).items() if key not in ("waiting", "at")}
+        return {key: value for key, value in asdict(self).items() if key not in ("waiting", "at", "passed")}
 
     def summary(self) -> str:
         """One line for a person; `details` has the paths."""
@@ -143,12 +158,13 @@ Difference = Mapping[str, tuple[Entry | None, Entry | None]]
 class Judged:
     """Their changes without what is refused, who made them, and what was refused (with the version that goes aside).
 
-    `restored`: path → the merge that left out a person's version.
+    `restored`: path → the merge that left out a person's version. `settled`: paths that are as Local's word left them.
     """
 
     changes: dict[str, Entry | None] = field(default_factory=dict)
     zones: dict[str, str] = field(default_factory=dict)
     restored: dict[str, str] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
     asides: list[Aside] = field(default_factory=list)
     by_people: set[str] = field(default_factory=set)  # paths whose newest change is no node's
     newest: dict[str, Commit] = field(default_factory=dict)  # path → the last commit to change it
@@ -177,7 +193,9 @@ class WrongAnswer(SyncStopped):
 class Memory:
     """What a vault's syncs remember: `STATE_DIR/sync.json`. Written durably; a damaged file counts as empty.
 
-    A file that came out of a backup is noticed by its change time, and stays noted (`put_back`) until a sync went well.
+    A file that came out of a backup is noticed by its change time (stat(2)), which no copy keeps, and stays noted
+    (`put_back`) until a sync went well; so does a person's word that the node was put back. Times are the disk's, for a
+    file server has a clock of its own; and a file with several links was not copied: it is in a backup.
     """
 
     def __init__(self, path: Path) -> None:
@@ -209,16 +227,28 @@ class Memory:
         put_back = {"put_back": True} if self.is_put_back() else {}
         after = {key: value for key, value in {**before, **put_back, **values}.items() if value is not None}
         if after != before:
-            after["written"] = time.time()
+            after["written"] = self._disk_time()
             atomic.write(self._path, json.dumps(after, indent=1).encode(), mode=0o600)
 
     def is_put_back(self) -> bool:
         """Whether the file was copied to where it lies since it was written, and no sync has gone well after that."""
         before = self.load()
         written = before.get("written")
-        if not isinstance(written, (int, float)):
+        if before.get("put_back") or not isinstance(written, (int, float)):
             return bool(before.get("put_back"))
-        return bool(before.get("put_back")) or abs(self._path.stat().st_ctime - written) > _COPIED
+        status = self._path.stat()
+        return status.st_nlink <= 1 and abs(status.st_ctime - written) > _COPIED
+
+    def _disk_time(self) -> float:
+        """Now, in seconds since 1970, as the disk stamps its files."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._path.parent) as file:
+            return os.fstat(file.fileno()).st_ctime
+
+
+def shortly_after(then: str | None, now: datetime) -> bool:
+    """Whether a sync went well at `then` (ISO 8601) and so short a while before `now` that nobody put the node back."""
+    return then is not None and timedelta(0) <= now - parse_time(then) < SHORT_WHILE
 
 
 @dataclass
@@ -240,6 +270,8 @@ class Session:
     answers: Answers = NO_ANSWERS
     searched: str | None = None  # a commit with nothing in its history that must not be pushed
     checkpoint: Callable[[str], None] = lambda name: None
+    left: set[str] = field(default_factory=set)  # tasks that a sync moved away, and that somebody else took or changed
+    pinned: set[str] = field(default_factory=set)  # notes in whose place lies what is left out
     index: dict[str, Entry | None] = field(default_factory=dict)  # what git's index has to follow at the end
     index_is_stale: bool = False  # the whole index has to be read anew
     keyring: Keyring = field(default_factory=Keyring)
@@ -269,6 +301,7 @@ class Session:
         elif self.index:
             self.git.follow_index(self.index)
         self.index, self.index_is_stale = {}, False
+        self.git.overlook(self.pinned, overlook=True)
 
     def note_moves(self) -> None:
         """Have the human's moves noted before files of a sync could be taken for them (S7); else nothing goes on."""
