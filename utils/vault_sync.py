@@ -126,6 +126,25 @@ class VaultSync:
             self._remember(result)
             return result
 
+    def run_before(self, change: Callable[[], object]) -> SyncResult | None:
+        """Sync by the rules that hold so far and, where that went well, `change` them before the next one begins.
+
+        None where nothing is to be carried over, for there is no remote or no sync ever went well: `change` alone is
+        made.
+        """
+        if not self.has_remote() or not self._memory.load().get("last_success_at"):
+            change()
+            return None
+        with self._alone(wait=True):
+            result = self._run()
+            if result.result in _GOOD:
+                change()
+            return result
+
+    def has_signed(self) -> bool:
+        """Whether this node signs, or did until it lost its key."""
+        return self._memory.load().get("signing") == "signed"
+
     def repair(self) -> SyncResult:
         """Take the history anew from the remote where the repository is damaged beyond mending, and sync.
 

@@ -10,6 +10,7 @@ from utils.core import sync_rules
 from utils.core.merge import Entry
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
+from utils.sync import returned
 from utils.sync.copies import is_task
 from utils.sync.values import Session
 from utils.vault import atomic, worktree
@@ -39,6 +40,7 @@ def finish(session: Session, *, again: bool = False) -> int:
     intent = session.memory.load()["applying"]
     old, new = intent["old"], intent["new"]
     difference = session.git.diff(old, new)
+    returned.tell(session, difference)
     before = {path: pair[0] for path, pair in difference.items()}
     after = {path: pair[1] for path, pair in difference.items()}
     if again:
