@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 
 from utils.bootstrap import Services
 from utils.core.lease import LONGEST_REASON
 from utils.core.routing import ZONES
-from utils.daemon import tell_problems
+from utils.daemon import readers_may_leave, tell_problems
 from utils.settings import InvalidSettings
 from utils.work_zones import NotSwitched, StaleTerm, WorkZones
 
@@ -44,12 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell_problems("zones", error.problems)
         return 2
     try:
-        code = _do(services.zones, options)
-        sys.stdout.flush()
+        code = 0
+        with readers_may_leave():
+            code = _do(services.zones, options)
+            sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever reads has read enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (NotSwitched, StaleTerm, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
