@@ -87,8 +87,8 @@ def texts(name: str, help_text: str, *, most: int = 100) -> Field:
 def whole(
     name: str, help_text: str, low: int, high: int, default: int | None = None, *, in_query: bool = True
 ) -> Field:
-    """A whole number from `low` to `high`; in a query it comes as digits. In a body 1.0 is one too (JSON Schema 2020-12,
-    validation §6.1.1)."""
+    """A whole number from `low` to `high`; in a query it comes as digits. In a body 1.0 is one too (JSON Schema
+    2020-12, validation §6.1.1)."""
 
     def read(value: Any) -> int:
         if not in_query and isinstance(value, float) and value.is_integer():
