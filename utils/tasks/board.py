@@ -200,8 +200,8 @@ def facts_of(path: Path, modified: int, size: int) -> Mapping[str, Any]:
     try:
         meta, body = frontmatter.read(data)
     except frontmatter.InvalidFrontMatter as error:
-        return _said({}, [str(error)], _headline(data.decode("utf-8", "replace"), path.stem))
-    headline = "" if meta.get("action") else _headline(body, _dropped_as(meta) or path.stem)
+        return _said({}, [str(error)], headline_of({}, data.decode("utf-8", "replace")) or path.stem)
+    headline = "" if meta.get("action") else headline_of(meta, body) or path.stem
     try:
         task_from(meta, body, name=path.stem)
     except InvalidTask as error:
@@ -209,11 +209,12 @@ def facts_of(path: Path, modified: int, size: int) -> Mapping[str, Any]:
     return _said(meta, [], headline)
 
 
-def _headline(text: str, name: str) -> str:
-    """What a note without a title is called: its first heading, else its first line, else its name."""
+def headline_of(meta: Mapping[str, Any], text: str) -> str:
+    """What a note without a title is called: its first heading, else its first line, else the name of what was
+    dropped; may be empty."""
     lines = [line.strip() for line in text[:_HEAD].splitlines() if line.strip(" \t#-*_=>")]
     heading = next((line for line in lines if line.startswith("#")), "")
-    return visible.strip(heading or next(iter(lines), "")).strip(" \t#-*_=>")[:_LONGEST_TITLE] or name
+    return visible.strip(heading or next(iter(lines), "")).strip(" \t#-*_=>")[:_LONGEST_TITLE] or _dropped_as(meta)
 
 
 def _dropped_as(meta: Mapping[str, Any]) -> str:
