@@ -102,11 +102,16 @@ def _after_sync(settings: Settings, store: KeyStore, zone: str | None, change: C
     if zone is None or store.keyring().enrolled(zone):
         change()
         return ""
+    services = Services(settings)
+    if services.sync.has_remote():
+        print("syncing first, while what was committed without a key still counts …", file=sys.stderr, flush=True)
     try:
-        result = Services(settings).sync.run_before(change)
+        result = services.sync.run_before(change)
         problem = result.error if result else None
     except (VaultProblem, OSError) as error:
         problem = str(error)
+    finally:
+        services.close()
     if problem:
         raise BadKey(
             f"nothing was changed. What {zone} committed without a key until now is refused from its first key on, so"

@@ -109,7 +109,8 @@ def _status(zones: WorkZones) -> int:
         )
     pinned = ", chosen by a person: no automatic change" if told["pinned"] else ""
     print(f"this node, {told['this_zone']}, is {told['state']}{pinned}")
-    if told["waits"]:
+    trouble = zones.trouble()
+    if told["waits"] and not any(line.startswith(told["waits"]) for line in trouble):
         print(f"! {told['waits']}")
     fails = False
     if not zones.is_alone():
@@ -121,7 +122,6 @@ def _status(zones: WorkZones) -> int:
         print(f"{'! ' if fails else ''}{other} is {words} (by {seen['method']}){why}")
     for entry in told["history"][:_SHOWN]:
         print(f"  {entry['at']}  term {entry['term']}: {entry['to']} ({entry['reason']})")
-    trouble = zones.trouble()
     for line in trouble:
         print(f"! {line}")
     return 1 if trouble or fails else 0
