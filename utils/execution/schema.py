@@ -8,9 +8,8 @@ from pathlib import Path
 
 from utils.execution.journal import LIVE
 
-_VERSION = 1
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
-_SCHEMA = f"""
+_FIRST = f"""
 CREATE TABLE seen (
     name TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, source_task TEXT, at TEXT NOT NULL,
     counts INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (name, sha256)
@@ -36,6 +35,28 @@ CREATE TABLE events (
 CREATE INDEX events_by_action ON events (action_id);
 CREATE TABLE recipients (address TEXT PRIMARY KEY, at TEXT NOT NULL);
 """
+_ANSWERS = """
+CREATE TABLE versions (
+    number INTEGER PRIMARY KEY, request_id TEXT NOT NULL, sha256 TEXT NOT NULL, data BLOB NOT NULL, at TEXT NOT NULL,
+    UNIQUE (request_id, sha256)
+);
+CREATE TABLE answers (
+    number INTEGER PRIMARY KEY, at TEXT NOT NULL, request_id TEXT NOT NULL, answer TEXT NOT NULL, by TEXT NOT NULL,
+    via TEXT NOT NULL, said TEXT NOT NULL, action_id TEXT, drafted_by TEXT NOT NULL, change TEXT
+);
+CREATE INDEX answers_by_request ON answers (request_id);
+CREATE TABLE snoozes (request_id TEXT PRIMARY KEY, until TEXT NOT NULL);
+CREATE TABLE revisions (
+    request_id TEXT PRIMARY KEY, at TEXT NOT NULL, by TEXT NOT NULL, instruction TEXT NOT NULL, task TEXT NOT NULL,
+    next TEXT NOT NULL, number INTEGER NOT NULL, finished INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE decisions (
+    request_id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, word TEXT NOT NULL, said TEXT NOT NULL
+);
+CREATE TABLE warned (request_id TEXT PRIMARY KEY, expires TEXT NOT NULL);
+"""
+#: What makes each version of the file out of the one before.
+_STEPS = (_FIRST, _ANSWERS)
 
 
 class StoreProblem(RuntimeError):
@@ -65,12 +86,12 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > _VERSION:
+        if version > len(_STEPS):
             raise StoreProblem("the execution store was written by a newer version of this program: update it")
-        if version == 0:
-            for statement in _SCHEMA.split(";"):
+        for step in _STEPS[version:]:
+            for statement in step.split(";"):
                 db.execute(statement)
-            db.execute(f"PRAGMA user_version = {_VERSION}")
+        db.execute(f"PRAGMA user_version = {len(_STEPS)}")
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
