@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from utils.core.alert import Alert
 from utils.core.health import ProbeResult
 from utils.core.lease import Sight
-from utils.core.mail import IncomingMail, OutgoingMail, Proposal, RawMail, Receipt, ReplyRules
+from utils.core.mail import IncomingMail, OutgoingMail, Proposal, RawMail, Receipt, ReplyRules, Wish
 from utils.core.merge import Entry
 from utils.core.sync_rules import Refusal
 
@@ -82,6 +82,10 @@ class DraftEngine(Protocol):
 
     def propose(self, mail: IncomingMail, rules: ReplyRules) -> Proposal:
         """Category, priority, and the text of a reply or None. Raises `AdapterError`."""
+
+    def revise(self, mail: IncomingMail, rules: ReplyRules, wish: Wish) -> Proposal:
+        """A new draft after the human's wish. An engine that can't follow it says so in `unmet`, and its draft is the
+        earlier one: it never passes off as done what it did not do. Raises `AdapterError`."""
 
 
 class MailSender(Protocol):

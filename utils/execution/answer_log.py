@@ -25,7 +25,7 @@ ANSWERS = ("approved", "edited", "rejected", "revised", "snoozed")
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer. `said`: the reason, the instruction, or until when; `change`: what an approval changed of the draft."""
+    """One answer. `said`: the reason, the instruction, or until when; `change`: the difference to the draft."""
 
     number: int
     at: datetime
@@ -40,7 +40,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Revision:
+class NewDraft:
     """A request that a new draft was asked for. `next` is the id that the new request will have."""
 
     request_id: str
@@ -92,9 +92,7 @@ class AnswerLog:
 
     # The answers
 
-    def note(
-        self, request_id: str, answer: str, *, by: str, via: str, said: str = "", drafted_by: str = ""
-    ) -> None:
+    def note(self, request_id: str, answer: str, *, by: str, via: str, said: str = "", drafted_by: str = "") -> None:
         """Write an answer down."""
         with self._transaction() as db:
             self.write(db, request_id, answer, by=by, via=via, said=said, drafted_by=drafted_by)
@@ -158,30 +156,30 @@ class AnswerLog:
 
     # Superseded
 
-    def supersede(self, revision: Revision, *, via: str, drafted_by: str) -> bool:
+    def supersede(self, new: NewDraft, *, via: str, drafted_by: str) -> bool:
         """A new draft was asked for: from now on the old one can't be approved. False where it has a live record."""
-        r = revision
+        live = f"SELECT 1 FROM actions WHERE request_id = ? AND state IN ({_LIVE})"  # noqa: S608
+        row = (new.request_id, format_time(new.at), new.by, new.instruction, new.task, new.next, new.number)
         with self._transaction() as db:
             done = db.execute(
                 "INSERT OR IGNORE INTO revisions (request_id, at, by, instruction, task, next, number)"
-                f" SELECT ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS"  # noqa: S608
-                f" (SELECT 1 FROM actions WHERE request_id = ? AND state IN ({_LIVE}))",
-                (r.request_id, format_time(r.at), r.by, r.instruction, r.task, r.next, r.number, r.request_id),
+                f" SELECT ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS ({live})",
+                (*row, new.request_id),
             )
             if done.rowcount != 1:
                 return False
-            self.write(db, r.request_id, "revised", by=r.by, via=via, said=r.instruction, drafted_by=drafted_by)
+            self.write(db, new.request_id, "revised", by=new.by, via=via, said=new.instruction, drafted_by=drafted_by)
         return True
 
-    def superseded(self, request_id: str) -> Revision | None:
+    def superseded(self, request_id: str) -> NewDraft | None:
         """Why a request can't be approved any more, or None."""
         rows = self._rows("SELECT * FROM revisions WHERE request_id = ?", request_id)
-        return _revision(rows[0]) if rows else None
+        return _new_draft(rows[0]) if rows else None
 
-    def revisions(self, *, unfinished: bool = False) -> list[Revision]:
+    def revisions(self, *, unfinished: bool = False) -> list[NewDraft]:
         """The requests that a new draft was asked for, oldest first."""
         where = " WHERE finished = 0" if unfinished else ""
-        return [_revision(row) for row in self._rows(f"SELECT * FROM revisions{where} ORDER BY at")]  # noqa: S608
+        return [_new_draft(row) for row in self._rows(f"SELECT * FROM revisions{where} ORDER BY at")]  # noqa: S608
 
     def finish(self, request_id: str) -> None:
         """The vault shows that a new draft was asked for."""
@@ -193,9 +191,7 @@ class AnswerLog:
     def typed_here(self, request_id: str, word: str) -> bool:
         """Whether this word was found to be written into the request on this node."""
         return bool(
-            self._rows(
-                "SELECT 1 FROM decisions WHERE request_id = ? AND word = ? AND sha256 = ''", request_id, word
-            )
+            self._rows("SELECT 1 FROM decisions WHERE request_id = ? AND word = ? AND sha256 = ''", request_id, word)
         )
 
     def type_here(self, request_id: str, word: str) -> None:
@@ -241,6 +237,6 @@ def _answer(row: sqlite3.Row) -> Answer:
     return Answer(**values | {"at": parse_time(values["at"]), "change": change.loads(values["change"])})
 
 
-def _revision(row: sqlite3.Row) -> Revision:
+def _new_draft(row: sqlite3.Row) -> NewDraft:
     values: dict[str, Any] = dict(row)
-    return Revision(**values | {"at": parse_time(values["at"]), "finished": bool(values["finished"])})
+    return NewDraft(**values | {"at": parse_time(values["at"]), "finished": bool(values["finished"])})
