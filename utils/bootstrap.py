@@ -187,6 +187,7 @@ class Services:
             mode=s.agent_mode,
             clock=self.clock,
             known_to_git=lambda path, data: self.sync.known_to_git(path, data),
+            in_git=lambda path: self.sync.in_git(path),
             alert=self.alerts.send,
         )
 

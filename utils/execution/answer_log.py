@@ -83,7 +83,7 @@ class AnswerLog:
 
     def forget_all_but(self, waiting: Collection[str]) -> None:
         """What was kept of requests that do not wait any more is of no use."""
-        for table in ("versions", "snoozes", "warned"):
+        for table in ("versions", "snoozes", "warned", "typed"):
             known = {row[0] for row in self._rows(f"SELECT DISTINCT request_id FROM {table}")}  # noqa: S608
             gone = [(request_id,) for request_id in known.difference(waiting)]
             if gone:
@@ -188,34 +188,32 @@ class AnswerLog:
 
     # Decisions written into a file
 
-    def typed_here(self, request_id: str, word: str) -> bool:
-        """Whether this word was found to be written into the request on this node."""
-        return bool(
-            self._rows("SELECT 1 FROM decisions WHERE request_id = ? AND word = ? AND sha256 = ''", request_id, word)
-        )
+    def typed_here(self, request_id: str) -> frozenset[str]:
+        """The words that were found to be written into the request on this node; "" where one was dealt with."""
+        return frozenset(row[0] for row in self._rows("SELECT word FROM typed WHERE request_id = ?", request_id))
 
     def type_here(self, request_id: str, word: str) -> None:
         """Remember that it was, before a sync makes it known to git."""
-        self._put(request_id, "", word, "")
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO typed VALUES (?, ?)", (request_id, word))
 
     def take(self, request_id: str, sha256: str, decision: Decision) -> None:
         """A decision is about to be taken out of its file, whose bytes then have this hash."""
-        self._put(request_id, sha256, decision.word, decision.said)
+        row = (request_id, sha256, decision.word.value, decision.said)
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?)", row)
 
     def taken(self) -> dict[str, tuple[str, Decision]]:
         """Decisions that were taken out of their files and are not carried out yet: `request → (sha256, decision)`."""
-        rows = self._rows("SELECT request_id, sha256, word, said FROM decisions WHERE sha256 != ''")
+        rows = self._rows("SELECT request_id, sha256, word, said FROM decisions")
         return {row[0]: (row[1], Decision(Word(row[2]), row[3])) for row in rows}
 
-    def carried(self, request_id: str) -> None:
-        """There is no decision about this request any more, or it was carried out."""
-        if self._rows("SELECT 1 FROM decisions WHERE request_id = ?", request_id):
-            with self._transaction() as db:
-                db.execute("DELETE FROM decisions WHERE request_id = ?", (request_id,))
-
-    def _put(self, request_id: str, sha256: str, word: str, said: str) -> None:
+    def dealt_with(self, request_id: str) -> None:
+        """No word that was written into this request counts any more."""
         with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?)", (request_id, sha256, str(word), said))
+            db.execute("DELETE FROM decisions WHERE request_id = ?", (request_id,))
+            db.execute("DELETE FROM typed WHERE request_id = ?", (request_id,))
+            db.execute("INSERT INTO typed VALUES (?, '')", (request_id,))
 
     # Warned
 

@@ -53,6 +53,7 @@ CREATE TABLE revisions (
 CREATE TABLE decisions (
     request_id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, word TEXT NOT NULL, said TEXT NOT NULL
 );
+CREATE TABLE typed (request_id TEXT NOT NULL, word TEXT NOT NULL, PRIMARY KEY (request_id, word));
 CREATE TABLE warned (request_id TEXT PRIMARY KEY, expires TEXT NOT NULL);
 """
 #: What makes each version of the file out of the one before.
