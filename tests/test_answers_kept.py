@@ -1,4 +1,4 @@
-"""What an answer leaves behind: the difference of an edit, a snooze that ends by itself, expiry that is told in time."""
+"""What an answer leaves behind: the difference of an edit, a snooze that ends by itself, expiry told in time."""
 
 from __future__ import annotations
 
@@ -190,7 +190,14 @@ def test_an_expired_request_is_never_sent_by_a_move(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(45, "45 s"), (840, "14 min"), (3600, "1 h"), (19_200, "5 h 20 min"), (183_600, "2 days 3 h"), (172_800, "2 days")],
+    [
+        (45, "45 s"),
+        (840, "14 min"),
+        (3600, "1 h"),
+        (19_200, "5 h 20 min"),
+        (183_600, "2 days 3 h"),
+        (172_800, "2 days"),
+    ],
 )
 def test_spans_in_words(seconds: int, words: str) -> None:
     assert expiry.in_words(seconds) == words

@@ -167,7 +167,8 @@ class Decisions:
 
     def _take_out(self, file: RequestFile, note: str) -> None:
         meta, body = frontmatter.read(file.data)
-        self._claims.rewrite(file.path, file.sha256, decision.without(meta), body, by="approval watcher")
+        data = self._claims.rewrite(file.path, file.sha256, decision.without(meta), body, by="approval watcher")
+        self._store.answers.saw(file.request_id, requests.sha256(data), data)
         self._claims.explain(file.path, note)
         self._store.answers.dealt_with(file.request_id)
 
