@@ -83,6 +83,18 @@ def test_what_is_kept_of_a_request_goes_when_it_waits_no_more(desk: Desk) -> Non
     assert [answer.answer for answer in desk.store.answers.recent()] == ["rejected", "edited"]
 
 
+def test_an_edit_of_what_waits_in_approved_is_no_look_at_what_waits(desk: Desk) -> None:
+    """Bytes that never lay in Pending_Approval/ here stay unseen, so that no move of them approves anything (S7)."""
+    path = desk.request()
+    moved = desk.move(path, "Approved")
+    before = sha(moved)
+    after = desk.approvals.edit(path.stem, before, by="anna", draft="Mine.")
+    assert not desk.store.was_seen(path.stem, before) and not desk.store.was_seen(path.stem, after)
+    for _ in range(2):
+        assert desk.cycle() == "waiting for a confirmation 1"
+    assert desk.world.calls == 0
+
+
 def test_a_fence_in_the_draft_does_not_end_the_difference(desk: Desk) -> None:
     path = desk.request(draft="```\nold\n```")
     after = desk.approvals.edit(path.stem, sha(path), by="anna", draft="```\nnew\n```")

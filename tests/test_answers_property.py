@@ -172,6 +172,16 @@ def test_an_editor_that_spells_a_synced_decision_anew_makes_it_no_word_of_ours(d
     assert desk.world.calls == 0 and "decision" not in properties(path)
 
 
+def test_a_word_that_was_followed_earns_no_trust_for_the_next_that_a_sync_brings(desk: Desk) -> None:
+    path = seen_then(desk, decision="snooze", until="2026-06-01T14:00:00Z")
+    desk.cycle()
+    data = write(path, decision="approve")
+    desk.in_git.add((f"Pending_Approval/email/{path.name}", data))
+    for _ in range(3):
+        desk.cycle()
+    assert desk.world.calls == 0 and "decision" not in properties(path)
+
+
 def test_what_was_never_seen_without_a_decision_is_not_ours(desk: Desk) -> None:
     path = desk.request(decision="approve")  # a restored backup, a script: not in git, never seen here
     desk.cycle()

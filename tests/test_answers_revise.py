@@ -297,11 +297,14 @@ def test_a_new_draft_that_was_cut_off_at_any_step_is_asked_for_once(desk: Desk) 
 
 def test_what_was_sent_back_is_not_sent_back_again_while_it_is_in_work(desk: Desk) -> None:
     path = desk.request()
+    desk.approvals.observe()
     task = frontmatter.read(path.read_bytes())[0]["source_task"]
     new = desk.approvals.revise(path.stem, "shorter", by=BY)
     desk.move(desk.vault / "Needs_Action" / "email" / f"{task}.md", "In_Progress/cloud")  # it is drafted again
     desk.approvals._revisions.carry_out(new)
     assert desk.places(f"{task}.md") == ["In_Progress/cloud"]
+    desk.approvals.observe()
+    assert desk.places(f"{task}.md") == ["In_Progress/cloud"], "the superseded request in Rejected/ does not end it"
 
 
 # By the vault to the cloud

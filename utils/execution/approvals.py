@@ -260,7 +260,8 @@ class Approvals:
         return written.sha256
 
     def observe(self) -> None:
-        """Note what lies in `Pending_Approval/`, turn human moves into records, and follow rejections by hand.
+        """Note what lies in `Pending_Approval/`, follow what a person decided in a file or by a move, wake what was
+        snoozed until now, and warn of what will expire soon.
 
         Called before anything is committed and in each cycle of the approval watcher. Does nothing in draft-only mode.
         """

@@ -18,7 +18,7 @@ from utils.core import decision
 from utils.core.decision import Decision, Incomplete, Word
 from utils.core.task import ApprovalRequest, parse_time
 from utils.execution import notes, requests
-from utils.execution.answers import ApprovalError
+from utils.execution.answers import ApprovalError, NotFound
 from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
@@ -160,6 +160,8 @@ class Decisions:
                 case Word.SNOOZE:
                     until = parse_time(decided.said)
                     self._answers.snooze(file.request_id, until, by=BY, sha256=sha256, via=VIA)
+        except NotFound as error:  # another process of this node was first
+            log.info("%s of %s: %s", decided.word, file.request_id, error)
         except ApprovalError as error:
             log.info("%s of %s: %s", decided.word, file.request_id, error)
             self._claims.explain(file.path, notes.not_decided(decided.word, str(error)))
