@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,8 +56,7 @@ class Waiting:
     def superseded(self) -> list[Pending]:
         """The requests that a new draft was asked for, as long as their files lie in `Rejected/`."""
         names = {new.request_id for new in self._store.answers.revisions()} if self._here else set()
-        files = requests.read_all(self._layout, Stage.REJECTED) if names else []
-        return [self.shown(file, {}) for file in files if file.request_id in names]
+        return self._put_away(names)
 
     def get(self, request_id: str) -> Pending:
         """One request that waits for an answer, or a superseded one. Raises `NotFound`."""
@@ -65,10 +64,14 @@ class Waiting:
         if files:
             return self.shown(files[0], self._snoozed())
         if self._here and self._store.answers.superseded(request_id) is not None:
-            for pending in self.superseded():
-                if pending.request_id == request_id:
-                    return pending
+            for pending in self._put_away({request_id}):
+                return pending
         raise NotFound(f"no request {request_id} waits for an answer")
+
+    def _put_away(self, names: Collection[str]) -> list[Pending]:
+        paths = [path for path in self._layout.files(Stage.REJECTED) if path.stem in names] if names else []
+        files = (requests.read(self._layout, path) for path in paths)
+        return [self.shown(file, {}) for file in files if file is not None]
 
     def shown(self, file: RequestFile, snoozed: Mapping[str, datetime]) -> Pending:
         """A file as the human sees it. `snoozed`: until when which requests are hidden."""
