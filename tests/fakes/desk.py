@@ -16,7 +16,8 @@ from mcp_servers.email_server import EmailServer
 from tests.conftest import FakeClock
 from utils.bootstrap import Services
 from utils.claim_task import Claims
-from utils.core.mail import OutgoingMail, Receipt
+from utils.core.acting import Receipt
+from utils.core.mail import OutgoingMail
 from utils.core.stages import Stage
 from utils.core.task import format_time, make_id, request_id, with_draft
 from utils.execution.approvals import Approvals

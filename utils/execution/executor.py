@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims
-from utils.core.mail import Receipt
+from utils.core.acting import Receipt
 from utils.core.policy import MAIL_ACTIONS, Mode, refusal
 from utils.core.stages import Stage
 from utils.execution import notes, render, requests

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from utils.core.mail import Receipt
+from utils.core.acting import Receipt
 from utils.core.task import format_time
 
 MAX_ATTEMPTS = 5

@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from utils.core.mail import Receipt
+from utils.core.acting import Receipt
 from utils.core.task import ApprovalRequest, format_time, parse_time
 from utils.execution.journal import LIVE, TRANSITIONS, ActionRecord, Outcome, State, check_transition
 from utils.execution.schema import StoreProblem, open_database

@@ -12,7 +12,8 @@ import smtplib
 import socket
 import ssl
 
-from utils.core.mail import OutgoingMail, Receipt
+from utils.core.acting import Receipt
+from utils.core.mail import OutgoingMail
 from utils.ports import AdapterError, OutcomeUnknown
 from utils.settings import Settings
 
