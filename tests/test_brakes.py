@@ -68,9 +68,7 @@ def test_the_server_looks_at_the_kill_switch_too(desk: Desk) -> None:
     with pytest.raises(ToolError, match="something is wrong"):
         acting.Desk(desk.node).act("reply_email", record.action_id)
     assert desk.world.calls == 0
-    assert (
-        desk.cycle() == "waiting to try again 1, stopped 1"
-    )  # its token was never used
+    assert desk.cycle() == "waiting to try again 1, stopped 1"  # its token was never used
     assert desk.node.brakes.go() and not desk.node.brakes.go()
     desk.clock.advance(31)
     assert desk.cycle() == "sent 1"
