@@ -353,7 +353,9 @@ class Executor:
         try:
             order, hand = requests.order(record), self._hand(record.action)
             found = hand.find(order, hand.plan(order))
-        except (AdapterError, InvalidTask) as error:
+        except Exception as error:  # whatever it is: else it would be in the way of all others for ever
+            if not isinstance(error, AdapterError | InvalidTask):
+                log.exception("what became of %s could not be looked for", record.request_id)
             self._unknown(record, f"{known}; the evidence could not be looked for: {error}", counts)
             return
         if record.action in SETTLED_BY_HAND:
