@@ -1,4 +1,4 @@
-"""Deliberate breaks of sync, claims, routing, the zone lease and answers, each of which the tests must catch.
+"""Deliberate breaks of sync, claims, routing, the zone lease, answers and acting, each of which the tests must catch.
 
 
 `python -m tests.mutants [NAME…] [--list]`
@@ -9,6 +9,7 @@ it breaks. Prints what caught it. Exits 1 where one survives, and where the text
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests import mutants_acting
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
@@ -48,6 +51,8 @@ ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease
 DECIDE, COPIES, BY_HAND = "tests/test_merge_decide.py", "tests/test_sync_copies.py", "tests/test_sync_by_hand.py"
 DECISIONS, TYPED = "utils/execution/decisions.py", "tests/test_answers_property.py"
 ANSWERED_ANEW, LEFT_BEHIND = "tests/test_answers_revise.py", "tests/test_answers_kept.py"
+BRAKES, CORE_BRAKES, SERVERS = "utils/execution/brakes.py", "utils/core/brakes.py", "mcp_servers/acting.py"
+BRAKED, STORE = "tests/test_brakes.py", "utils/execution/store.py"
 EXECUTOR, EXECUTOR_RESTORED = "utils/execution/executor.py", "tests/test_execution_restored.py"
 
 
@@ -76,6 +81,7 @@ _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _b
 
 # fmt: off
 MUTANTS = (
+    *itertools.starmap(_one, mutants_acting.MUTANTS),
     _one("node-wins", "the node that merges wins, not the Local zone (S3)", MERGE,
          "return self.zone == LOCAL", "return True", SCENARIOS, "02_03"),
     _one("renames-on", "git guesses renames in the diff", GIT,
@@ -361,6 +367,23 @@ MUTANTS = (
     _one("decided-begun-anew", "what waits for a decision is begun anew", DISPATCHER,
          "None if self._layout.is_planned(path.stem) or self._rests(path) else", "None if self._rests(path) else",
          ROUTED, "waits_for_a_decision"),
+    _one("stop-at-the-door", "the server does not look at the kill switch", SERVERS,
+         "        if stop is not None:\n            raise", "        if False:\n            raise",
+         BRAKED, "server_looks"),
+    _one("stop-unreadable", "a kill switch that can't be read counts as released", BRAKES,
+         'return f"{self._stop.name} can\'t be read: {error.strerror}"', "return None if error else ''",
+         BRAKED, "cannot_be_read"),
+    _one("no-undo", "there is no undo window", CORE_BRAKES, "    if approved_at + undo > now:", "    if False:",
+         BRAKED, "taken_back"),
+    _one("unknown-is-free", "an unknown outcome does not count against the caps", STORE,
+         "State.DONE.value, State.UNKNOWN.value,\n        )", "State.DONE.value, State.DONE.value,\n        )",
+         BRAKED, "unknown_outcome_counts"),
+    _one("recipient-case", "an address in capitals has a cap of its own", STORE,
+         "(record.action_id, recipient.lower())", "(record.action_id, recipient)", BRAKED, "recipient_has"),
+    _one("cap-off-by-one", "one more than the cap goes out", CORE_BRAKES,
+         "if len(times) >= most:", "if len(times) > most:", BRAKED, "cap"),
+    _one("quiet-by-utc", "quiet hours go by UTC", CORE_BRAKES,
+         "local = now.astimezone(self.place)", "local = now", BRAKED, "wall_clock"),
 )
 # fmt: on
 

@@ -226,7 +226,7 @@ def test_a_store_of_the_version_before_gets_the_tables_and_keeps_its_records(des
     db = sqlite3.connect(file)
     for table in ("versions", "answers", "snoozes", "revisions", "decisions", "typed", "warned"):
         db.execute(f"DROP TABLE {table}")
-    db.execute("PRAGMA user_version = 1")
+    db.execute("PRAGMA user_version = 2")
     db.commit()
     db.close()
     open_database(file).close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_servers.email_server import EmailServer
+from mcp_servers import acting
 from tests.conftest import FakeClock
 from tests.fakes.desk import Bomb, Desk, DirectTools, Killed, World, sha
 from tests.mail_kit import drop, files, make_mail, plans, run
@@ -60,7 +60,7 @@ def drafting(node: Services, engine: BuiltinEngine) -> None:
 
 def sends(node: Services) -> None:
     """Approved mail goes to the node's outbox, without a process in between."""
-    node.tools = DirectTools(EmailServer(node), Bomb())  # type: ignore[misc]
+    node.tools = DirectTools(acting.Desk(node), Bomb())  # type: ignore[misc]
 
 
 def draft_of(node: Services, request: str) -> str:

@@ -316,6 +316,9 @@ class Approvals:
         """`(via, by, doubt)`: what a file in `Approved/` without a record is worth; no doubt means it is approved."""
         request = file.request
         assert request is not None  # the caller passes files without problems only
+        changed = requests.problems_of_files(self._layout, request)
+        if changed:
+            return "", "", "; ".join(changed)
         if request.doubts:
             return "", "", _looks_otherwise(request)
         if self._zones.remote_approvals == "trust" and request.action not in NEVER_TRUSTED:
@@ -354,6 +357,9 @@ class Approvals:
                 " ('renew' in an edit), or ask for a new draft"
             )
         self._not_superseded(file.request_id)
+        changed = requests.problems_of_files(self._layout, file.request)
+        if changed:
+            raise Invalid(*changed)
         live = self._store.live(file.request_id)
         if (
             live is not None

@@ -76,6 +76,8 @@ class Waiting:
     def shown(self, file: RequestFile, snoozed: Mapping[str, datetime]) -> Pending:
         """A file as the human sees it. `snoozed`: until when which requests are hidden."""
         problems = list(file.problems)
+        if file.request is not None and file.stage is not Stage.REJECTED:
+            problems += requests.problems_of_files(self._layout, file.request)
         live = self._store.live(file.request_id)
         if live is not None and live.state is State.DONE:
             problems.append("this request was executed before; approving it again does nothing")
