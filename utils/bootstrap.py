@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from utils.dispatch.leftovers import Leftovers
     from utils.execution.approvals import Approvals
     from utils.execution.executor import Executor
+    from utils.execution.remote import RemoteApprovals
     from utils.execution.store import ExecutionStore
     from utils.health.monitor import HealthMonitor
     from utils.mail.intake import MailIntake
@@ -188,6 +189,27 @@ class Services:
             clock=self.clock,
             known_to_git=lambda path, data: self.sync.known_to_git(path, data),
             alert=self.alerts.send,
+            remote=lambda approve: self.remote_approvals.take(approve),
+        )
+
+    @cached_property
+    def remote_approvals(self) -> RemoteApprovals:
+        """Approvals that are given elsewhere than on Local."""
+        from utils.adapters import approver_keys
+        from utils.execution.remote import RemoteApprovals
+
+        s = self.settings
+        return RemoteApprovals(
+            self.layout,
+            self.claims,
+            self.store,
+            s.zones,
+            state_dir=s.state_dir,
+            clock=self.clock,
+            approver_of=approver_keys.ApproverKeys(s.keys_dir).find,
+            is_genuine=approver_keys.is_genuine,
+            alert=lambda *words, **more: self.alerts.send(*words, **more),
+            put_back_at=lambda: self.sync.put_back_at(),
         )
 
     @cached_property

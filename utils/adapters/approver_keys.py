@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -40,7 +41,9 @@ class ApproverKeys:
         except FileNotFoundError:
             return ()
         except (ValueError, KeyError, TypeError) as error:
-            raise AdapterError(f"{self.path} is damaged ({error}): restore it, or remove it and enrol again", retry=False) from error
+            raise AdapterError(
+                f"{self.path} is damaged ({error}): restore it, or remove it and enrol again", retry=False
+            ) from error
 
     def find(self, key: str) -> Approver | None:
         """Whose key this is, revoked or not."""
@@ -48,7 +51,7 @@ class ApproverKeys:
 
     def enrol(self, name: str, key: str, now: datetime) -> bool:
         """Let signatures by `key` count as `name`'s; False where they did already."""
-        person(name)  # as the names of those who sign commits
+        named(name)
         with self._alone():
             for known in self.all():
                 if known.key == key and known.revoked_at:
@@ -79,7 +82,7 @@ class ApproverKeys:
             self._write([gone if approver == valid[0] else approver for approver in known])
             return gone
 
-    def _alone(self) -> Any:
+    def _alone(self) -> AbstractContextManager[None]:
         return locks.hold(self._folder.parent / "locks" / "approvers.lock")
 
     def _write(self, approvers: list[Approver]) -> None:
@@ -97,15 +100,19 @@ def _approver(entry: Any) -> Approver:
     return approver
 
 
+def named(name: str) -> str:
+    """The name, if a person's device can be called so: the rule is that of the keys that sign commits. Raises `BadKey`."""
+    person(name)
+    return name
+
+
 def create(path: Path) -> str:
     """Make a private key at `path`, never over a file; its public key. Raises `BadKey`."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     key = Ed25519PrivateKey.generate()
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         atomic.write(path, pem, mode=0o600, replace=False)

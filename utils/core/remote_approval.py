@@ -43,7 +43,7 @@ class BadStatement(ValueError):
 
 @dataclass(frozen=True)
 class Statement:
-    """"I approve these bytes." Times are UTC to the second (`2026-06-01T12:00:00Z`), keys and signatures base64url
+    """ "I approve these bytes." Times are UTC to the second (`2026-06-01T12:00:00Z`), keys and signatures base64url
     without padding (RFC 4648 §5). `signer` is the public key itself; it and `signature` are empty where nobody signed.
     """
 
