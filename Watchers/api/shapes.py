@@ -248,6 +248,17 @@ ACTION = obj(
     duration_ms=maybe_number,
 )
 
+APPROVED_REMOTELY = obj(
+    id=text,
+    action=text,
+    sha256=sha256,
+    state=enum("approved_remotely"),
+    signed=boolean,
+    until=time,
+    path=text,
+    detail=text,
+)
+
 _MODULE = obj(ok=boolean, detail=text)
 PLATINUM = obj(
     agent=zone,

@@ -101,7 +101,7 @@ def _approver(entry: Any) -> Approver:
 
 
 def named(name: str) -> str:
-    """The name, if a person's device can be called so: the rule is that of the keys that sign commits. Raises `BadKey`."""
+    """The name, if a person's device can be called so (as for the keys that sign commits). Raises `BadKey`."""
     person(name)
     return name
 
