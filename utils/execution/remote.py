@@ -205,13 +205,20 @@ class RemoteApprovals:
         return None
 
     def _tell(self, path: Path, data: bytes, file: RequestFile, said: str) -> None:
-        """Once for each approval: a note beside the request, and an alert."""
+        """Once for each approval: a note beside the request, and an alert. Of what lies in `Approved/` and was not
+        looked at yet, `Approvals` tells: it may be the human's own move."""
+        before = None
+        if file.stage is Stage.APPROVED:
+            before = self._store.doubts_about(self._layout.relative(file.path), file.sha256)
+            if before is None or said in before:
+                return
         if not self._store.doubt(self._layout.relative(path), requests.sha256(data), said):
             return
+        doubt = f"{before} ({said})" if before else said
         if not file.problems:
-            self._claims.explain(file.path, notes.confirm(file, said))
+            self._claims.explain(file.path, notes.confirm(file, doubt))
         where = self._layout.relative(file.path)
-        self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{where}: {said}", source="approvals")
+        self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{where}: {doubt}", source="approvals")
 
     def _by(self, statement: Statement) -> str:
         approver = self._approver_of(statement.signer) if statement.signer else None
