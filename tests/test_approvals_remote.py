@@ -251,6 +251,19 @@ def test_an_approval_for_what_does_not_lie_here_waits_and_goes_in_time(desk: Des
     assert lying(desk) == []
 
 
+def test_a_damaged_list_of_approvers_lets_nobody_in_and_stops_nothing_else(desk: Desk, waiting: Path) -> None:
+    Phone(desk).approve(waiting)
+    keys = ApproverKeys(desk.node.settings.keys_dir).path
+    whole = keys.read_bytes()
+    keys.write_bytes(whole[:-9])
+    other = desk.request("mail 2")
+    desk.approvals.observe()
+    desk.move(other, "Approved")
+    assert desk.cycle() == "sent 1" and desk.places(other.name) == ["Done"]
+    keys.write_bytes(whole)
+    assert desk.cycle() == "sent 1" and desk.places(waiting.name) == ["Done"]
+
+
 # Once
 
 
@@ -475,10 +488,9 @@ def test_an_approval_on_the_cloud_reaches_local_by_git(
     remote = tmp_path / "remote.git"
     git(tmp_path, "init", "-q", "--bare", "-b", "main", str(remote))
     local = make_node("local", VAULT_REMOTE_URL=str(remote), clock=clock)
-    cloud = make_node("cloud", ready=False, VAULT_REMOTE_URL=str(remote), clock=clock)
     request = add_request(local, add_task(local, "1", clock.now()), clock.now())
     assert local.sync.run().error is None
-    cloud.ensure_ready()
+    cloud = make_node("cloud", VAULT_REMOTE_URL=str(remote), clock=clock)
     cloud.sync.run()
     api = Api(cloud)
     digest = api.get(f"/api/approvals/{request}")["sha256"]
@@ -489,7 +501,6 @@ def test_an_approval_on_the_cloud_reaches_local_by_git(
     answer = api.post(f"/api/approvals/{request}/approve", sha256=digest, approval=json.loads(signed.file()))
     assert cloud.sync.run().error is None
     local.sync.run()
-    assert (local.layout.root / answer["path"]).exists()
     local.approvals.observe()
     (record,) = local.store.recent()
     assert (record.approved_by, record.sha256) == ("ada-phone", digest)

@@ -53,19 +53,21 @@ class ApproverKeys:
         """Let signatures by `key` count as `name`'s; False where they did already."""
         named(name)
         with self._alone():
-            for known in self.all():
-                if known.key == key and known.revoked_at:
-                    raise BadKey(f"this key was revoked here as {known.name}'s: make another one")
-                if known.key == key and known.name == name:
-                    return False
-                if known.key == key:
-                    raise BadKey(f"this key is enrolled already, as {known.name}'s: each device has its own")
-                if known.name == name and not known.revoked_at:
-                    raise BadKey(
-                        f"{name} is enrolled with another key. If it was replaced, run"
-                        f" `{command(f'approver_key revoke {name}')}` first"
-                    )
-            self._write([*self.all(), Approver(name, key, format_time(now))])
+            known = self.all()
+            same_key = next((approver for approver in known if approver.key == key), None)
+            same_name = next((other for other in known if other.name == name and not other.revoked_at), None)
+            if same_key and same_key.revoked_at:
+                raise BadKey(f"this key was revoked here as {same_key.name}'s: make another one")
+            if same_key and same_key.name != name:
+                raise BadKey(f"this key is enrolled already, as {same_key.name}'s: each device has its own")
+            if same_key:
+                return False
+            if same_name:
+                raise BadKey(
+                    f"{name} is enrolled with another key. If it was replaced, run"
+                    f" `{command(f'approver_key revoke {name}')}` first"
+                )
+            self._write([*known, Approver(name, key, format_time(now))])
         return True
 
     def revoke(self, which: str, now: datetime) -> Approver | None:
@@ -157,11 +159,13 @@ def _load(path: Path) -> Ed25519PrivateKey:
 
     try:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise BadKey(f"{path} can be read by others, so it may be known to them: chmod 600, or make another")
-            key = load_pem_private_key(file.read(), password=None)
+            mode, pem = os.fstat(file.fileno()).st_mode, file.read()
     except FileNotFoundError:
-        raise BadKey(f"there is no key at {path}: `{command('approver_key create')}` makes one") from None
+        raise BadKey(f"there is no key at {path}: `{command('approver_key create NAME')}` makes one") from None
+    if mode & 0o077:
+        raise BadKey(f"{path} can be read by others, so it may be known to them: chmod 600, or make another")
+    try:
+        key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
         raise BadKey(f"{path} holds no private key without a password") from None
     if not isinstance(key, Ed25519PrivateKey):

@@ -25,7 +25,7 @@ from utils.execution import notes, requests
 from utils.execution.answers import ApprovalError, Changed, Expired, Invalid, NotFound
 from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
-from utils.ports import Clock
+from utils.ports import AdapterError, Clock
 from utils.vault import atomic, locks
 from utils.vault.layout import Layout
 
@@ -130,7 +130,11 @@ class RemoteApprovals:
         waiting: dict[str, str] = {}
         with locks.hold(self._lock):  # two processes must not ask at once whether it was used
             for path, data, statement in self._given():
-                why = self._take(path, data, statement, approve)
+                try:
+                    why = self._take(path, data, statement, approve)
+                except AdapterError as error:  # who is enrolled can't be read: nobody is, and the rest goes on
+                    log.error("%s is not taken in: %s", self._layout.relative(path), error)
+                    why = f"it was approved remotely, but {error}"
                 if why is not None:
                     waiting[statement.request] = why
         return waiting
