@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from utils.dispatch.dispatcher import Dispatcher
     from utils.dispatch.drops import Drops
     from utils.dispatch.leftovers import Leftovers
+    from utils.execution.action_log import ActionLog
     from utils.execution.approvals import Approvals
     from utils.execution.executor import Executor
     from utils.execution.remote import RemoteApprovals
@@ -232,6 +233,21 @@ class Services:
             alert=self.alerts.send,
             reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
             put_back_at=self.sync.put_back_at,
+        )
+
+    @cached_property
+    def action_log(self) -> ActionLog:
+        """What was done in the outside world, line by line, each chained to the one before."""
+        from utils.execution.action_log import ActionLog
+
+        s = self.settings
+        return ActionLog(
+            self.layout,
+            s.state_dir,
+            self.clock,
+            s.agent_name,
+            put_back_at=self.sync.put_back_at,
+            alert=self.alerts.send,
         )
 
     @cached_property
