@@ -1,6 +1,6 @@
 """The action log, `Logs/actions/`: what was done in the outside world, and whether the log is whole.
 
-`python -m scripts.actions verify|list`. Each line is chained to its writer's line before; see docs/actions.md.
+`python -m scripts.actions verify|accept|list`. Each line is chained to its writer's line before; see docs/actions.md.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"actions: {len(error.problems)} problem(s):", *error.problems, sep="\n  - ", file=sys.stderr)
         return 2
     try:
-        return _verify(services) if options.command == "verify" else _list(services, options)
+        match options.command:
+            case "verify":
+                return _verify(services)
+            case "accept":
+                return _accept(services)
+        return _list(services, options)
     except BrokenPipeError:
         sys.stderr.close()  # `| head` has what it wanted
         return 0
@@ -45,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "verify", help="check the chain; says the first line that is broken, missing or foreign (exit 1)"
     )
+    commands.add_parser("accept", help="after you have looked at what `verify` says: tell it no longer")
     listing = commands.add_parser("list", help="what was done, newest last")
     listing.add_argument("--limit", type=int, default=20, metavar="N", help="the newest N (default 20)")
     listing.add_argument("--json", action="store_true", help="the lines themselves")
@@ -55,6 +61,12 @@ def _verify(services: Services) -> int:
     verdict = services.action_log.verify()
     print(said(verdict, is_writer=services.settings.agent_name == LOCAL))
     return 1 if verdict.problems else 0
+
+
+def _accept(services: Services) -> int:
+    for problem in services.action_log.accept().problems:
+        print(f"accepted: {visible.escape(problem.words)}")
+    return 0
 
 
 def said(verdict: Verdict, *, is_writer: bool) -> str:

@@ -140,7 +140,9 @@ def _actions(services: Services) -> Finding:
     verdict = services.action_log.verify()
     text = actions.said(verdict, is_writer=services.settings.agent_name == LOCAL)
     if verdict.problems:
-        return Finding(BROKEN, "actions", f"{text}. What came of it is told by `{command('actions verify')}`")
+        who = f"git -C {shlex.quote(str(services.layout.root))} log -p -- Logs/actions/"
+        remedy = f"`{who}` shows who wrote it; when you have looked, `{command('actions accept')}`"
+        return Finding(BROKEN, "actions", f"{text}. {remedy}")
     return Finding(OK, "actions", text)
 
 

@@ -1,8 +1,8 @@
 """The action log as a chain: what a line adds to its entry, and what is wrong with the lines that lie there. Pure.
 
 Each writer (a node) numbers its lines from 1 (`seq`) and names in each the sha256 of its line before (`prev`), over all
-days. The first names that of all lines from before there was a chain, each with its newline. So no line can be changed,
-removed, added or moved unseen; the end is guarded by what the writer remembers outside the vault (`Head`).
+days. The first names that of all readable lines from before there was a chain, each with its newline. So no line can be
+changed, removed, added or moved unseen; the end is guarded by what the writer remembers outside the vault (`Head`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`problems`, the first one first; `counts` of chained lines by writer; `before`, of lines from before any chain."""
+    """`problems`, the first one first; `counts` of chained lines by writer; `before`: of those older than any chain."""
 
     problems: tuple[Problem, ...]
     counts: Mapping[str, int]
@@ -109,9 +109,13 @@ def _line(file: str, number: int, data: bytes, place: int) -> Line:
 
 
 def before_chain(lines: Sequence[Line]) -> list[Line]:
-    """The lines from before there was a chain: all that precede the first chained one and try to be none."""
-    first = next((line.place for line in lines if line.writer), len(lines))
-    return [line for line in lines[:first] if not _tries(line)]
+    """The lines from before there was a chain: those ahead of the first chained one that can be read and are no try."""
+    return [line for line in lines[: _first(lines)] if line.entry is not None and not _tries(line)]
+
+
+def _first(lines: Sequence[Line]) -> int:
+    """The place of the first chained line."""
+    return next((line.place for line in lines if line.writer), len(lines))
 
 
 def _tries(line: Line) -> bool:
@@ -145,7 +149,7 @@ def verify(lines: Sequence[Line], heads: Mapping[str, Head]) -> Verdict:
 
 def _strays(lines: Sequence[Line], before: Sequence[Line], heads: Mapping[str, Head]) -> list[Problem]:
     """Lines that belong to no chain, and those that lie in another day's file."""
-    old = {line.place for line in before}
+    old, first = {line.place for line in before}, _first(lines)
     whole = [line for line in lines if line.writer]
     begun = [head.begun for head in heads.values() if head.begun]
     found = []
@@ -154,7 +158,7 @@ def _strays(lines: Sequence[Line], before: Sequence[Line], heads: Mapping[str, H
             day = str((line.entry or {}).get("at"))[:10]
             if _DAY.fullmatch(line.file) and day != line.file:
                 found.append(Problem(line.place, f"{line.where}: it is of {day} and lies in another day's file"))
-        elif line.place in old:
+        elif line.place in old or (line.entry is None and line.place < first):
             continue
         elif line.entry is not None:
             found.append(
@@ -168,7 +172,8 @@ def _strays(lines: Sequence[Line], before: Sequence[Line], heads: Mapping[str, H
 
 
 def _order(own: Sequence[Line]) -> list[Problem]:
-    """Lines of one writer that stand in one file before an earlier one."""
+    """Lines of one writer that stand in one file before an earlier one; what stands twice is told elsewhere."""
+    own = sorted({line.data: line for line in reversed(own)}.values(), key=lambda line: line.place)
     return [
         Problem(after.place, f"{after.where}: out of order: number {after.seq} stands after number {line.seq}")
         for line, after in itertools.pairwise(own)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class ActionLog:
         self._layout = layout
         self._folder = layout.daily_log("actions", "any").parent
         self._memory = state_dir / "action_log.json"
+        self._accepted = state_dir / "action_log_accepted.json"
         self._lock = state_dir / "locks" / "action_log.lock"
         self._clock = clock
         self._writer = writer
@@ -63,12 +65,31 @@ class ActionLog:
             self._remember(Head(head.count + 1, _digest(data)))
 
     def verify(self) -> Verdict:
-        """What is wrong with the log as it lies here. Changes nothing."""
+        """What is wrong with the log as it lies here, without what a person accepted. Changes nothing."""
         lines = self.lines()
         head, at = self._load()
         if head is not None and self._is_old(at):
             head = action_chain.tip(lines, self._writer, head)
-        return action_chain.verify(lines, {self._writer: head} if head else {})
+        verdict = action_chain.verify(lines, {self._writer: head} if head else {})
+        known = self._known()
+        return replace(verdict, problems=tuple(found for found in verdict.problems if found.words not in known))
+
+    def accept(self) -> Verdict:
+        """Remember what is wrong now as looked at: `verify` no longer tells it. Answers what that was."""
+        with locks.hold(self._lock):
+            verdict = self.verify()
+            words = [*self._known(), *(problem.words for problem in verdict.problems)]
+            atomic.write(self._accepted, json.dumps(words, indent=1).encode(), mode=0o600)
+        return verdict
+
+    def _known(self) -> list[str]:
+        try:
+            return [str(words) for words in json.loads(self._accepted.read_bytes())]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError) as error:
+            log.warning("%s is damaged (%s): nothing is accepted", self._accepted, error)
+            return []
 
     def lines(self) -> list[Line]:
         """Every line, oldest file first."""
