@@ -102,10 +102,14 @@ def test_it_shows_what_is_approved_and_asks(
     assert "--sha256" in run("sign", request_id)[2]
 
 
-def test_other_bytes_than_those_seen_are_not_signed(run: Run, request_id: str) -> None:
+def test_other_bytes_than_those_seen_are_not_signed(run: Run, node: Services, request_id: str) -> None:
     enrolled(run)
     code, _, wrong = run("sign", request_id, "--sha256", "0" * 64)
     assert code == 1 and "changed since it was shown" in wrong
+    for hours in ("0", "-1", "nan"):
+        digest = node.approvals.get(request_id).sha256
+        assert "above 0" in run("sign", request_id, "--sha256", digest, "--hours", hours)[2]
+    assert not node.layout.remote_approvals.exists()
 
 
 def test_revoke_voids_what_waits_and_says_so_again(run: Run, node: Services, request_id: str) -> None:

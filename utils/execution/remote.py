@@ -79,6 +79,8 @@ class RemoteApprovals:
     def prepare(self, request_id: str, sha256: str, signer: str = "", *, hours: float | None = None) -> Statement:
         """What is to be signed to approve the waiting request with these bytes; it counts for `hours`, or as long as
         an approval of its action lives. Raises `NotFound`, `Changed`, `Invalid`, `Expired`."""
+        if hours is not None and not hours > 0:
+            raise Invalid("the hours for which an approval counts must be above 0")
         request = self._approvable(request_id, sha256)
         now = self._clock.now().replace(microsecond=0)
         policy = self._zones.actions[request.action].expires_hours
