@@ -16,7 +16,7 @@ from utils.adapters.approver_keys import ApproverKeys
 from utils.bootstrap import Services
 from utils.core import remote_approval, visible
 from utils.core.commands import command, elsewhere
-from utils.core.remote_approval import BadStatement, public_key
+from utils.core.remote_approval import KEY, BadStatement, public_key
 from utils.core.signing import BadKey
 from utils.execution.answers import ApprovalError, Changed
 from utils.execution.store import StoreProblem
@@ -28,7 +28,7 @@ _LARGEST = 16 * 1024
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point: 0 done, 1 not possible (with the remedy) or not valid, 2 wrong usage or bad settings."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse_args(_guarded(sys.argv[1:] if argv is None else argv))
     try:
         services = Services.from_environment()
     except InvalidSettings as error:
@@ -45,6 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         services.close()
     return 0
+
+
+def _guarded(argv: Sequence[str]) -> list[str]:
+    """The arguments, with `--` before a public key at their end: one key in 64 begins with a hyphen."""
+    is_key = len(argv) > 1 and argv[-1].startswith("-") and KEY.fullmatch(argv[-1]) is not None
+    return [*argv[:-1], "--", argv[-1]] if is_key and "--" not in argv else list(argv)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,5 +1,4 @@
-"""Deliberate breaks of sync, claims, routing, approvals, the action log and the zone lease, each of which the tests must catch.
-
+"""Deliberate breaks of sync, claims, routing, approvals, the action log and the zone lease. The tests must catch each.
 
 `python -m tests.mutants [NAME…] [--list]`
 Each mutant is an exact replacement of text in a temporary copy of the tree, run against the few tests that guard what

@@ -152,6 +152,12 @@ def test_what_can_not_be_enrolled(run: Run, node: Services, tmp_path: Path) -> N
     assert "nobody is enrolled" in run("revoke", "eve")[2]
 
 
+def test_a_key_that_begins_with_a_hyphen_is_no_option(run: Run) -> None:
+    key = "-" + "A" * 42
+    assert run("enrol", "ada-phone", key)[0] == 0 and key in run("list")[1]
+    assert run("revoke", key)[0] == 0 and "revoked" in run("list")[1]
+
+
 def test_a_key_of_a_name_can_be_replaced(run: Run, tmp_path: Path) -> None:
     enrolled(run)
     code, said, _ = run("create", "ada-laptop", "--key", str(tmp_path / "new.pem"))

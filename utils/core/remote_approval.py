@@ -24,6 +24,7 @@ DOMAIN = "ai-employee/approval/v1"
 #: A clock of another device may be ahead of ours by so much.
 SKEW = timedelta(minutes=5)
 _VERSION = 1
+KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 _TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _FORMS = {
     "request": ID_PATTERN,
@@ -149,7 +150,7 @@ def public_key(text: str) -> str:
         raise BadKey("this is a private key: it must never leave its device. Give the public one (43 characters)")
     text = text.strip()
     try:
-        if len(text) == 43 and len(decode(text)) == 32:
+        if KEY.fullmatch(text) and len(decode(text)) == 32:
             return text
     except ValueError:
         pass
