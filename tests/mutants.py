@@ -354,6 +354,8 @@ MUTANTS = (
          "    if here.approver.revoked_at is not None:", "    if False:", AWAY, "revoked_even"),
     _one("approval-replayed", "an approval counts twice (S6)", REMOTE_RULE,
          "    if here.used:\n", "    if False:\n", AWAY, "replayed"),
+    _one("approval-lock-off", "two processes take one approval at once", REMOTE_USE,
+         "        with locks.hold(self._lock):", "        if True:", AWAY, "two_processes"),
     _one("approval-never-expires", "an approval counts after its time", REMOTE_RULE,
          "    if statement.until(here.hours) <= here.now:", "    if False:", AWAY, "expired or live_longer"),
     _one("approval-outlives-its-action", "a signer makes an approval count for years", REMOTE_RULE,

@@ -29,6 +29,7 @@ from utils.core.remote_approval import BadStatement, Statement, encode
 from utils.core.stages import Stage
 from utils.execution.journal import State
 from utils.settings import PROJECT_ROOT
+from utils.vault import locks
 
 DOCUMENT = (PROJECT_ROOT / "docs/approvals-signing.md").read_text(encoding="utf-8")
 RFC_8032_TEST_1 = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
@@ -296,6 +297,14 @@ def test_replayed_after_it_was_sent(desk: Desk, waiting: Path) -> None:
     assert desk.world.calls == 1 and lying(desk) == []
 
 
+def test_two_processes_do_not_ask_at_once_whether_it_was_used(desk: Desk, waiting: Path) -> None:
+    Phone(desk).approve(waiting)
+    lock = desk.node.settings.state_dir / "locks" / "remote_approvals.lock"
+    held: list[bool] = []
+    desk.node.remote_approvals.take(lambda *given, **more: held.append(locks.is_held(lock)))
+    assert held == [True] and not locks.is_held(lock)
+
+
 def test_of_two_signers_one_makes_the_record(desk: Desk, waiting: Path) -> None:
     Phone(desk, "one").approve(waiting)
     Phone(desk, "two").approve(waiting)
@@ -445,6 +454,7 @@ def test_the_clouds_api_passes_an_approval_on(cloud: tuple[Services, Api, str, s
     assert answer["state"] == "approved_remotely" and not answer["signed"] and "confirmation" in answer["detail"]
     assert may_write("cloud", answer["path"]) and answer["path"].startswith("Updates/approvals/")
     assert api.post(f"/api/approvals/{request}/approve", sha256=digest) == answer
+    assert "not signed; Local asks" in api.get("/api/approvals")["items"][0]["reason"]
     statement = remote_approval.read((node.layout.root / answer["path"]).read_bytes())
     assert (statement.request, statement.sha256, statement.signature) == (request, digest, "")
     assert node.layout.stage_of(node.layout.find(request)[0]) is Stage.PENDING_APPROVAL
@@ -469,6 +479,7 @@ def test_the_clouds_api_takes_what_a_browser_signed_and_nothing_else(cloud: tupl
         api.refused(409, "POST", path, json={"sha256": digest, "approval": {**values, **wrong}})
     answer = api.post(path, sha256=digest, approval=values)
     assert answer["signed"] and answer["until"] == signed.expires
+    assert "signed; Local executes it" in api.get(f"/api/approvals/{request}")["reason"]
     assert remote_approval.read((node.layout.root / answer["path"]).read_bytes()) == signed
 
 

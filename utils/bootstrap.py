@@ -191,6 +191,7 @@ class Services:
             known_to_git=lambda path, data: self.sync.known_to_git(path, data),
             alert=self.alerts.send,
             remote=lambda approve: self.remote_approvals.take(approve),
+            passed_on=lambda request_id, sha256: self.remote_approvals.passed_on(request_id, sha256),
         )
 
     @cached_property

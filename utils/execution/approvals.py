@@ -58,7 +58,9 @@ class Approvals:
         known_to_git: Callable[[str, bytes], bool],
         alert: Callable[..., Any],
         remote: Callable[[Approve], Mapping[str, str]] = lambda approve: {},
+        passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
     ) -> None:
+        """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -68,6 +70,7 @@ class Approvals:
         self._known_to_git = known_to_git
         self._alert = alert
         self._remote = remote
+        self._passed_on = passed_on
 
     def pending(self) -> list[Pending]:
         """What waits for an answer: what is pending, and on Local what lies in `Approved/` without a record.
@@ -416,6 +419,6 @@ class Approvals:
             needs_confirmation=file.stage is Stage.APPROVED,
             expires=file.request.expires if file.request else None,
             expired=self._is_expired(file),
-            reason=self._note(file),
+            reason=self._note(file) or self._passed_on(file.request_id, file.sha256),
             problems=tuple(problems),
         )

@@ -107,6 +107,19 @@ class RemoteApprovals:
             atomic.write(path, signed.file())
         return path
 
+    def passed_on(self, request_id: str, sha256: str) -> str | None:
+        """What to say of a request whose approval lies here on its way to Local, or None."""
+        found = [one for _, _, one in self._given() if (one.request, one.sha256) == (request_id, sha256)]
+        if not found:
+            return None
+        best = max(found, key=lambda one: (bool(one.signature), one.time))
+        how = (
+            "signed; Local executes it if it knows the key"
+            if best.signature
+            else "not signed; Local asks to confirm it"
+        )
+        return f"approved remotely at {best.time} ({how})"
+
     def _approvable(self, request_id: str, sha256: str) -> ApprovalRequest:
         files = self._waiting(request_id)
         if not files:
