@@ -8,7 +8,7 @@ confirmation (API, command line) or, where policy allows, from a human's own mov
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,7 @@ from utils.execution.answers import (
 )
 from utils.execution.decisions import Decisions
 from utils.execution.journal import ActionRecord, State
+from utils.execution.remote import Approve
 from utils.execution.requests import RequestFile
 from utils.execution.revisions import Revisions
 from utils.execution.source_tasks import SourceTasks
@@ -65,7 +66,10 @@ class Approvals:
         known_to_git: Callable[[str, bytes], bool],
         in_git: Callable[[str], list[bytes] | None],
         alert: Callable[..., Any],
+        remote: Callable[[Approve], Mapping[str, str]] = lambda approve: {},
+        passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
     ) -> None:
+        """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -74,7 +78,7 @@ class Approvals:
         self._clock = clock
         self._known_to_git = known_to_git
         self._alert = alert
-        self._waiting = Waiting(layout, claims, store, zones, mode=mode, clock=clock, alert=alert)
+        self._waiting = Waiting(layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on)
         self._tasks = SourceTasks(layout, claims, store)
         self._revisions = Revisions(layout, claims, store.answers)
         self._decisions = Decisions(
@@ -87,6 +91,7 @@ class Approvals:
             in_git=in_git,
             why_not_enough=self._why_not_enough,
         )
+        self._remote = remote
 
     def pending(self) -> list[Pending]:
         """What waits for an answer: what is pending, and on Local what lies in `Approved/` without a record. What is
@@ -104,11 +109,13 @@ class Approvals:
         """One request that waits for an answer, or a superseded one. Raises `NotFound`."""
         return self._waiting.get(request_id)
 
-    def approve(self, request_id: str, sha256: str, *, by: str, via: str = "api") -> ActionRecord:
+    def approve(
+        self, request_id: str, sha256: str, *, by: str, via: str = "api", until: datetime | None = None
+    ) -> ActionRecord:
         """Approve exactly the bytes with this hash. The record is durable before the file moves to `Approved/`.
 
-        Approving the same bytes again answers the same record. Raises `NotHere`, `NotFound`, `Changed`, `Expired`,
-        `Superseded`, `Invalid` (or `AlreadyActed`).
+        It counts no longer than `until`. Approving the same bytes again answers the same record. Raises `NotHere`,
+        `NotFound`, `Changed`, `Expired`, `Superseded`, `Invalid` (or `AlreadyActed`).
         """
         self._here()
         self._not_superseded(request_id)
@@ -125,7 +132,7 @@ class Approvals:
         file = files[0]
         if file.sha256 != sha256:
             raise Changed(file.sha256)
-        record = self._record(file, by=by, via=via)
+        record = self._record(file, by=by, via=via, until=until)
         self._place(record)
         return self._store.get(record.action_id) or record
 
@@ -272,10 +279,11 @@ class Approvals:
         for file in waiting:
             self._waiting.see(file)
         self._decisions.follow(waiting)
+        remote = self._remote(self.approve)
         moved = self._without_superseded(Stage.APPROVED)
         for file in moved:
             if self._store.live(file.request_id) is None and not file.problems and not self._waiting.is_expired(file):
-                self._judge_move(file)
+                self._judge_move(file, remote.get(file.request_id))
         self._tasks.follow_rejections()
         self._waiting.wake(waiting)
         self._waiting.warn_of_expiry([*waiting, *moved])
@@ -294,7 +302,8 @@ class Approvals:
 
     # Moves
 
-    def _judge_move(self, file: RequestFile) -> None:
+    def _judge_move(self, file: RequestFile, remote: str | None) -> None:
+        """`remote`: why an approval of it that was given elsewhere does not count."""
         path = self._layout.relative(file.path)
         known = self._store.doubts_about(path, file.sha256)
         if known is not None:
@@ -308,6 +317,7 @@ class Approvals:
             except ApprovalError as error:
                 log.info("%s was not approved by its move: %s", path, error)
             return
+        doubt = f"{doubt} ({remote})" if remote else doubt
         self._claims.explain(file.path, notes.confirm(file, doubt))
         if self._store.doubt(path, file.sha256, doubt):
             self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{path}: {doubt}", source="approvals")
@@ -348,7 +358,7 @@ class Approvals:
 
     # Records
 
-    def _record(self, file: RequestFile, *, by: str, via: str) -> ActionRecord:
+    def _record(self, file: RequestFile, *, by: str, via: str, until: datetime | None = None) -> ActionRecord:
         if file.problems or file.request is None:
             raise Invalid(*file.problems)
         if self._waiting.is_expired(file):
@@ -367,13 +377,14 @@ class Approvals:
             and not self._store.void(live, "approved anew after an edit")
         ):
             raise AlreadyActed(f"{file.request_id} was approved before and its execution is {live.state}")
+        expires = min(file.request.expires, self._waiting.latest_expiry(file.request.action))
         record = self._store.approve(
             file.request,
             file.data,
             file.sha256,
             by=by,
             via=via,
-            expires_at=min(file.request.expires, self._waiting.latest_expiry(file.request.action)),
+            expires_at=min(expires, until or expires),
             change=change.dumps(change.between(self._store.answers.versions(file.request_id), file.request)),
         )
         if record is not None:

@@ -36,7 +36,9 @@ class Waiting:
         mode: str,
         clock: Clock,
         alert: Callable[..., Any],
+        passed_on: Callable[[str, str], str | None],
     ) -> None:
+        """`passed_on(request, sha256)` says that an approval is on its way to Local, or None."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -44,6 +46,7 @@ class Waiting:
         self._here = mode == Mode.FULL
         self._clock = clock
         self._alert = alert
+        self._passed_on = passed_on
 
     # Shown
 
@@ -91,7 +94,7 @@ class Waiting:
             needs_confirmation=file.stage is Stage.APPROVED,
             expires=file.request.expires if file.request else None,
             expired=self.is_expired(file),
-            reason=self.note(file),
+            reason=self.note(file) or self._passed_on(file.request_id, file.sha256),
             problems=tuple(problems),
             expires_in=expiry.seconds_left(file.request.expires, self._clock.now()) if file.request else None,
             warning=self._warning(file),
