@@ -2,7 +2,7 @@
 
 The rule is twitter-text's, version 3 (docs.x.com, "Counting characters"): a code point weighs 1 in the ranges of Latin,
 Cyrillic, Arabic and such, else 2; a link weighs 23, an emoji 2; the text is counted in its normal form NFC. The library
-is a port of it that passes the published conformance cases; emoji younger than it weigh more here than at X, never less.
+is a port of it that passes the published conformance cases; emoji younger than it weigh more here, never less.
 """
 
 from __future__ import annotations

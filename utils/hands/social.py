@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -13,8 +12,8 @@ from utils.core import social
 from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.social import LIMITS, Post
 from utils.core.task import InvalidTask, format_time, parse_time
+from utils.execution import images
 from utils.ports import AdapterError
-from utils.vault import frozen
 
 #: How far the clocks of this node and of a provider may be apart.
 SKEW = timedelta(minutes=2)
@@ -82,7 +81,6 @@ class SocialHand:
         missing: Sequence[str] = (),
     ) -> None:
         self.provider = LIMITS[action].provider
-        self._action = action
         self._channel = channel
         self._vault = vault
         self._now = now
@@ -95,7 +93,7 @@ class SocialHand:
         Raises `InvalidTask`; `AdapterError` where no account is set up.
         """
         check_account(self.provider, self._missing)
-        post = social.post(order.request) if order.reference else self._whole(order)
+        post = social.post(order.request) if order.reference else images.whole(self._vault, order.request)
         shown = [("Posts on", self.provider), ("As", self._account), ("Text", post.text)]
         if post.link:
             shown.append(("Link", post.link))
@@ -106,7 +104,7 @@ class SocialHand:
     def act(self, order: Order, plan: Plan, prepared: Callable[[str], None]) -> Receipt:
         """Upload, note, publish. Raises `AdapterError` or `OutcomeUnknown`."""
         try:
-            post = self._whole(order)
+            post = images.whole(self._vault, order.request)
         except InvalidTask as error:
             raise AdapterError(str(error), retry=False) from error
         channel = self._channel()
@@ -120,16 +118,3 @@ class SocialHand:
         if mark is None:
             return Absence.PROVEN
         return self._channel().find(social.post(order.request), mark.made, mark.at - SKEW)
-
-    def _whole(self, order: Order) -> Post:
-        """The post with its image's bytes, which are the approved ones. Raises `InvalidTask`."""
-        import imagesize
-
-        post = social.post(order.request)
-        if post.image is None:
-            return post
-        data = frozen.read_all(self._vault, [post.image.file])[0]
-        wrong = social.image_problems(self._action, post.image, data, imagesize.get(io.BytesIO(data)))
-        if wrong:
-            raise InvalidTask(wrong)
-        return replace(post, data=data)

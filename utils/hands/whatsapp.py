@@ -1,4 +1,4 @@
-"""Messages by WhatsApp: free text while its window is open, else a template whose words are those that were approved."""
+"""Messages by WhatsApp: free text while its window is open, else a template that reads as it was approved."""
 
 from __future__ import annotations
 
@@ -85,6 +85,6 @@ class WhatsAppHand:
         text = sender.template_text(template)
         if not same_text(message.text, text):
             raise AdapterError(
-                f"the template would read otherwise than the approved draft; put this there and approve it again: {text}",
+                f"the template reads otherwise than the approved draft; put this there and approve it again: {text}",
                 retry=False,
             )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from utils.adapters.social.http import Answer, Api, Bearer, Verdict, by_status, field_of, shown
 
-_TRANSIENT = frozenset(
-    {1, 2, 131000, 131016}
-)  # an unknown error, a service that is down: can follow a call that worked
+#: An unknown error, a service that is down: either can follow a call that took effect.
+_TRANSIENT = frozenset({1, 2, 131000, 131016})
 _CREDENTIALS = frozenset({0, 3, 10, 102, 190, 463, 467, 131005})
 _THROTTLED = frozenset({4, 17, 32, 341, 613, 130429, 131048, 131056, *range(80000, 80015)})
 

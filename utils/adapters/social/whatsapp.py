@@ -69,7 +69,10 @@ class WhatsApp:
         return Receipt("whatsapp", identifier, f"{field_of(first, 'message_status') or 'accepted'} for {message.to}")
 
     def find(self, mark: str) -> Receipt | Absence:
-        """What webhooks say of the message with our mark: `failed` alone proves that nobody got it; silence, nothing."""
+        """What webhooks say of the message with our mark; only `failed` proves that nobody got it.
+
+        Raises `AdapterError`.
+        """
         failed = False
         for value in self._values():
             for status in _list(value, "statuses"):

@@ -97,9 +97,8 @@ class X:
         }
         found = field_of(self._api.read("GET", f"/2/users/{me}/tweets", params=asked).body, "data") or []
         ours = _with_whole_links(post.text)
-        return next(
-            (_receipt(str(field_of(one, "id"))) for one in found if same_text(ours, _as_written(one))), Absence.OPEN
-        )
+        same = (one for one in found if same_text(ours, _as_written(one)))
+        return next((_receipt(str(field_of(one, "id"))) for one in same), Absence.OPEN)
 
 
 def _as_written(found: Any) -> str:
