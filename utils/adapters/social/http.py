@@ -7,6 +7,7 @@ A failed call that acts is judged by what it proves. Before the request was writ
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from utils.ports import AdapterError, AuthRefused, OutcomeUnknown
 
 _LONGEST_ANSWER = 4 * 1024 * 1024
 _AGENT = "ai-employee"
+_CONNECT_SECONDS = 10
 
 
 class Verdict(Enum):
@@ -50,7 +52,9 @@ class Bearer(AuthBase):
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Sign one request."""
+        """Sign one request. Raises `ValueError` for a token that is none."""
+        if not re.fullmatch(r"[!-~]+", self._token):
+            raise ValueError("a token has no blanks, and no letters beyond ASCII")
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
@@ -89,7 +93,6 @@ class Api:
         self._judge = judge
         self._explain = explain
         self._session = requests.Session()
-        # A kept connection that the other side has closed by now would leave the outcome of a call open.
         own = {"User-Agent": _AGENT, "Accept": "application/json", "Connection": "close"}
         self._session.headers.update({**own, **(headers or {})})
         for scheme in ("http://", "https://"):
@@ -110,22 +113,26 @@ class Api:
         """An answer of success that lacks what it must have."""
         return OutcomeUnknown(f"{self._name} answered without {what}: look at the account")
 
-    def close(self) -> None:
-        """Let go of connections."""
-        self._session.close()
-
     def _call(self, method: str, path: str, options: dict[str, Any]) -> Answer:
         url = path if "://" in path else f"{self.base}{path}"
         try:
-            with self._session.request(
-                method, url, auth=self._auth, timeout=(10, self._timeout), allow_redirects=False, stream=True, **options
-            ) as response:
+            request = self._session.prepare_request(requests.Request(method, url, auth=self._auth, **options))
+        except ValueError as error:  # of `requests`: an address or a header that can't be
+            text = f"the address or the credentials of {self._name} can't be used as they are set"
+            raise AdapterError(text, retry=False) from error
+        surroundings = self._session.merge_environment_settings(request.url, {}, True, None, None)
+        timeout = (_CONNECT_SECONDS, self._timeout)
+        try:
+            with self._session.send(request, timeout=timeout, allow_redirects=False, **surroundings) as response:
                 text = response.raw.read(_LONGEST_ANSWER, decode_content=True).decode("utf-8", "replace")
                 answer = Answer(response.status_code, response.headers, _json(text), text)
         except requests.RequestException as error:
             raise self._failed(error) from error
         except Exception as error:  # of urllib3, while the answer is read
             raise OutcomeUnknown(f"the answer of {self._name} broke off ({type(error).__name__})") from error
+        finally:
+            # A kept connection that the other side has closed by now would leave the outcome of the next call open.
+            self._session.close()
         if 200 <= answer.status < 300:
             return answer
         raise self._refused(answer)
@@ -138,8 +145,6 @@ class Api:
             )
         if isinstance(reason, (NewConnectionError, ConnectTimeoutError)):
             return AdapterError(f"{self._name} can't be reached", retry=True)
-        if isinstance(error, ValueError):  # of `requests`, before it sends: an address or a header
-            return AdapterError(f"the address or the credentials of {self._name} can't be used as set", retry=False)
         kind = "did not answer in time" if isinstance(error, requests.Timeout) else "broke the connection off"
         return OutcomeUnknown(f"{self._name} {kind}")
 
