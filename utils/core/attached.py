@@ -70,4 +70,8 @@ def _lies_below(path: str) -> bool:
 def is_name(name: str) -> bool:
     """Whether this can be a file's name everywhere, and says what it seems to say."""
     plain = not any(char in '/\\"' or unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in name)
-    return plain and name == name.strip(" .") != "" and len(name.encode("utf-8", "replace")) <= MAX_NAME_BYTES
+    return (
+        plain
+        and name == name.strip() == name.strip(".") != ""
+        and len(name.encode("utf-8", "replace")) <= MAX_NAME_BYTES
+    )
