@@ -40,6 +40,7 @@ class Call:
     headers: dict[str, str]  # names in lower case
     body: bytes = field(repr=False)
     url: str = ""
+    port: int = 0  # of the client: another one for each connection
 
     @property
     def json(self) -> dict[str, Any]:
@@ -90,6 +91,7 @@ class Provider:
         self.ledger: list[dict[str, Any]] = []
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
+        self.keeps_connections = False
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -154,7 +156,8 @@ class Provider:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 body = self.rfile.read(int(headers.get("content-length", 0)))
                 query = _once(parse_qsl(parts.query, keep_blank_values=True))
-                call = Call(self.command, parts.path, query, headers, body, f"{provider.url}{self.path}")
+                url = f"{provider.url}{self.path}"
+                call = Call(self.command, parts.path, query, headers, body, url, self.client_address[1])
                 answer = provider.answer(call)
                 if answer == "silence":
                     provider._released.wait(30)
@@ -163,7 +166,7 @@ class Provider:
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 elif isinstance(answer, tuple):
                     self._reply(*answer)
-                self.close_connection = True
+                self.close_connection = not (provider.keeps_connections and isinstance(answer, tuple))
 
             do_GET = do_POST = do_PUT = _serve
 

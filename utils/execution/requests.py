@@ -18,9 +18,9 @@ from utils.core.request_notes import is_recipient_flag, recipient_flags, with_fi
 from utils.core.social import LIMITS
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, InvalidTask, request_from, split_draft, with_draft
-from utils.execution import images, render
+from utils.execution import render
 from utils.execution.journal import ActionRecord
-from utils.vault import frontmatter, frozen
+from utils.vault import frontmatter, frozen, images
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)

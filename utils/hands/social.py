@@ -12,8 +12,8 @@ from utils.core import social
 from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.social import LIMITS, Post
 from utils.core.task import InvalidTask, format_time, parse_time
-from utils.execution import images
 from utils.ports import AdapterError
+from utils.vault import images
 
 #: How far the clocks of this node and of a provider may be apart.
 SKEW = timedelta(minutes=2)
