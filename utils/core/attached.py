@@ -28,6 +28,9 @@ class Attached:
     sha256: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.path})"
+
 
 def read(fields: Mapping[str, Any]) -> tuple[list[Attached], list[str]]:
     """The files that a request's fields attach, and what is wrong with the others, in plain sentences."""
