@@ -7,9 +7,13 @@ import struct
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
 
 from tests.fakes import linkedin, meta, x
 from tests.fakes.desk import Desk
+from utils.adapters.social.http import Api
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, format_time, make_id, request_from, request_id, with_draft
 
@@ -38,7 +42,7 @@ def image(data: bytes, path: str = PICTURE, alt: str = "Our shop, its door open"
 def settings(url: str) -> dict[str, str]:
     """Settings of a node whose accounts all lie at `url`."""
     return {
-        "PROVIDER_TIMEOUT_SECONDS": "0.5",
+        "PROVIDER_TIMEOUT_SECONDS": "60",
         "LINKEDIN_API_URL": url,
         "LINKEDIN_AUTHOR": linkedin.AUTHOR,
         "LINKEDIN_TOKEN": linkedin.TOKEN,
@@ -103,3 +107,16 @@ def put_picture(desk: Desk, data: bytes | None = None, path: str = PICTURE) -> d
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
     return image(data, path)
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch, start: str) -> None:
+    """Calls that begin so wait a moment only, all others as long as it takes: for a provider that stays silent."""
+    real = Api._call
+
+    def call(api: Api, method: str, path: str, options: dict[str, Any]) -> Any:
+        where = path if "://" in path else f"{api.base}{path}"
+        if f"{method} {urlsplit(where).path}".startswith(start):
+            monkeypatch.setattr(api, "_timeout", 0.3)
+        return real(api, method, path, options)
+
+    monkeypatch.setattr(Api, "_call", call)

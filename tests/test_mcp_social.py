@@ -30,14 +30,13 @@ CLOCK = SystemClock()
 def desk(make_node: Callable[..., Services], url: str) -> Desk:
     clock = FakeClock()
     clock._now = CLOCK.now()
-    return Desk(make_node, clock, World(), **{**settings(url), "PROVIDER_TIMEOUT_SECONDS": "20"})
+    return Desk(make_node, clock, World(), **settings(url))
 
 
 def environ(desk: Desk, **more: str) -> dict[str, str]:
     s = desk.node.settings
     node = {"ENV_FILE": "", "AGENT_NAME": "local", "AGENT_MODE": "full", "VAULT_PATH": str(s.vault_path)}
-    given = {**settings(s.linkedin_api_url), "PROVIDER_TIMEOUT_SECONDS": "20"}
-    return {**os.environ, **node, **given, "STATE_DIR": str(s.state_dir), **more}
+    return {**os.environ, **node, **settings(s.linkedin_api_url), "STATE_DIR": str(s.state_dir), **more}
 
 
 def ask(server: str, env: dict[str, str], *calls: tuple[str, dict[str, Any]]) -> tuple[set[str], list[Any]]:

@@ -21,7 +21,7 @@ from tests.fakes.linkedin import LinkedInServer
 from tests.fakes.meta import MetaServer
 from tests.fakes.provider import Fault, Provider
 from tests.fakes.x import XServer
-from tests.social_kit import NUMBER, PICTURE, TEXT, jpeg, put_picture, settings, waiting
+from tests.social_kit import NUMBER, PICTURE, TEXT, impatient, jpeg, put_picture, settings, waiting
 from tests.test_social_providers import HELLO, HELLO_TEXT
 from utils.adapters.social.http import Api
 from utils.bootstrap import Services
@@ -157,9 +157,11 @@ def test_a_dry_run_looks_at_everything_and_calls_nobody(story: Story) -> None:
 @pytest.mark.parametrize("kind", ["503 after", "reset after", "silence after"])
 @pytest.mark.parametrize("action", POSTS)
 def test_what_happened_although_the_answer_got_lost_is_found_and_done(
-    begin: Callable[..., Story], action: str, kind: str
+    begin: Callable[..., Story], monkeypatch: pytest.MonkeyPatch, action: str, kind: str
 ) -> None:
     story = begin(action)
+    if kind.startswith("silence"):
+        impatient(monkeypatch, COMMITS[action])
     record = story.approved()
     story.breaks(kind)
     assert story.desk.cycle() == "executed 1"
@@ -169,7 +171,11 @@ def test_what_happened_although_the_answer_got_lost_is_found_and_done(
 
 
 @pytest.mark.parametrize("kind", ["503 after", "reset after", "silence after", "503 before", "reset before"])
-def test_what_nobody_can_know_waits_for_the_human_and_is_never_repeated(story: Story, kind: str) -> None:
+def test_what_nobody_can_know_waits_for_the_human_and_is_never_repeated(
+    story: Story, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind.startswith("silence"):
+        impatient(monkeypatch, COMMITS[story.action])
     if story.action == "instagram_post" and kind.endswith("after"):
         story.server.states = ["FINISHED", "IN_PROGRESS"]  # when it is made ready, and when it is looked for
     record = story.approved()

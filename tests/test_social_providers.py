@@ -16,7 +16,7 @@ from tests.fakes.meta import MetaServer
 from tests.fakes.provider import Answer, Call, Fault, Provider
 from tests.fakes.x import XServer
 from tests.servers import free_port
-from tests.social_kit import NUMBER, TEXT, image, jpeg, request
+from tests.social_kit import NUMBER, TEXT, image, impatient, jpeg, request
 from utils.adapters.social import linkedin as linkedin_client
 from utils.adapters.social.facebook import FacebookPage
 from utils.adapters.social.http import Api, Bearer
@@ -32,7 +32,7 @@ from utils.ports import AdapterError, AuthRefused, OutcomeUnknown
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PICTURE = jpeg()
-TIMEOUT = 0.5
+TIMEOUT = 60.0
 
 
 def noon() -> datetime:
@@ -200,7 +200,11 @@ def test_a_token_goes_nowhere_but_to_linkedin(make: Callable[[str], Setup], monk
 @pytest.mark.parametrize(
     "kind", ["503 after", "reset after", "silence after", "503 before", "reset before", "silence before"]
 )
-def test_nobody_knows_what_became_of_a_commit_whose_answer_got_lost(setup: Setup, kind: str) -> None:
+def test_nobody_knows_what_became_of_a_commit_whose_answer_got_lost(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind.startswith("silence"):
+        impatient(monkeypatch, setup.commit)
     setup.server.faults.append(Fault(setup.commit, kind))
     with pytest.raises(OutcomeUnknown):
         setup.publish()
@@ -210,8 +214,12 @@ def test_nobody_knows_what_became_of_a_commit_whose_answer_got_lost(setup: Setup
 
 @pytest.mark.parametrize(("name", "call"), UPLOADS)
 @pytest.mark.parametrize("kind", ["503 after", "reset after", "503 before", "silence before", "429", "expired"])
-def test_before_the_commit_nothing_is_unknown(make: Callable[[str], Setup], name: str, call: str, kind: str) -> None:
+def test_before_the_commit_nothing_is_unknown(
+    make: Callable[[str], Setup], monkeypatch: pytest.MonkeyPatch, name: str, call: str, kind: str
+) -> None:
     setup = make(name)
+    if kind.startswith("silence"):
+        impatient(monkeypatch, call)
     setup.server.faults.append(Fault(call, kind))
     with pytest.raises(AdapterError) as failed:
         setup.publish()
@@ -364,7 +372,7 @@ def test_a_connection_serves_one_call_even_where_the_provider_would_keep_it(setu
     setup.server.keeps_connections = True
     setup.publish()
     ports = [call.port for call in setup.server.calls]
-    assert len(ports) > 2 and len(set(ports)) == len(ports)
+    assert len(ports) > 1 and len(set(ports)) == len(ports)
 
 
 # What is found
@@ -517,7 +525,11 @@ def test_a_template_is_sent_with_its_parameters(graph: MetaServer, parameters: A
 
 
 @pytest.mark.parametrize("kind", ["503 after", "reset after", "silence after", "reset before"])
-def test_a_message_whose_answer_got_lost_is_not_sent_again(graph: MetaServer, kind: str) -> None:
+def test_a_message_whose_answer_got_lost_is_not_sent_again(
+    graph: MetaServer, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind.startswith("silence"):
+        impatient(monkeypatch, SEND)
     graph.faults.append(Fault(SEND, kind))
     with pytest.raises(OutcomeUnknown):
         client(graph).send(message(), "mark")
