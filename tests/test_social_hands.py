@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from scripts import doctor
 from tests.conftest import FakeClock
 from tests.fakes import meta
 from tests.fakes.desk import Bomb, Desk, Killed, World, sha
@@ -424,3 +425,16 @@ def test_death_at_any_step_never_publishes_twice_and_loses_nothing(
     unknown = outcomes.get(State.UNKNOWN, 0)
     # Between the journal's mark and its receipt; a timeline tells of those in which the post is there.
     assert 1 <= unknown <= 4, f"{unknown} of {step} deaths left the outcome open"
+
+
+def test_the_doctor_says_which_accounts_there_are(begin: Callable[..., Story], monkeypatch: pytest.MonkeyPatch) -> None:
+    story = begin("linkedin_post", X_ACCESS_TOKEN="", LINKEDIN_AUTHOR="")
+    found = {finding.detail.partition(":")[0]: finding for finding in doctor._accounts(story.desk.node.settings)}
+    assert {name: finding.verdict for name, finding in found.items()} == {
+        "linkedin_post": "note", "facebook_post": "ok", "instagram_post": "ok", "twitter_post": "note",
+        "whatsapp_send": "ok",
+    }  # fmt: skip
+    assert "X_ACCESS_TOKEN missing" in found["twitter_post"].detail
+    bare = begin("linkedin_post", LINKEDIN_AUTHOR="", LINKEDIN_TOKEN="", INSTAGRAM_USER_ID="")
+    told = [finding.detail.partition(":")[0] for finding in doctor._accounts(bare.desk.node.settings)]
+    assert told == ["facebook_post", "twitter_post", "whatsapp_send"], "what nobody set up is not spoken of"
