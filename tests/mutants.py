@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import mutants_acting
+from tests import mutants_acting, mutants_social
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
@@ -49,10 +49,9 @@ LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "uti
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
 DECIDE, COPIES, BY_HAND = "tests/test_merge_decide.py", "tests/test_sync_copies.py", "tests/test_sync_by_hand.py"
+BRAKES, CORE_BRAKES, SERVERS = "utils/execution/brakes.py", "utils/core/brakes.py", "mcp_servers/acting.py"
+BRAKED, STORE = "tests/test_brakes.py", "utils/execution/store.py"
 EXECUTOR, EXECUTOR_RESTORED = "utils/execution/executor.py", "tests/test_execution_restored.py"
-
-HTTP, HAND = "utils/adapters/social/http.py", "utils/hands/social.py"
-PROVIDERS, SOCIAL, RULES = (f"tests/test_social_{name}.py" for name in ("providers", "hands", "rules"))
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,7 @@ _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _b
 # fmt: off
 MUTANTS = (
     *itertools.starmap(_one, mutants_acting.MUTANTS),
+    *itertools.starmap(_one, mutants_social.MUTANTS),
     _one("node-wins", "the node that merges wins, not the Local zone (S3)", MERGE,
          "return self.zone == LOCAL", "return True", SCENARIOS, "02_03"),
     _one("renames-on", "git guesses renames in the diff", GIT,
@@ -337,60 +337,23 @@ MUTANTS = (
     _one("decided-begun-anew", "what waits for a decision is begun anew", DISPATCHER,
          "None if self._layout.is_planned(path.stem) or self._rests(path) else", "None if self._rests(path) else",
          ROUTED, "waits_for_a_decision"),
-    _one("social-retries", "the HTTP session tries again by itself (S8)", HTTP,
-         "HTTPAdapter(max_retries=0)",
-         "HTTPAdapter(max_retries=__import__('urllib3').Retry(2, allowed_methods=None, status_forcelist=[503]))",
-         PROVIDERS, "whose_answer_got_lost"),
-    _one("social-redirects", "a redirect of an acting call is followed", HTTP,
-         "allow_redirects=False", "allow_redirects=True", PROVIDERS, "redirect"),
-    _one("social-5xx-refused", "a 503 is taken for a refusal", HTTP,
-         "    return Verdict.OPEN\n\n\nclass Api", "    return Verdict.LATER\n\n\nclass Api",
-         PROVIDERS, "whose_answer_got_lost"),
-    _one("social-409-refused", "a 409 is taken for a refusal", HTTP,
-         "answer.status not in (408, 409)", "answer.status not in (408,)", PROVIDERS, "meta_s_answers"),
-    _one("social-odd-header", "an answer that can't be read is taken for a request that can't", HTTP,
-         "        reason = _root(error)\n",
-         "        if isinstance(error, ValueError):\n            return AdapterError('', retry=False)\n"
-         "        reason = _root(error)\n", PROVIDERS, "can_not_be_read"),
-    _one("social-kept-connections", "a connection is used twice", HTTP,
-         "            self._session.close()\n", "            pass\n", PROVIDERS, "serves_one_call"),
-    _one("social-transient-refused", "Meta's unknown error is taken for a refusal", "utils/adapters/social/graph.py",
-         "code in _TRANSIENT or", "", PROVIDERS, "meta_s_answers"),
-    _one("social-absence-proves", "absence from a timeline is taken for proof", "utils/adapters/social/facebook.py",
-         "                return _receipt(str(field_of(found, \"id\")))\n        return Absence.OPEN",
-         "                return _receipt(str(field_of(found, \"id\")))\n        return Absence.PROVEN",
-         SOCIAL, "nobody_can_know"),
-    _one("social-finished-proves", "a container that could be published proves that it will not be",
-         "utils/adapters/social/instagram.py", '("EXPIRED", "ERROR")', '("EXPIRED", "ERROR", "FINISHED")',
-         SOCIAL, "nobody_can_know"),
-    _one("social-no-mark", "nothing is noted before the commit", HAND,
-         "        prepared(str(Mark(self._now(), made)))\n        return channel.publish(post, made)",
-         "        receipt = channel.publish(post, made)\n        prepared(str(Mark(self._now(), made)))\n"
-         "        return receipt", SOCIAL, "death_at_any_step"),
-    _one("social-old-post", "a post of before is taken for this one", HAND,
-         "mark.at - SKEW", "mark.at - 100 * SKEW", SOCIAL, "of_before"),
-    _one("social-other-image", "the image's bytes are not compared (S6)", "utils/vault/frozen.py",
-         "data is None or hashlib.sha256(data).hexdigest() != file.sha256", "data is None", SOCIAL, "exchanged"),
-    _one("social-bracket", "LinkedIn's reserved characters are not escaped", "utils/adapters/social/linkedin.py",
-         '"commentary": little_text(post.text)', '"commentary": post.text', PROVIDERS, "reads_what_was_written"),
-    _one("social-token-abroad", "the token goes to whatever host an answer names",
-         "utils/adapters/social/linkedin.py", " or not self._is_theirs(url)", "", PROVIDERS, "goes_nowhere"),
-    _one("social-weight", "a link counts as long as it is", "utils/core/tweet.py",
-         "else parse_tweet(word).weightedLength", "else len(word)", RULES, "weighs"),
-    _one("whatsapp-window", "free text is sent after its window", "utils/hands/whatsapp.py",
-         "if ends is None or ends <= self._now():", "if ends is None:", SOCIAL, "window_that_has_closed"),
-    _one("whatsapp-claimed-window", "a request's word counts before that of webhooks", "utils/hands/whatsapp.py",
-         "ends = wrote + WINDOW if wrote is not None else message.window_ends", "ends = message.window_ends",
-         SOCIAL, "newer_message_and"),
-    _one("whatsapp-template", "a template is sent whatever it reads (S12)", "utils/hands/whatsapp.py",
-         "if not same_text(message.text, text):", "if False:", SOCIAL, "reads_otherwise"),
-    _one("whatsapp-silence", "silence of webhooks proves that nothing was sent",
-         "utils/adapters/social/whatsapp.py", "return Absence.PROVEN if failed else Absence.OPEN",
-         "return Absence.PROVEN", SOCIAL, "nobody_can_know"),
-    _one("whatsapp-first", "a move approves a first message to a number (S7)", "utils/core/policy.py",
-         'if action == "whatsapp_send":', "if False:", RULES, "first_message"),
-    _one("cloud-token", "a token may lie on the cloud node", "utils/settings.py",
-         "s.agent_name == CLOUD and getattr(s, name)", "False", "tests/test_settings.py", "lies_on_the_cloud"),
+    _one("stop-at-the-door", "the server does not look at the kill switch", SERVERS,
+         "        if stop is not None:\n            raise", "        if False:\n            raise",
+         BRAKED, "server_looks"),
+    _one("stop-unreadable", "a kill switch that can't be read counts as released", BRAKES,
+         'return f"{self._stop.name} can\'t be read: {error.strerror}"', "return None if error else ''",
+         BRAKED, "cannot_be_read"),
+    _one("no-undo", "there is no undo window", CORE_BRAKES, "    if approved_at + undo > now:", "    if False:",
+         BRAKED, "taken_back"),
+    _one("unknown-is-free", "an unknown outcome does not count against the caps", STORE,
+         "State.DONE.value, State.UNKNOWN.value,\n        )", "State.DONE.value, State.DONE.value,\n        )",
+         BRAKED, "unknown_outcome_counts"),
+    _one("recipient-case", "an address in capitals has a cap of its own", STORE,
+         "(record.action_id, recipient.lower())", "(record.action_id, recipient)", BRAKED, "recipient_has"),
+    _one("cap-off-by-one", "one more than the cap goes out", CORE_BRAKES,
+         "if len(times) >= most:", "if len(times) > most:", BRAKED, "cap"),
+    _one("quiet-by-utc", "quiet hours go by UTC", CORE_BRAKES,
+         "local = now.astimezone(self.place)", "local = now", BRAKED, "wall_clock"),
 )
 # fmt: on
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from utils.dispatch.drops import Drops
     from utils.dispatch.leftovers import Leftovers
     from utils.execution.approvals import Approvals
+    from utils.execution.brakes import Brakes
     from utils.execution.executor import Executor
     from utils.execution.store import ExecutionStore
     from utils.health.monitor import HealthMonitor
@@ -194,6 +195,16 @@ class Services:
         )
 
     @cached_property
+    def brakes(self) -> Brakes:
+        """The kill switch, the undo window, caps and quiet hours."""
+        from utils.execution.brakes import Brakes
+
+        s = self.settings
+        return Brakes(
+            self.store, s.zones, self.hand, state_dir=s.state_dir, undo_seconds=s.undo_seconds, clock=self.clock
+        )
+
+    @cached_property
     def executor(self) -> Executor:
         """Executes approved requests, each at most once."""
         from utils.execution.executor import Executor
@@ -211,6 +222,7 @@ class Services:
             state_dir=s.state_dir,
             clock=self.clock,
             alert=self.alerts.send,
+            brakes=self.brakes,
             reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
             put_back_at=self.sync.put_back_at,
         )

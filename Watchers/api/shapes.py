@@ -248,6 +248,8 @@ ACTION = obj(
     error=maybe_text,
     duration_ms=maybe_number,
 )
+LISTED_ACTION = with_more(ACTION, waits=nullable(obj(reason=text, until=maybe_time)))
+STOP = obj(stopped=boolean, reason=maybe_text)
 
 _MODULE = obj(ok=boolean, detail=text)
 PLATINUM = obj(
