@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.social_kit import NUMBER, image, jpeg, png, request
 from utils.core import social, tweet, whatsapp
@@ -144,6 +146,12 @@ def test_a_link_is_the_address_of_a_page(link: Any) -> None:
     assert "not both" in problems("facebook_post", link="https://example.org", image=image(jpeg()))
 
 
+def test_a_move_alone_does_not_publish_an_image_that_only_the_properties_name() -> None:
+    (doubt,) = request("linkedin_post", image=image(jpeg())).doubts
+    assert doubt == "It takes files along, named in the properties alone: shop.jpg (Social/shop.jpg)."
+    assert request("linkedin_post").doubts == () == request("linkedin_post", image="shop.jpg").doubts
+
+
 def test_an_empty_draft_needs_an_image() -> None:
     assert "the draft is empty" in problems("twitter_post", "  \n ")
     assert problems("twitter_post", "  \n ", image=image(jpeg())) == ""
@@ -237,3 +245,16 @@ def test_a_move_does_not_approve_a_first_message_to_a_number() -> None:
     assert not move_is_enough("whatsapp_send", {"to": NUMBER}, None, by_move, ())[0]
     assert move_is_enough("whatsapp_send", {"to": NUMBER}, None, by_move, {NUMBER})[0]
     assert move_is_enough("linkedin_post", {}, None, by_move, ())[0]
+
+
+@given(
+    st.text(
+        st.sampled_from("aé日.:/#@?=()-_ \n\u3000\x1c\u200d\u0301😷👩🏽1️⃣") | st.characters(codec="utf-8"), max_size=60
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_word_by_word_counts_what_the_whole_text_counts(text: str) -> None:
+    from twitter_text import parse_tweet
+
+    for whole in (text, f"see https://example.org/{text} and test.com{text}"):
+        assert tweet.weighted_length(whole) == parse_tweet(whole).weightedLength

@@ -46,7 +46,7 @@ class Limits:
 
 
 LIMITS: Mapping[str, Limits] = {
-    # Images API: "total pixel count less than 36152320"; altText of at most 4086 characters.
+    # Images API: "total pixel count less than 36152320"; altText of at most 4086 characters. The 8 MiB are ours.
     "linkedin_post": Limits("linkedin", 3000, 4086, _JPEG | _PNG | _GIF, 8 * 2**20, link=True, pixels=36_152_319),
     # Page photos: at most 4 MB.
     "facebook_post": Limits("facebook", 63_206, 1000, _JPEG | _PNG | _GIF, 4 * 10**6, link=True),
