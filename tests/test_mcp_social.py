@@ -97,6 +97,7 @@ def test_the_executor_sends_by_the_real_server_process(
         executor = Executor(
             services.layout, services.claims, services.approvals, services.store, services.tools, services.hand,
             mode=s.agent_mode, dry_run=False, state_dir=s.state_dir, clock=services.clock, alert=node._alert,
+            brakes=node.node.brakes,
         )  # fmt: skip
         path = waiting(node, "whatsapp_send")
         record = node.approvals.approve(path.stem, sha(path), by="anna")
