@@ -20,6 +20,17 @@ from utils.core.task import ApprovalRequest, format_time, make_id, request_from,
 TEXT = "We are open again (from 9 to 5) & happy: #reopening *at* example.org/news"
 NUMBER = "+43660123456"
 PICTURE = "Social/shop.jpg"
+#: A template as WhatsApp lists it, and as it reads filled with "Ann" and "Monday".
+HELLO = {
+    "name": "hello", "language": "de", "status": "APPROVED",
+    "components": [
+        {"type": "HEADER", "format": "TEXT", "text": "Our shop"},
+        {"type": "BODY", "text": "Hello {{1}}, we open on {{2}}."},
+        {"type": "FOOTER", "text": "Write STOP to end this"},
+        {"type": "BUTTONS", "buttons": [{"type": "URL", "text": "Shop", "url": "https://example.org"}]},
+    ],
+}  # fmt: skip
+HELLO_TEXT = "Our shop\n\nHello Ann, we open on Monday.\n\nWrite STOP to end this\n\n[Shop]"
 #: A JPEG's frame header and a PNG's, which say how large the picture is.
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 

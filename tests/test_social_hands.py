@@ -22,8 +22,7 @@ from tests.fakes.linkedin import LinkedInServer
 from tests.fakes.meta import MetaServer
 from tests.fakes.provider import Fault, Provider
 from tests.fakes.x import XServer
-from tests.social_kit import NUMBER, PICTURE, TEXT, impatient, jpeg, put_picture, settings, waiting
-from tests.test_social_providers import HELLO, HELLO_TEXT
+from tests.social_kit import HELLO, HELLO_TEXT, NUMBER, PICTURE, TEXT, impatient, jpeg, put_picture, settings, waiting
 from utils.adapters.social.http import Api
 from utils.bootstrap import Services
 from utils.core.task import format_time

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint
 
 from utils.bootstrap import Services
+from utils.core import action_chain
 from utils.execution.journal import ActionRecord, State
 from utils.vault import jsonl
 from Watchers.api import shapes
@@ -108,4 +109,4 @@ def _logged(node: Services) -> Iterator[dict[str, Any]]:
         action_id = entry.get("action_id")
         if isinstance(action_id, str) and action_id not in seen:
             seen.add(action_id)
-            yield entry
+            yield {name: value for name, value in entry.items() if name not in action_chain.KEYS}

@@ -14,6 +14,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from mcp_servers import acting
 from tests.conftest import FakeClock
+from utils.adapters import approver_keys
 from utils.bootstrap import Services
 from utils.claim_task import Claims
 from utils.core.acting import Receipt
@@ -24,6 +25,7 @@ from utils.core.task import format_time, make_id, request_id, with_draft
 from utils.execution.approvals import Approvals
 from utils.execution.brakes import Brakes
 from utils.execution.executor import Executor
+from utils.execution.remote import RemoteApprovals
 from utils.execution.store import ExecutionStore
 from utils.ports import AdapterError, Hand
 from utils.vault.layout import SKELETON
@@ -178,6 +180,12 @@ class Desk:
         parts["approvals"] = Approvals(
             node.layout, claims, store, zones, mode=s.agent_mode, clock=self.clock,
             known_to_git=lambda path, data: (path, data) in self.in_git, alert=self._alert,
+            remote=lambda approve: node.remote_approvals.take(approve),
+        )  # fmt: skip
+        parts["remote_approvals"] = RemoteApprovals(
+            node.layout, claims, store, zones, state_dir=s.state_dir, clock=self.clock, alert=self._alert,
+            approver_of=approver_keys.ApproverKeys(s.keys_dir).find, is_genuine=approver_keys.is_genuine,
+            put_back_at=lambda: self.put_back_at,
         )  # fmt: skip
         if self._make_hand is not None:
             made = self._make_hand(self.world)

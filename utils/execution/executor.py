@@ -19,6 +19,7 @@ from utils.core.policy import MAIL_ACTIONS, Mode, refusal
 from utils.core.stages import Stage
 from utils.core.task import InvalidTask
 from utils.execution import notes, requests
+from utils.execution.action_log import ActionLog
 from utils.execution.answers import AlreadyActed, Invalid, NotFound, NotHere
 from utils.execution.approvals import Approvals
 from utils.execution.brakes import Brakes
@@ -95,7 +96,8 @@ class Executor:
         self._brakes = brakes
         self._reason_to_wait = reason_to_wait
         self._put_back_at = put_back_at
-        self._filing = Filing(layout, claims, store, alert)
+        action_log = ActionLog(layout, state_dir, clock, claims.agent, put_back_at=put_back_at, alert=alert)
+        self._filing = Filing(layout, claims, store, alert, action_log)
 
     def run(self, now: datetime) -> str:
         """Finish what was begun, then execute what is approved. Answers what was done ("sent 1, back to pending 1")."""

@@ -149,6 +149,18 @@ class ExecutionStore:
             values.append(state)
         return self._records(f"WHERE {' AND '.join(conditions)} ORDER BY rowid DESC LIMIT ?", *values, limit)
 
+    def was_via(self, via: str) -> bool:
+        """Whether any record, live or not, was made by exactly this."""
+        return bool(self._rows("SELECT 1 FROM actions WHERE via = ? LIMIT 1", via))
+
+    def approved_via(self, prefix: str, by: str) -> list[ActionRecord]:
+        """The records of `by` that wait to be executed and whose `via` begins with `prefix`."""
+        return [
+            record
+            for record in self.in_state(State.APPROVED)
+            if record.via.startswith(prefix) and record.approved_by == by
+        ]
+
     def events(self, action_id: str) -> list[dict[str, str]]:
         """An action's history, oldest first: `at`, `event`, `detail`."""
         rows = self._rows("SELECT at, event, detail FROM events WHERE action_id = ? ORDER BY number", action_id)
