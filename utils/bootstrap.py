@@ -13,6 +13,7 @@ from utils.adapters.clock import SystemClock
 from utils.alert_manager import AlertManager
 from utils.claim_task import Claims
 from utils.core.policy import MAIL_ACTIONS
+from utils.core.social import LIMITS
 from utils.settings import PROJECT_ROOT, Settings, load
 from utils.vault.layout import Layout
 from utils.work_zones import WorkZones
@@ -279,7 +280,23 @@ class Services:
         """Who carries out an action. Raises `KeyError` for one that this version can't do."""
         if action in MAIL_ACTIONS:
             return self._mail_hand
+        if action in LIMITS:
+            return self._social_hands[action]
+        if action == "whatsapp_send":
+            return self._whatsapp_hand
         raise KeyError(action)
+
+    @cached_property
+    def _social_hands(self) -> Mapping[str, Hand]:
+        from utils.hands.accounts import social_hand
+
+        return {action: social_hand(action, self.settings, self.clock.now) for action in LIMITS}
+
+    @cached_property
+    def _whatsapp_hand(self) -> Hand:
+        from utils.hands.accounts import whatsapp_hand
+
+        return whatsapp_hand(self.settings, self.clock.now)
 
     @cached_property
     def _mail_hand(self) -> Hand:

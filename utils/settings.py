@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
@@ -22,6 +23,9 @@ from utils.core.policy import Mode
 from utils.core.routing import CLOUD, ZONES
 from utils.core.zones import InvalidZones, ZonesConfig
 from utils.core.zones import parse as parse_zones
+
+#: What the secrets of accounts that act begin with.
+_ACTING = ("linkedin_", "facebook_", "x_", "whatsapp_")
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -94,6 +98,21 @@ def _word(value: str) -> str:
     return value
 
 
+def _matching(pattern: str, what: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value and not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {what}")
+        return value
+
+    return parse
+
+
+_digits = _matching(r"[0-9]{1,32}", "an id of digits")
+_urn = _matching(r"urn:li:(organization:[0-9]+|person:[A-Za-z0-9_-]+)", "urn:li:organization:… or urn:li:person:…")
+_month = _matching(r"20[0-9]{2}(0[1-9]|1[0-2])", "a year and a month, as 202605")
+_graph_version = _matching(r"v[0-9]{1,3}\.[0-9]", "a version like v25.0")
+
+
 def _setting(default: str, parse: Callable[[str], Any], help_text: str, *, secret: bool = False) -> Any:
     return field(metadata={"default": default, "parse": parse, "help": help_text, "secret": secret}, repr=not secret)
 
@@ -157,6 +176,30 @@ class Settings:
     smtp_user: str = _setting("", _text, "SMTP login; empty: none")
     smtp_pass: str = _setting("", _text, "SMTP password", secret=True)
     smtp_timeout_seconds: int = _setting("60", _number(1, 600), "limit of each SMTP step")
+
+    provider_timeout_seconds: float = _setting(
+        "60", _number(0.1, 600, float), "how long a provider's API may be silent"
+    )
+    linkedin_author: str = _setting("", _urn, "who posts on LinkedIn: urn:li:organization:… or urn:li:person:…")
+    linkedin_token: str = _setting("", _text, "access token of LinkedIn", secret=True)
+    linkedin_version: str = _setting("202605", _month, "LinkedIn-Version: a month that LinkedIn still serves")
+    linkedin_api_url: str = _setting("https://api.linkedin.com", _url, "LinkedIn's API")
+    facebook_page_id: str = _setting("", _digits, "the Facebook Page that posts")
+    facebook_page_token: str = _setting("", _text, "access token of that Page, for Instagram too", secret=True)
+    instagram_user_id: str = _setting("", _digits, "the Instagram account that is connected to the Page")
+    graph_api_url: str = _setting("https://graph.facebook.com", _url, "Meta's Graph API")
+    graph_api_version: str = _setting("v25.0", _graph_version, "its version")
+    x_api_key: str = _setting("", _text, "API key of the X application", secret=True)
+    x_api_secret: str = _setting("", _text, "its secret", secret=True)
+    x_access_token: str = _setting("", _text, "access token of the X account (OAuth 1.0a)", secret=True)
+    x_access_secret: str = _setting("", _text, "its secret", secret=True)
+    x_api_url: str = _setting("https://api.x.com", _url, "X's API")
+    whatsapp_phone_number_id: str = _setting("", _digits, "id of the WhatsApp number that sends")
+    whatsapp_business_account_id: str = _setting("", _digits, "its WhatsApp Business Account; needed for templates")
+    whatsapp_token: str = _setting("", _text, "access token of WhatsApp (a system user's)", secret=True)
+    whatsapp_webhooks_path: Path | None = _setting(
+        "", _optional_path, "file with WhatsApp's webhooks, one JSON body a line; empty: none are kept"
+    )
 
     draft_engine: str = _setting("builtin", _choice("builtin", "anthropic", "openai", "claude-code"), "who drafts")
 
@@ -360,6 +403,7 @@ def _combined(s: Settings) -> list[str]:
     problems = []
     if s.agent_name == CLOUD and not s.draft_only:
         problems.append("AGENT_MODE = 'full' with AGENT_NAME = 'cloud': the cloud node must be draft_only")
+    problems += _providers(s)
     for name in ("vault_path", "state_dir"):
         path = getattr(s, name)
         if _is_no_folder(path):
@@ -388,6 +432,18 @@ def _combined(s: Settings) -> list[str]:
         problems.append("MAIL_PROVIDER = 'gmail': the Gmail API is not built yet; use imap or maildir")
     if s.draft_engine != "builtin":
         problems.append(f"DRAFT_ENGINE = {s.draft_engine!r}: model engines are not built yet; use builtin")
+    return problems
+
+
+def _providers(s: Settings) -> list[str]:
+    """No token of an account that acts lies on the cloud node, and none travels in the clear."""
+    secrets = [f.name for f in fields(s) if f.metadata and f.metadata["secret"] and f.name.startswith(_ACTING)]
+    kept = [name.upper() for name in secrets if s.agent_name == CLOUD and getattr(s, name)]
+    problems = [f"{name} = (hidden): the cloud node never acts; keep it on Local" for name in kept]
+    for name in ("linkedin_api_url", "graph_api_url", "x_api_url"):
+        url = getattr(s, name)
+        if not url.startswith("https://") and not is_loopback(urlsplit(url).hostname or ""):
+            problems.append(f"{name.upper()} = {url!r}: must be https:// (or a server on loopback)")
     return problems
 
 

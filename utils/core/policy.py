@@ -96,10 +96,10 @@ def move_is_enough(
 ) -> tuple[bool, str]:
     """Whether a human's move into Approved/ approves this request (S7), and the reason in plain words.
 
-    `known_recipients` are the lower-case addresses that an earlier receipt of ours names. `verified_sender` is the
-    authenticated sender of the mail that is being answered, as this very node read it, and counts as known; what the
-    request says of its sender does not, for a compromised cloud writes what it likes. Mail recipients only; what else
-    needs care says `approve_by: confirm` in `zones.json`.
+    `known_recipients` are the lower-case addresses (and telephone numbers) that an earlier receipt of ours names.
+    `verified_sender` is the authenticated sender of the mail that is being answered, as this very node read it, and
+    counts as known; what the request says of its sender does not, for a compromised cloud writes what it likes. Mail
+    and WhatsApp alone; what else needs care says `approve_by: confirm` in `zones.json`.
     """
     if policy.approve_by is ApproveBy.CONFIRM:
         return False, f"{action} always needs a confirmation"
@@ -109,6 +109,11 @@ def move_is_enough(
         new = [a for a in recipients if a.lower() != sender and a.lower() not in known_recipients]
         if new:
             return False, f"first mail to {', '.join(new)}: please confirm"
+    if action == "whatsapp_send":
+        to = fields.get("to")
+        new = [str(one) for one in (to if isinstance(to, list) else [to]) if str(one) not in known_recipients]
+        if new:
+            return False, f"first message to {', '.join(new)}: please confirm"
     return True, "moved by the human"
 
 

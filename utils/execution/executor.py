@@ -35,7 +35,16 @@ from utils.vault.layout import Layout
 log = logging.getLogger(__name__)
 
 #: Which MCP server carries out which action, by a tool of the action's name.
-SERVERS = {"send_email": "email", "reply_email": "email", "forward_email": "email"}
+SERVERS = {
+    "send_email": "email",
+    "reply_email": "email",
+    "forward_email": "email",
+    "linkedin_post": "social",
+    "facebook_post": "social",
+    "instagram_post": "social",
+    "twitter_post": "social",
+    "whatsapp_send": "whatsapp",
+}
 
 #: After a lost answer what is found is evidence for the human alone, whatever it says.
 SETTLED_BY_HAND = frozenset({"payment"})
