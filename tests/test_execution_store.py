@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import FakeClock
 from tests.fakes.desk import Desk, World, sha
 from utils.bootstrap import Services
-from utils.core.mail import Receipt
+from utils.core.acting import Receipt
 from utils.execution.journal import (
     LIVE,
     MAX_ATTEMPTS,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from utils.adapters.clock import SystemClock
 from utils.alert_manager import AlertManager
 from utils.claim_task import Claims
+from utils.core.policy import MAIL_ACTIONS
 from utils.settings import PROJECT_ROOT, Settings, load
 from utils.vault.layout import Layout
 from utils.work_zones import WorkZones
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from utils.ports import (
         AlertChannel,
         DraftEngine,
+        Hand,
         LeaseRemote,
         Mailbox,
         MailSender,
@@ -202,7 +204,7 @@ class Services:
             self.approvals,
             self.store,
             self.tools,
-            self.sender,
+            self.hand,
             mode=s.agent_mode,
             dry_run=s.dry_run,
             state_dir=s.state_dir,
@@ -216,9 +218,23 @@ class Services:
     def tools(self) -> ToolCaller:
         """The MCP client that the executor calls servers with."""
         from utils.adapters.mcp_client import McpTools
+        from utils.execution.executor import SERVERS
 
-        servers = {"email": [sys.executable, "-m", "mcp_servers.email_server"]}
+        servers = {name: [sys.executable, "-m", f"mcp_servers.{name}_server"] for name in set(SERVERS.values())}
         return McpTools(servers, cwd=PROJECT_ROOT, idle_seconds=self.settings.mcp_idle_seconds, clock=self.clock)
+
+    def hand(self, action: str) -> Hand:
+        """Who carries out an action. Raises `KeyError` for one that this version can't do."""
+        if action in MAIL_ACTIONS:
+            return self._mail_hand
+        raise KeyError(action)
+
+    @cached_property
+    def _mail_hand(self) -> Hand:
+        from utils.hands.mail import Letters, MailHand
+
+        s = self.settings
+        return MailHand(s.mail_sender, Letters(s.vault_path, s.mail_from, s.mail_from_name), lambda: self.sender)
 
     @cached_property
     def sender(self) -> MailSender:

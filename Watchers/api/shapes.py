@@ -242,6 +242,7 @@ ACTION = obj(
     expires_at=time,
     state=enum(*State),
     attempts=whole,
+    reference=maybe_text,
     message_id=maybe_text,
     receipt=nullable(obj(provider=text, id=text, detail=text)),
     error=maybe_text,

@@ -12,11 +12,12 @@ from typing import Any
 
 from mcp.server.mcpserver.exceptions import ToolError
 
-from mcp_servers.email_server import EmailServer
+from mcp_servers import acting
 from tests.conftest import FakeClock
 from utils.bootstrap import Services
 from utils.claim_task import Claims
-from utils.core.mail import OutgoingMail, Receipt
+from utils.core.acting import Receipt
+from utils.core.mail import OutgoingMail
 from utils.core.stages import Stage
 from utils.core.task import format_time, make_id, request_id, with_draft
 from utils.execution.approvals import Approvals
@@ -76,10 +77,10 @@ class World:
 
 
 class DirectTools:
-    """The e-mail server's own tools, called without a process in between."""
+    """The servers' own tools, called without a process in between."""
 
-    def __init__(self, server: EmailServer, bomb: Bomb) -> None:
-        self._server = server
+    def __init__(self, desk: acting.Desk, bomb: Bomb) -> None:
+        self._desk = desk
         self._bomb = bomb
         self.stopped: Callable[[], bool] = lambda: False
         self.broken: list[Exception] = []
@@ -89,7 +90,7 @@ class DirectTools:
         if self.broken:
             raise self.broken.pop(0)
         try:
-            answer = getattr(self._server, tool)(**arguments)
+            answer = self._desk.act(tool, **arguments)
         except ToolError as error:
             raise AdapterError(str(error), retry=False) from None
         self._bomb.step()
@@ -165,9 +166,9 @@ class Desk:
             node.layout, claims, store, zones, mode=s.agent_mode, clock=self.clock,
             known_to_git=lambda path, data: (path, data) in self.in_git, alert=self._alert,
         )  # fmt: skip
-        parts["tools"] = DirectTools(EmailServer(node), bomb)
+        parts["tools"] = DirectTools(acting.Desk(node), bomb)
         parts["executor"] = Executor(
-            node.layout, claims, parts["approvals"], store, parts["tools"], self.world, mode=s.agent_mode,
+            node.layout, claims, parts["approvals"], store, parts["tools"], node.hand, mode=s.agent_mode,
             dry_run=s.dry_run, state_dir=s.state_dir, clock=self.clock, alert=self._alert,
             reason_to_wait=lambda: self.waits, put_back_at=lambda: self.put_back_at,
         )  # fmt: skip

@@ -44,7 +44,7 @@ class Filing:
                 self.send_back(path, f"It was approved, but {record.action} failed: {record.error}")
         else:
             text = notes.unknown(record)
-            self._alert("CRITICAL", f"Nobody knows whether {record.request_id} was sent", text, source=SOURCE)
+            self._alert("CRITICAL", f"Nobody knows whether {record.request_id} was carried out", text, source=SOURCE)
             for path in self._places(record, Stage.APPROVED):
                 self._claims.explain(path, text)
         self._store.mark_filed(record)

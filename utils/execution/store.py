@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from utils.core.mail import Receipt
+from utils.core.acting import Receipt
 from utils.core.task import ApprovalRequest, format_time, parse_time
 from utils.execution.journal import LIVE, TRANSITIONS, ActionRecord, Outcome, State, check_transition
 from utils.execution.schema import StoreProblem, open_database
@@ -175,17 +175,33 @@ class ExecutionStore:
             return None
         return self.get(record.action_id)
 
-    def consume(self, record: ActionRecord, message_id: str) -> bool:
-        """Use up the one-time token; the caller may act once, and only if the answer is True."""
+    def consume(self, record: ActionRecord, reference: str) -> bool:
+        """Use up the one-time token; the caller may act once, and only if the answer is True.
+
+        `reference` is by what the act can be found again, should the caller die.
+        """
         with self._transaction() as db:
             done = db.execute(
-                "UPDATE actions SET token_consumed_at = ?, message_id = ? WHERE action_id = ? AND state = ?"
+                "UPDATE actions SET token_consumed_at = ?, reference = ? WHERE action_id = ? AND state = ?"
                 " AND token = ? AND token_consumed_at IS NULL",
-                (self._now(), message_id, record.action_id, State.SENDING.value, record.token),
+                (self._now(), reference, record.action_id, State.SENDING.value, record.token),
             )
             if done.rowcount != 1:
                 return False
-            self._event(db, record.action_id, "token consumed", message_id)
+            self._event(db, record.action_id, "token consumed", reference)
+        return True
+
+    def prepared(self, record: ActionRecord, prepared: str) -> bool:
+        """Keep the provider's id of what the holder of the consumed token made ready, before it commits."""
+        with self._transaction() as db:
+            done = db.execute(
+                "UPDATE actions SET prepared = ? WHERE action_id = ? AND state = ? AND token = ?"
+                " AND token_consumed_at IS NOT NULL AND outcome IS NULL",
+                (prepared, record.action_id, State.SENDING.value, record.token),
+            )
+            if done.rowcount != 1:
+                return False
+            self._event(db, record.action_id, "prepared", prepared)
         return True
 
     def report(
@@ -258,6 +274,22 @@ class ExecutionStore:
         if not self._step(record, state, error or (receipt.id if receipt else ""), recipients=recipients, **fields):
             return None
         return self.get(record.action_id)
+
+    def pause(self, provider: str) -> None:
+        """Approvals given up to now wait: this provider refused our credentials."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?)", (provider, self._now()))
+
+    def resume(self, provider: str) -> None:
+        """The provider took our credentials: nothing waits for it any more."""
+        if self.paused_at(provider) is not None:
+            with self._transaction() as db:
+                db.execute("DELETE FROM pauses WHERE provider = ?", (provider,))
+
+    def paused_at(self, provider: str) -> datetime | None:
+        """When this provider last refused our credentials; None where it has taken them since."""
+        rows = self._rows("SELECT at FROM pauses WHERE provider = ?", provider)
+        return parse_time(rows[0][0]) if rows else None
 
     def void(self, record: ActionRecord, reason: str, *, settled: bool = False) -> bool:
         """The record counts no more. False where it is already past stopping; `unknown` only a human settles."""
