@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from utils.core import visible
-from utils.core.task import InvalidTask
+from utils.core.task import ApprovalRequest, InvalidTask
 
 _NUMBER = re.compile(r"-?\d{1,12}(?:\.\d{1,6})?\Z", re.ASCII)
 _LINE_KEYS = ("description", "quantity", "price", "tax", "account")
@@ -199,6 +199,18 @@ def payment_from(fields: Mapping[str, Any], today: date) -> Payment:
     )
     reading.done()
     return payment
+
+
+def problems(request: ApprovalRequest) -> list[str]:
+    """Why this invoice or payment can't be carried out, in plain sentences; empty where it can."""
+    try:
+        if request.action == "invoice":
+            invoice_from(request.fields, date.min)
+        else:
+            payment_from(request.fields, date.min)
+    except InvalidTask as error:
+        return error.problems
+    return []
 
 
 class _Reading:

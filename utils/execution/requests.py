@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from utils.core import books
 from utils.core.acting import Order
 from utils.core.policy import MAIL_ACTIONS
 from utils.core.request_notes import is_recipient_flag, recipient_flags, with_field_notes
@@ -25,7 +26,11 @@ log = logging.getLogger(__name__)
 
 MAX_BYTES = 4 * 1024 * 1024
 #: What else must hold of a request of these actions before it can be approved; each answers plain sentences. Pure.
-RULES: Mapping[str, Callable[[ApprovalRequest], list[str]]] = dict.fromkeys(MAIL_ACTIONS, render.problems)
+RULES: Mapping[str, Callable[[ApprovalRequest], list[str]]] = {
+    **dict.fromkeys(MAIL_ACTIONS, render.problems),
+    "invoice": books.problems,
+    "payment": books.problems,
+}
 #: A file that can't be used and was written less long ago (seconds) may still be in the making.
 SETTLE_SECONDS = 2.0
 
