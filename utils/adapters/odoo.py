@@ -242,10 +242,10 @@ def _did_not_arrive(error: Exception) -> str | None:
         return "ODOO_URL is no address"
     if isinstance(reason, inner.NameResolutionError):
         return "its name is not found"
+    if isinstance(reason, inner.NewConnectionError):  # before the time-out, of which it is a kind
+        return "nothing listens there"
     if isinstance(reason, inner.ConnectTimeoutError):
         return "it does not answer"
-    if isinstance(reason, inner.NewConnectionError):
-        return "nothing listens there"
     chain: BaseException | None = reason if isinstance(reason, BaseException) else None
     while chain is not None:
         if isinstance(chain, ssl.SSLCertVerificationError):
