@@ -1,4 +1,4 @@
-"""Deliberate breaks of sync, claims, routing and the zone lease, each of which the tests must catch.
+"""Deliberate breaks of sync, claims, routing, the zone lease and acting, each of which the tests must catch.
 
 
 `python -m tests.mutants [NAME…] [--list]`
@@ -9,6 +9,7 @@ it breaks. Prints what caught it. Exits 1 where one survives, and where the text
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests import mutants_acting
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
@@ -74,6 +77,7 @@ _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _b
 
 # fmt: off
 MUTANTS = (
+    *itertools.starmap(_one, mutants_acting.MUTANTS),
     _one("node-wins", "the node that merges wins, not the Local zone (S3)", MERGE,
          "return self.zone == LOCAL", "return True", SCENARIOS, "02_03"),
     _one("renames-on", "git guesses renames in the diff", GIT,

@@ -15,7 +15,7 @@ from tests.conftest import FakeClock
 from tests.fakes.desk import Bomb, Desk, Killed, World, sha
 from utils.bootstrap import Services
 from utils.execution.journal import State
-from utils.ports import AdapterError, OutcomeUnknown
+from utils.ports import AdapterError, Hand, OutcomeUnknown
 
 LONG = 400
 
@@ -91,12 +91,16 @@ class Crashing(Desk):
 
 
 def crash_everywhere(
-    make_node: Callable[..., Services], tmp_path: Path, make_world: Callable[[], World], approve: str
+    make_node: Callable[..., Services],
+    tmp_path: Path,
+    make_world: Callable[[], World],
+    approve: str,
+    hand: Callable[[World], Hand] | None = None,
 ) -> dict[str, int]:
     """Kill at step 1, 2, 3, … until the history ends without dying; the end states, counted."""
     ends: dict[str, int] = {}
     for step in range(1, LONG):
-        desk = Crashing(_separate(make_node, tmp_path, f"{approve}-{step}"), FakeClock(), make_world())
+        desk = Crashing(_separate(make_node, tmp_path, f"{approve}-{step}"), FakeClock(), make_world(), hand=hand)
         path = desk.request()
         desk.task_name = next((desk.vault / "In_Progress" / "cloud").glob("*.md")).stem
         died = desk.run(partial(history, path=path, approve=approve), step)

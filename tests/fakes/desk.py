@@ -23,7 +23,7 @@ from utils.core.task import format_time, make_id, request_id, with_draft
 from utils.execution.approvals import Approvals
 from utils.execution.executor import Executor
 from utils.execution.store import ExecutionStore
-from utils.ports import AdapterError
+from utils.ports import AdapterError, Hand
 from utils.vault.layout import SKELETON
 
 DRAFT = "Hello Ann,\n\nthank you for your question.\n\nKind regards"
@@ -132,9 +132,17 @@ class Desk:
     """One node with its parts, some of them breakable. `restart()` is a new process on the same files."""
 
     def __init__(
-        self, make: Callable[..., Services], clock: FakeClock, world: World, *, set_up: bool = False, **settings: str
+        self,
+        make: Callable[..., Services],
+        clock: FakeClock,
+        world: World,
+        *,
+        set_up: bool = False,
+        hand: Callable[[World], Hand] | None = None,
+        **settings: str,
     ) -> None:
-        """`set_up` makes a whole vault, as other processes need it; else there are its folders alone."""
+        """`set_up` makes a whole vault, as other processes need it; else there are its folders alone. `hand`: made anew
+        at each restart, it carries out every action; else the node's own hands do."""
         self.clock = clock
         self.world = world
         self.in_git: set[tuple[str, bytes]] = set()
@@ -144,6 +152,7 @@ class Desk:
         self.put_back_at: datetime | None = None
         self._make = make
         self._settings = settings
+        self._make_hand = hand
         self.restart()
         if set_up:
             self.vault.mkdir(parents=True)
@@ -166,6 +175,9 @@ class Desk:
             node.layout, claims, store, zones, mode=s.agent_mode, clock=self.clock,
             known_to_git=lambda path, data: (path, data) in self.in_git, alert=self._alert,
         )  # fmt: skip
+        if self._make_hand is not None:
+            made = self._make_hand(self.world)
+            node.__dict__["hand"] = lambda action: made
         parts["tools"] = DirectTools(acting.Desk(node), bomb)
         parts["executor"] = Executor(
             node.layout, claims, parts["approvals"], store, parts["tools"], node.hand, mode=s.agent_mode,

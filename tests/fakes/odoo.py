@@ -30,8 +30,8 @@ HTML = "<!DOCTYPE html>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
 
 @dataclass
 class _Trouble:
-    """`accept-503`, `accept-reset`, `accept-silence` do the work first; `refuse-429`, `refuse-401`, `refuse-500` don't;
-    `garbage` answers 200 with what is no answer."""
+    """`accept-503`, `accept-reset`, `accept-silence` do the work first; `refuse-429`, `refuse-401`, `refuse-500`,
+    `redirect` don't; `garbage` answers 200 with what is no answer, `endless` begins an answer and drips on."""
 
     model: str
     method: str
@@ -236,7 +236,21 @@ class OdooServer:
             self._answer(request, int(how[-3:]), "text/html", b"<h1>no</h1>", {"Retry-After": "120"})
         elif how == "garbage":
             self._answer(request, 200, "text/html", b"<h1>welcome</h1>")
-        return how in ("refuse-429", "refuse-500", "garbage")
+        elif how == "redirect":
+            self._answer(request, 307, "text/html", b"", {"Location": f"{self.url}{request.path}"})
+        elif how == "endless":
+            self._drip(request)
+        return how in ("refuse-429", "refuse-500", "garbage", "redirect", "endless")
+
+    def _drip(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        """A byte at a time, each before a time-out on silence would strike."""
+        request.send_response(200)
+        request.send_header("Content-Length", "1000000")
+        request.end_headers()
+        with contextlib.suppress(OSError):
+            while not self._released.wait(0.05):
+                request.wfile.write(b" ")
+        request.close_connection = True
 
     def _after(self, request: http.server.BaseHTTPRequestHandler, trouble: _Trouble | None) -> bool:
         how = trouble.how if trouble else ""

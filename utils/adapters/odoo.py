@@ -51,7 +51,7 @@ class Odoo:
     """One account on one database of one server. `key`: an API key; for XML-RPC the password does as well."""
 
     def __init__(self, url: str, database: str, user: str, key: str, *, timeout: float = 30) -> None:
-        """`timeout`: seconds to connect, between two bytes of an answer, and for the whole answer."""
+        """`timeout`: seconds to connect, between two bytes of an answer, and until its end."""
         self._url = url.rstrip("/")
         self._database = database
         self._user = user
@@ -191,6 +191,7 @@ class Odoo:
         """One request. Raises `AdapterError` where it certainly did not arrive, `_Lost` where nobody can know; for what
         only reads (no `headers`), `AdapterError` for both."""
         import requests
+        from urllib3.exceptions import HTTPError
 
         sent = {"Connection": "close", "User-Agent": "ai-employee", "Content-Type": "text/xml", **(headers or {})}
         deadline = time.monotonic() + self._timeout
@@ -200,13 +201,13 @@ class Odoo:
                 timeout=self._timeout, allow_redirects=False,
             ) as response:  # fmt: skip
                 parts, size = [], 0
-                for part in response.iter_content(65536):
+                while part := response.raw.read1(65536, decode_content=True):  # what is there, so that time is seen to pass
                     parts.append(part)
                     size += len(part)
                     if size > _LONGEST_ANSWER or time.monotonic() > deadline:
                         raise _Lost(f"Odoo's answer to {what} is too long or too slow")
                 return _Answer(response.status_code, response.headers, b"".join(parts))
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError) as error:
             if nothing := _did_not_arrive(error):
                 raise AdapterError(f"Odoo at {self._url} can't be reached: {nothing}", retry=True) from None
             lost = _Lost(f"Odoo did not answer {what} ({type(error).__name__})")

@@ -172,6 +172,7 @@ class OdooBooks:
 
     def post(self, draft: Entry, mark: str) -> Entry:
         """Post a draft. Raises `OutcomeUnknown` where the answer is lost."""
+        self._only_where_posting_is_allowed()
         try:
             self._odoo.call(_MOVE, "action_post", [draft.id], acting=True)
         except AuthRefused:
@@ -219,6 +220,7 @@ class OdooBooks:
 
     def pay(self, ready: Ready, mark: str) -> Entry:
         """Let a payment that was made ready count. Raises `OutcomeUnknown` where the answer is lost."""
+        self._only_where_posting_is_allowed()
         method = "action_create_payments" if ready.model == _REGISTER else "action_post"
         self._odoo.call(ready.model, method, [ready.id], acting=True, context=dict(ready.context))
         found = self._after(lambda: self.payments(mark), "Odoo took the payment, but can't be asked for its number")
@@ -227,6 +229,10 @@ class OdooBooks:
         return found[0]
 
     # Inside
+
+    def _only_where_posting_is_allowed(self) -> None:
+        if not self._may_post:
+            raise AdapterError("this node never posts", retry=False)
 
     @staticmethod
     def _after(look: Any, words: str) -> Any:

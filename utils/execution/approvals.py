@@ -219,6 +219,9 @@ class Approvals:
         """`(via, by, doubt)`: what a file in `Approved/` without a record is worth; no doubt means it is approved."""
         request = file.request
         assert request is not None  # the caller passes files without problems only
+        changed = requests.problems_of_files(self._layout, request)
+        if changed:
+            return "", "", "; ".join(changed)
         if request.doubts:
             return "", "", f"it may look otherwise than what would be sent: {'; '.join(request.doubts)}"
         if self._zones.remote_approvals == "trust" and request.action not in NEVER_TRUSTED:
@@ -267,6 +270,9 @@ class Approvals:
             raise Expired(
                 f"{file.request_id} expired at {file.request.expires:%Y-%m-%d %H:%M} UTC: ask for a new draft"
             )
+        changed = requests.problems_of_files(self._layout, file.request)
+        if changed:
+            raise Invalid(*changed)
         live = self._store.live(file.request_id)
         if (
             live is not None
@@ -394,6 +400,8 @@ class Approvals:
 
     def _shown(self, file: RequestFile) -> Pending:
         problems = list(file.problems)
+        if file.request is not None:
+            problems += requests.problems_of_files(self._layout, file.request)
         live = self._store.live(file.request_id)
         if live is not None and live.state is State.DONE:
             problems.append("this request was executed before; approving it again does nothing")

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from utils.core import books
+from utils.core import attached, books
 from utils.core.acting import Order
 from utils.core.policy import MAIL_ACTIONS
 from utils.core.request_notes import is_recipient_flag, recipient_flags, with_field_notes
@@ -19,7 +19,7 @@ from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, InvalidTask, request_from, split_draft, with_draft
 from utils.execution import render
 from utils.execution.journal import ActionRecord
-from utils.vault import frontmatter
+from utils.vault import frontmatter, frozen
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -125,6 +125,15 @@ def parse(data: bytes, name: str) -> tuple[ApprovalRequest | None, list[str]]:
     if request.action in RULES:
         problems += RULES[request.action](request)
     return request, problems
+
+
+def problems_of_files(layout: Layout, request: ApprovalRequest) -> list[str]:
+    """What is wrong with the files that it attaches, as they lie in the vault now, in plain sentences."""
+    try:
+        frozen.read_all(layout.root, attached.read(request.fields)[0])
+    except InvalidTask as error:
+        return error.problems
+    return []
 
 
 def order(record: ActionRecord) -> Order:

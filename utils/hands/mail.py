@@ -8,8 +8,9 @@ from pathlib import Path
 
 from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.mail import OutgoingMail
+from utils.core.task import InvalidTask
 from utils.execution.render import files, render
-from utils.ports import MailSender
+from utils.ports import AdapterError, MailSender
 from utils.vault import frozen
 
 
@@ -61,7 +62,11 @@ class MailHand:
 
     def act(self, order: Order, plan: Plan, prepared: Callable[[str], None]) -> Receipt:
         """Raises `AdapterError` or `OutcomeUnknown`, as `utils.ports.MailSender` says."""
-        return self._sender().send(self._letters.mail(order))
+        try:
+            mail = self._letters.mail(order)
+        except InvalidTask as error:  # a file was exchanged since the plan
+            raise AdapterError(str(error), retry=False) from error
+        return self._sender().send(mail)
 
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
         """By its Message-ID. Raises `AdapterError`."""

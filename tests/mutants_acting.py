@@ -1,0 +1,66 @@
+"""The deliberate breaks of approvals, journal, servers and hands; how they are used says `tests/mutants.py`.
+
+Each is (name, what it breaks, file, text, replacement, test file, which tests).
+"""
+
+EXECUTOR, SERVER, STORE = "utils/execution/executor.py", "mcp_servers/acting.py", "utils/execution/store.py"
+REQUESTS, RENDER, FROZEN = "utils/execution/requests.py", "utils/execution/render.py", "utils/vault/frozen.py"
+ACTING, MAIL_HAND, RENDERED = (f"tests/test_{name}.py" for name in ("acting", "hands_mail", "execution_render"))
+
+# fmt: off
+MUTANTS = (
+    ("token-reused", "a token is good for several acts (S8)", STORE,
+     "                \" AND token = ? AND token_consumed_at IS NULL\",\n                (self._now(), reference",
+     "                \" AND token = ?\",\n                (self._now(), reference",
+     ACTING, "good_for_one or at_once"),
+    ("prepared-forgotten", "what was made ready is not kept before the commit (S8)", SERVER,
+     "            kept = self.services.store.prepared(record, prepared)\n", "            kept = True\n",
+     ACTING, "crash and api"),
+    ("prepared-by-anyone", "who does not hold the token keeps something", STORE,
+     '                " AND token_consumed_at IS NOT NULL AND outcome IS NULL",\n                (prepared',
+     '                "",\n                (prepared', ACTING, "only_the_holder"),
+    ("prepared-unheeded", "what the journal can't keep is committed all the same (S8)", SERVER,
+     "        if not kept:\n", "        if False:\n", ACTING, "knows_no_more"),
+    ("unknown-is-refused", "a lost answer is taken for a refusal, and tried again (S8)", SERVER,
+     "store.report(record, Outcome.LOST, error=str(error))", "store.report(record, Outcome.REFUSED, retry=True)",
+     ACTING, "lost_answer"),
+    ("bug-is-refused", "an error that nobody foresaw is taken for a refusal (S8)", SERVER,
+     'store.report(record, Outcome.LOST, error=f"', 'store.report(record, Outcome.REFUSED, retry=True, error=f"',
+     ACTING, "lost_answer"),
+    ("nothing-found-is-proof", "what is not found did not happen (S8)", EXECUTOR,
+     "elif found is Absence.PROVEN:", "elif True:", ACTING, "lost_answer or sees_little"),
+    ("payment-by-evidence", "a payment is concluded by what is found, not by a human (S8)", EXECUTOR,
+     "if record.action in SETTLED_BY_HAND:", "if False:", ACTING, "payment"),
+    ("draft-only-acts", "a server acts on a draft-only node (S5)", SERVER,
+     "        if reason is not None:\n", "        if False:\n", ACTING, "draft_only"),
+    ("bytes-unchecked", "stored bytes that are not those approved are sent (S6)", REQUESTS,
+     "    if sha256(record.frozen) != record.sha256:\n", "    if False:\n", "tests/test_mcp_email.py", "damaged"),
+    ("dry-run-acts", "a dry run acts", SERVER,
+     "if dry_run or self.services.settings.dry_run:", "if False:", ACTING, "dry_run"),
+    ("credentials-hammered", "a provider that refuses our credentials is asked again and again", EXECUTOR,
+     "        elif self._is_paused(record):\n", "        elif False:\n", ACTING, "credentials"),
+    ("pause-for-ever", "a provider that takes our credentials again stays paused", EXECUTOR,
+     "            self._store.resume(self._hand(current.action).provider)\n", "", ACTING, "credentials"),
+    ("reference-of-today", "what was done is looked for by a reference that changed since", REQUESTS,
+     "record.approved_at, record.reference, record.prepared)", 'record.approved_at, "", record.prepared)',
+     ACTING, "reference_of_then"),
+    ("attachment-swapped", "a file that was exchanged after the approval is sent (S6)", FROZEN,
+     "    if data is None or hashlib.sha256(data).hexdigest() != file.sha256:\n", "    if data is None:\n",
+     MAIL_HAND, "exchanged_since"),
+    ("attachment-by-link", "a link leads to a file outside the vault", FROZEN,
+     "    if lying.kind is not worktree.Kind.FILE:\n", "    if False:\n", MAIL_HAND, "exchanged_since"),
+    ("attachment-unlooked", "a request is approved although its file is another one (S12)",
+     "utils/execution/approvals.py",
+     "        changed = requests.problems_of_files(self._layout, file.request)\n        if changed:\n            raise",
+     "        changed: list[str] = []\n        if changed:\n            raise", MAIL_HAND, "can_not_be_approved"),
+    ("attachment-misnamed", "a file arrives under a name that opens as something else", "utils/core/attached.py",
+     "    if PurePosixPath(name).suffix.lower() !=", "    if False and PurePosixPath(name).suffix.lower() !=",
+     RENDERED, "named_plainly"),
+    ("forward-answers", "a forwarded mail joins no thread of its source", RENDER,
+     '    if request.action == "forward_email":\n        return [("References"',
+     '    if False:\n        return [("References"', RENDERED, "names_its_source"),
+    ("upgrade-forgets", "an older journal's marks are lost at the upgrade (S8)", "utils/execution/schema.py",
+     "ALTER TABLE actions RENAME COLUMN message_id TO reference;",
+     "ALTER TABLE actions ADD COLUMN reference TEXT NOT NULL DEFAULT '';",
+     "tests/test_execution_store.py", "version_1"),
+)
