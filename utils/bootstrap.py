@@ -13,6 +13,7 @@ from utils.adapters.clock import SystemClock
 from utils.alert_manager import AlertManager
 from utils.claim_task import Claims
 from utils.core.policy import MAIL_ACTIONS
+from utils.core.routing import CLOUD
 from utils.settings import PROJECT_ROOT, Settings, load
 from utils.vault.layout import Layout
 from utils.work_zones import WorkZones

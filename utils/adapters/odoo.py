@@ -160,24 +160,19 @@ class Odoo:
     def _ask_version(self) -> Version:
         """By `common.version`, which needs no account and stands in 16 to 21; where it is gone, by `/web/version`."""
         answer = self._exchange("POST", "/xmlrpc/2/common", xmlrpc.client.dumps((), "version").encode(), "version")
-        said: Any = None
-        if answer.status == 200:
-            try:
-                said = xmlrpc.client.loads(answer.body)[0][0]
-                text, info = said["server_version"], said["server_version_info"]
-                return _version(text, info)
-            except Exception:
-                raise AdapterError(f"{self._url} is no Odoo: it does not tell its version", retry=False) from None
         if answer.status in (404, 410):
             answer = self._exchange("GET", "/web/version", b"", "version")
             said = _json(answer)
-        if answer.status == 200 and isinstance(said, dict) and isinstance(said.get("version_info"), list):
-            return _version(str(said.get("version")), said["version_info"])
+            text, info = (said.get("version"), said.get("version_info")) if isinstance(said, dict) else (None, None)
+        else:
+            text, info = _told_by_xmlrpc(answer.body)
         if answer.status >= 500 or answer.status in (408, 429):
             raise AdapterError(f"Odoo can't answer now (HTTP {answer.status})", retry=True)
         if 300 <= answer.status < 400:
             raise AdapterError("Odoo's address redirects: set ODOO_URL to where it leads", retry=False)
-        raise AdapterError(f"{self._url} is no Odoo: it does not tell its version", retry=False)
+        if answer.status != 200 or not isinstance(info, list) or not info:
+            raise AdapterError(f"{self._url} is no Odoo: it does not tell its version", retry=False)
+        return _version(str(text), info)
 
     def _post(self, path: str, body: bytes, headers: Mapping[str, str], what: str, acting: bool) -> _Answer:
         try:
@@ -259,6 +254,15 @@ def _did_not_arrive(error: Exception) -> str | None:
 def _as_it_is(request: Any) -> Any:
     """Keeps `requests` from taking another login out of a `.netrc`."""
     return request
+
+
+def _told_by_xmlrpc(body: bytes) -> tuple[Any, Any]:
+    """`(version, version info)` out of the answer to `common.version`; Nones where it is none."""
+    try:
+        said: Any = xmlrpc.client.loads(body)[0][0]
+        return said["server_version"], said["server_version_info"]
+    except Exception:  # expat's, xmlrpc's, and what comes of an answer of another shape
+        return None, None
 
 
 def _version(text: str, info: Sequence[Any]) -> Version:
