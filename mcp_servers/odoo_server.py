@@ -51,6 +51,7 @@ class Draft(BaseModel):
 
     created: bool = Field(description="whether it lies in Odoo; false in a dry run")
     draft_id: int | None = Field(default=None, description="its number in Odoo, for the `draft_id` of an invoice request")
+    date: str = Field(description="of the invoice, for the `date` of that request")
     total: str = Field(description="with tax, exact")
     currency: str
     shown: list[Shown] = Field(description="what it is, for people")
@@ -129,6 +130,7 @@ class OdooServer:
         return Draft(
             created=draft is not None,
             draft_id=draft.id if draft else None,
+            date=invoice.day.isoformat(),
             total=f"{draft.amount if draft else invoice.totals.total:f}",
             currency=currency,
             shown=[Shown(label=label, text=text) for label, text in books.shown_invoice(invoice, mark)],

@@ -124,7 +124,7 @@ class OdooBooks:
         def add(kinds: Sequence[str], domain: Sequence[Any], field: str) -> tuple[Decimal, int]:
             full = [["move_type", "in", list(kinds)], ["state", "=", "posted"], *domain]
             rows = list(self._pages(_MOVE, full, (field,)))
-            return sum((_money(row[field], currency) for row in rows), Decimal(0)), len(rows)
+            return sum((_money(row[field], currency) for row in rows), _money(0, currency)), len(rows)
 
         sales, purchases = ("out_invoice", "out_refund", "out_receipt"), ("in_invoice", "in_refund", "in_receipt")
         invoiced, invoices = add(sales, in_month, "amount_untaxed_signed")

@@ -79,6 +79,8 @@ def write(folder: Path, mark: str, data: bytes) -> str:
             raise AdapterError(f"SEPA_PATH: {folder} is not a folder", retry=False) from None
         raise OutcomeUnknown(f"{path.name} was written before") from None
     except OSError as error:
+        if path.exists():  # renamed, but not certainly on the disk
+            raise OutcomeUnknown(f"{path.name} is there, but the disk failed: {error.strerror}") from error
         raise AdapterError(f"the folder {folder} can't be written: {error.strerror}", retry=False) from error
     return path.name
 
