@@ -1,7 +1,7 @@
 """Accounting in Odoo as an MCP server on standard input and output.
 
 Posting, recording an expense and paying take the id of an approved action and nothing else (`mcp_servers.acting`), and
-refuse in draft-only mode. Reading, and drafts, which count for nothing until somebody posts them, are allowed there too.
+refuse in draft-only mode. Reading is allowed there too, and so are drafts: they count for nothing until posted.
 """
 
 from __future__ import annotations
@@ -43,14 +43,18 @@ class InvoiceLine(BaseModel, extra="forbid"):
     price: str = Field(pattern=_DECIMAL, description="of one unit, without tax, as '119.00'")
     quantity: str = Field(default="1", pattern=_DECIMAL)
     tax: str | None = Field(default=None, pattern=_DECIMAL, description="per cent on top, as '19'; none: no tax")
-    account: str | None = Field(default=None, description="code of the account it is booked to; none: Odoo's own choice")
+    account: str | None = Field(
+        default=None, description="code of the account it is booked to; none: Odoo's own choice"
+    )
 
 
 class Draft(BaseModel):
     """What `create_invoice` answers."""
 
     created: bool = Field(description="whether it lies in Odoo; false in a dry run")
-    draft_id: int | None = Field(default=None, description="its number in Odoo, for the `draft_id` of an invoice request")
+    draft_id: int | None = Field(
+        default=None, description="its number in Odoo, for the `draft_id` of an invoice request"
+    )
     date: str = Field(description="of the invoice, for the `date` of that request")
     total: str = Field(description="with tax, exact")
     currency: str
@@ -112,7 +116,7 @@ class OdooServer:
         reference: Annotated[str | None, Field(description="the other side's; a bill needs its number")] = None,
         dry_run: bool = False,
     ) -> Draft:
-        """Make a draft invoice in Odoo. It counts for nothing until it is posted. With dry_run, check it and make none."""
+        """Make a draft invoice in Odoo; it counts for nothing until posted. With dry_run, only check it."""
         fields: dict[str, Any] = {
             "kind": kind, "partner": partner, "currency": currency, "due_date": due_date,
             "lines": [line.model_dump(exclude_none=True) for line in lines],
@@ -137,7 +141,9 @@ class OdooServer:
         )
 
     def find_partners(
-        self, text: Annotated[str, Field(min_length=2, description="part of a name, e-mail or tax number")], limit: Limit = 20
+        self,
+        text: Annotated[str, Field(min_length=2, description="part of a name, e-mail or tax number")],
+        limit: Limit = 20,
     ) -> list[PartnerFound]:
         """Customers and vendors whose name, e-mail address or tax number contains a text."""
         found = self._ask(lambda ledger: ledger.find_partners(text, limit), "Odoo was not asked")

@@ -74,7 +74,10 @@ def test_an_expense_is_booked_by_its_own_tool(desk: Desk, server: OdooServer) ->
     approve(desk, ask(desk, EXPENSE))
     called: list[str] = []
     inner = desk.tools.call
-    desk.tools.call = lambda server, tool, arguments: (called.append(f"{server}.{tool}"), inner(server, tool, arguments))[1]  # type: ignore[method-assign]
+    desk.tools.call = lambda server, tool, arguments: (
+        called.append(f"{server}.{tool}"),
+        inner(server, tool, arguments),
+    )[1]  # type: ignore[method-assign]
     assert desk.cycle() == "executed 1" and called == ["odoo.record_expense"]
     (bill,) = server.rows("account.move")
     assert bill["move_type"] == "in_invoice" and bill["ref"] == "R-7" and bill["state"] == "posted"
@@ -244,7 +247,7 @@ def _killed_at(step: int, make: Callable[..., Services], home: Path, server: Odo
     for _ in range(8):
         desk.cycle()
         desk.clock.advance(3600)
-    return desk, path, died
+    return desk, died
 
 
 @pytest.mark.slow
@@ -260,7 +263,7 @@ def test_killed_anywhere_it_happens_at_most_once_and_done_means_done(
     for step in range(1, 400):
         with odoo_server(19) as server:
             server.data.call(2, "res.partner", "create", [], {"vals_list": [{"name": "Acme"}]}, {})
-            desk, path, died = _killed_at(step, make_node, tmp_path / str(step), server, fields)
+            desk, died = _killed_at(step, make_node, tmp_path / str(step), server, fields)
             commits = server.ledger.count((model, "action_post"))
             (record,) = desk.store.recent(10)
             assert commits <= 1, f"twice, killed at step {step}"

@@ -31,7 +31,9 @@ DRAFT = {
 @pytest.fixture
 def server() -> Iterator[OdooServer]:
     with odoo_server(19) as running:
-        running.data.call(2, "res.partner", "create", [], {"vals_list": [{"name": "Acme", "email": "a@acme.example"}]}, {})
+        running.data.call(
+            2, "res.partner", "create", [], {"vals_list": [{"name": "Acme", "email": "a@acme.example"}]}, {}
+        )
         yield running
 
 
@@ -100,7 +102,9 @@ def test_drafts_and_reports_work_in_draft_only_and_posting_does_not(desk: Desk, 
     actions = {
         "post_invoice": released(desk, INVOICE),
     }
-    refused = [(tool, {"action_id": actions.get(tool, "x"), "dry_run": dry}) for tool in ACTING for dry in (False, True)]
+    refused = [
+        (tool, {"action_id": actions.get(tool, "x"), "dry_run": dry}) for tool in ACTING for dry in (False, True)
+    ]
     *no, draft, partners, invoices, month, status = call(
         environ(desk, server, AGENT_MODE="draft_only"),
         *refused,

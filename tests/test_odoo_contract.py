@@ -262,7 +262,9 @@ def test_a_draft_is_exact_and_counts_for_nothing(books: OdooBooks, partner: str)
 def test_posting_gives_a_number_and_is_found_by_our_mark(books: OdooBooks, partner: str) -> None:
     ours = mark()
     entry = books.post(books.draft(invoice(partner), ours), ours)
-    assert entry.state == "posted" and entry.number.startswith("INV/") and entry.open == entry.amount == Decimal("17.42")
+    assert (
+        entry.state == "posted" and entry.number.startswith("INV/") and entry.open == entry.amount == Decimal("17.42")
+    )
     assert books.posted(ours) == entry
     assert books.posted(mark()) is None
 
@@ -324,10 +326,15 @@ def test_a_line_that_somebody_changed_is_not_posted(
     odoo: Odoo, books: OdooBooks, partner: str, change: dict[str, Any], shows: str
 ) -> None:
     draft = books.draft(invoice(partner), mark())
-    other = {**{"price_unit": 10.10, "quantity": 1.5, "name": "Consulting"}, **change}
+    other = {"price_unit": 10.10, "quantity": 1.5, "name": "Consulting", **change}
     wanted = invoice(
         partner,
-        {"description": other["name"], "quantity": str(other["quantity"]), "price": str(other["price_unit"]), "tax": "15"},
+        {
+            "description": other["name"],
+            "quantity": str(other["quantity"]),
+            "price": str(other["price_unit"]),
+            "tax": "15",
+        },
         draft_id=draft.id,
     )
     assert shows in str(refused(books.draft, wanted, mark()))
@@ -435,7 +442,9 @@ def test_a_payment_without_a_bill_is_on_account(books: OdooBooks, partner: str) 
 
 def test_more_than_is_owed_and_another_currency_are_refused(books: OdooBooks, partner: str) -> None:
     owed = bill(books, partner)
-    assert "100.00 EUR is open" in str(refused(books.prepare_payment, payment(partner, "100.01", owed.reference), mark()))
+    assert "100.00 EUR is open" in str(
+        refused(books.prepare_payment, payment(partner, "100.01", owed.reference), mark())
+    )
     dollars = Payment(partner, Decimal(10), "USD", owed.reference, DAY)
     assert "is in EUR, not in USD" in str(refused(books.prepare_payment, dollars, mark()))
 

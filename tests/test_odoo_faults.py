@@ -1,4 +1,4 @@
-"""Odoo's answers that get lost, come late or say nothing: what the client makes of them, and that nothing is done twice."""
+"""Odoo's answers that get lost, come late or say nothing: what is made of them, and that nothing is done twice."""
 
 from __future__ import annotations
 
@@ -289,9 +289,7 @@ def test_no_call_is_repeated_by_the_library(server: OdooServer) -> None:
     assert len(server.calls) - before == 1
 
 
-def test_no_login_is_taken_from_elsewhere(
-    server: OdooServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
+def test_no_login_is_taken_from_elsewhere(server: OdooServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """`requests` would put a `.netrc` in the place of our bearer key."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login eve password stolen\n")
@@ -370,7 +368,11 @@ def told(text: str, info: list[Any]) -> bytes:
     ("answers", "major", "words"),
     [
         ({"/xmlrpc/2/common": (200, told("18.3+e", ["saas~18", 3, 0]))}, 18, ""),
-        ({"/xmlrpc/2/common": (404, b""), "/web/version": (200, b'{"version": "22.0", "version_info": [22, 0]}')}, 22, ""),
+        (
+            {"/xmlrpc/2/common": (404, b""), "/web/version": (200, b'{"version": "22.0", "version_info": [22, 0]}')},
+            22,
+            "",
+        ),
         ({"/xmlrpc/2/common": (200, told("15.0", [15, 0, 0]))}, 0, "16 is the oldest"),
         ({"/xmlrpc/2/common": (200, told("next", ["next"]))}, 0, "not understood"),
         ({"/xmlrpc/2/common": (200, b"<html>hello</html>")}, 0, "is no Odoo"),

@@ -182,7 +182,9 @@ class Settings:
     odoo_url: str = _setting("", _url, "Odoo 16 or newer, to work with and to watch; empty: none")
     odoo_db: str = _setting("", _text, "its database; empty: the server's only one (Odoo 19 and newer)")
     odoo_user: str = _setting("", _text, "login of our Odoo user; on the cloud one who may not post")
-    odoo_api_key: str = _setting("", _text, "API key of that user; up to Odoo 18 the password does as well", secret=True)
+    odoo_api_key: str = _setting(
+        "", _text, "API key of that user; up to Odoo 18 the password does as well", secret=True
+    )
     odoo_timeout_seconds: int = _setting("60", _number(1, 600), "limit of one call")
     odoo_payment_journal: str = _setting("", _text, "code of the bank journal that pays; empty: the only one")
     payment_provider: str = _setting(

@@ -5,8 +5,8 @@
         server.fail("account.move", "action_post", "accept-503")   # does it, then answers 503
 
 Written from the published external API and from what real servers answered (`tests/test_odoo_contract.py` runs against
-both). Unknown models, methods, arguments, fields and values are refused as they refuse them. `ledger` is every call that
-changed something, in order; a call that was refused changes nothing.
+both). Unknown models, methods, arguments, fields and values are refused as they refuse them. `ledger` is every call
+that changed something, in order; a call that was refused changes nothing.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ class OdooServer:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         path = request.path
         if path == "/web/version" and self.version >= 18:
-            self._json(request, 200, {"version_info": [self.version, 0, 0, "final", 0, ""], "version": f"{self.version}.0"})
+            self._json(
+                request, 200, {"version_info": [self.version, 0, 0, "final", 0, ""], "version": f"{self.version}.0"}
+            )
         elif path.startswith("/json/2/") and self.version >= 19:
             self._json2(request, path.removeprefix("/json/2/"), body)
         elif path in ("/xmlrpc/2/common", "/xmlrpc/2/object") and request.command == "POST":
@@ -114,7 +116,9 @@ class OdooServer:
         if request.headers.get("X-Odoo-Database", self.database) != self.database:
             return self._answer(request, 404, "text/html; charset=utf-8", HTML.encode())
         if request.command != "POST" or not method or "/" in method:
-            return self._problem(request, 404, "werkzeug.exceptions.NotFound", "Did you mean POST /json/2/<model>/<method>?")
+            return self._problem(
+                request, 404, "werkzeug.exceptions.NotFound", "Did you mean POST /json/2/<model>/<method>?"
+            )
         if body and request.headers.get("Content-Type", "").partition(";")[0] != "application/json":
             return self._answer(request, 415, "text/html; charset=utf-8", b"<h1>Unsupported Media Type</h1>")
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -127,7 +131,9 @@ class OdooServer:
         try:
             arguments = json.loads(body) if body else {}
         except ValueError as error:
-            return self._problem(request, 400, "werkzeug.exceptions.BadRequest", f"could not parse the body as json: {error}")
+            return self._problem(
+                request, 400, "werkzeug.exceptions.BadRequest", f"could not parse the body as json: {error}"
+            )
         ids, context = arguments.pop("ids", []), arguments.pop("context", {})
         try:
             result = self._call(uid, model, method, ids, arguments, context)
@@ -274,7 +280,7 @@ class OdooServer:
 
     @staticmethod
     def _answer(
-        request: http.server.BaseHTTPRequestHandler, status: int, kind: str, body: bytes, more: Mapping[str, str] = {}  # noqa: B006
+        request: http.server.BaseHTTPRequestHandler, status: int, kind: str, body: bytes, more: Mapping[str, str] = {}
     ) -> None:
         request.send_response(status)
         for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **more}.items():

@@ -109,7 +109,7 @@ POSTER = "account.group_account_invoice"
 
 
 class Database:
-    """One company in USD with EUR (0.9 for a dollar) and JPY, one bank journal, taxes of 15 %, a poster and a reader."""
+    """One company in USD with EUR (0.9 for a dollar) and JPY, a bank journal, taxes of 15 %, a poster and a reader."""
 
     def __init__(self, version: int) -> None:
         self.version = version
@@ -304,7 +304,12 @@ class Database:
             values = dict(command[2])
             taxes = values.pop("tax_ids", None)
             identifier = max([*self.tables["account.move.line"], 0]) + 1
-            line = {**self._empty("account.move.line"), "quantity": Decimal(1), "sequence": 10, "display_type": "product"}
+            line = {
+                **self._empty("account.move.line"),
+                "quantity": Decimal(1),
+                "sequence": 10,
+                "display_type": "product",
+            }
             line |= {"id": identifier, "move_id": row["id"], **self._checked("account.move.line", values)}
             is_sale = row["move_type"].startswith("out")
             line["tax_ids"] = list(taxes[0][2]) if taxes else [1 if is_sale else 2]
@@ -339,7 +344,9 @@ class Database:
         for one in ids:
             row = self.tables["account.move"].get(one)
             if row is None:
-                raise MissingError(f"Record does not exist or has been deleted.\n(Record: account.move({one},), User: 2)")
+                raise MissingError(
+                    f"Record does not exist or has been deleted.\n(Record: account.move({one},), User: 2)"
+                )
             self._may_post(row)
             row |= {"state": "posted", "posted_before": True}
             row["invoice_date"] = row["invoice_date"] or date.today().isoformat()
@@ -357,7 +364,11 @@ class Database:
         if not row["invoice_line_ids"]:
             raise UserError("Even magicians can't post nothing!" if new else "You need to add a line before posting.")
         if not row["partner_id"]:
-            raise UserError("The 'Customer' field is required to validate the invoice." if new else "The field 'Customer' is required.")
+            raise UserError(
+                "The 'Customer' field is required to validate the invoice."
+                if new
+                else "The field 'Customer' is required."
+            )
         if row["move_type"] == "in_invoice" and not row["invoice_date"]:
             raise UserError("The Bill/Refund date is required to validate this document.")
         if row["amount_total"] < 0:
@@ -371,10 +382,14 @@ class Database:
 
     def _new_register(self, row: dict[str, Any], values: Mapping[str, Any], context: Mapping[str, Any]) -> None:
         if context.get("active_model") != "account.move" or not context.get("active_ids"):
-            raise UserError("The register payment wizard should only be called on account.move or account.move.line records.")
+            raise UserError(
+                "The register payment wizard should only be called on account.move or account.move.line records."
+            )
         (bill,) = (self.tables["account.move"][one] for one in context["active_ids"])
         if bill["state"] != "posted" or not bill["amount_residual"]:
-            raise UserError("You can't register a payment because there is nothing left to pay on the selected journal items.")
+            raise UserError(
+                "You can't register a payment because there is nothing left to pay on the selected journal items."
+            )
         row |= {"partner_id": bill["partner_id"], "bill": bill["id"]}
         row["payment_type"] = "outbound" if bill["move_type"] == "in_invoice" else "inbound"
         row["currency_id"] = row["currency_id"] or bill["currency_id"]
@@ -399,7 +414,9 @@ class Database:
         for one in ids:
             row = self.tables["account.payment"].get(one)
             if row is None:
-                raise MissingError(f"Record does not exist or has been deleted.\n(Record: account.payment({one},), User: 2)")
+                raise MissingError(
+                    f"Record does not exist or has been deleted.\n(Record: account.payment({one},), User: 2)"
+                )
             if row["state"] != "draft" and self.version < 18:
                 raise UserError(f"The entry {row['name']} (id {row['id']}) must be in draft.")
             self._post_payment(row)
@@ -423,7 +440,11 @@ _SEED: tuple[tuple[str, int, dict[str, Any]], ...] = (
     ("res.currency", 126, {"name": "EUR", "decimal_places": 2, "active": True, "rate": Decimal("0.9")}),
     ("res.currency", 25, {"name": "JPY", "decimal_places": 0, "active": True, "rate": Decimal(1)}),
     ("res.currency", 142, {"name": "GBP", "decimal_places": 2, "active": False, "rate": Decimal(1)}),
-    ("res.company", 1, {"name": "My Company", "currency_id": 1, "account_sale_tax_id": 1, "account_purchase_tax_id": 2}),
+    (
+        "res.company",
+        1,
+        {"name": "My Company", "currency_id": 1, "account_sale_tax_id": 1, "account_purchase_tax_id": 2},
+    ),
     ("res.users", 2, {"login": "admin", "company_id": 1}),
     ("res.users", 6, {"login": "reader", "company_id": 1}),
     ("account.tax", 1, {"name": "15%", "amount": Decimal(15), "amount_type": "percent", "type_tax_use": "sale"}),

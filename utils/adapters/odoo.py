@@ -1,8 +1,8 @@
 """Odoo's two remote interfaces behind one call: JSON-2 with a bearer key from version 19 on, XML-RPC for 16 to 18.
 
-JSON-2: `POST /json/2/<model>/<method>` with named arguments (Odoo 19, "External JSON-2 API"). XML-RPC: `/xmlrpc/2/common`
-and `/xmlrpc/2/object` (Odoo 16, "External API"). Which one a server speaks is asked once, of itself. Each call is one
-HTTP request on a connection of its own: bounded in time and size, no retries, no redirects.
+JSON-2: `POST /json/2/<model>/<method>` with named arguments (Odoo 19, "External JSON-2 API"). XML-RPC:
+`/xmlrpc/2/common` and `/xmlrpc/2/object` (Odoo 16, "External API"). Which one a server speaks is asked once, of itself.
+Each call is one HTTP request on a connection of its own: bounded in time and size, no retries, no redirects.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ class Odoo:
         if status == 401:
             return AuthRefused(f"Odoo refused the key ({error}): check ODOO_API_KEY")
         if status == 404 and not known:
-            return AdapterError(f"Odoo does not know {what}, or no database {self._database!r}: check ODOO_DB", retry=False)
+            return AdapterError(
+                f"Odoo does not know {what}, or no database {self._database!r}: check ODOO_DB", retry=False
+            )
         if status == 429:
             return AdapterError(f"Odoo is asked too often ({what})", retry=True)
         if 300 <= status < 400:
@@ -196,7 +198,9 @@ class Odoo:
                 timeout=self._timeout, allow_redirects=False,
             ) as response:  # fmt: skip
                 parts, size = [], 0
-                while part := response.raw.read1(65536, decode_content=True):  # what is there, so that time is seen to pass
+                while part := response.raw.read1(
+                    65536, decode_content=True
+                ):  # what is there, so that time is seen to pass
                     parts.append(part)
                     size += len(part)
                     if size > _LONGEST_ANSWER or time.monotonic() > deadline:
@@ -280,7 +284,7 @@ def _first_line(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Decimals as the floats that Odoo takes: the nearest double of at most 15 digits reads back as the same decimal."""
+    """Decimals as the floats that Odoo takes: up to 15 digits, the nearest double reads back as the same decimal."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, Mapping):

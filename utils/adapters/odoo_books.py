@@ -8,11 +8,11 @@ found again. A draft has no effect outside; the one committing call of an invoic
 from __future__ import annotations
 
 import calendar
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from utils.adapters.odoo import Odoo
 from utils.core.books import CUSTOMER, Invoice, Payment, minor_units, rounded, shown
@@ -26,6 +26,8 @@ _MOVE_FIELDS = (
 )  # fmt: skip
 _LINE_FIELDS = ("name", "quantity", "price_unit", "tax_ids", "account_id", "display_type", "sequence")
 _PAGE = 1000
+_POSTERS = "account.group_account_invoice"
+T = TypeVar("T")
 _MOVE, _PAYMENT, _REGISTER = "account.move", "account.payment", "account.payment.register"
 
 
@@ -63,7 +65,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ready:
-    """A payment made ready; nothing of it counts yet. `bill`: the number of the bill that it pays, empty: on account."""
+    """A payment made ready; nothing of it counts yet. `bill`: the number of the bill it pays, empty: on account."""
 
     model: str
     id: int
@@ -78,7 +80,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class MonthSummary:
-    """A month of posted invoices and bills, without tax, in the company's currency; what is open, with tax, as of now."""
+    """A month of posted invoices and bills, without tax, in the company's currency; what is open now, with tax."""
 
     currency: str
     invoiced: Decimal
@@ -235,7 +237,7 @@ class OdooBooks:
             raise AdapterError("this node never posts", retry=False)
 
     @staticmethod
-    def _after(look: Any, words: str) -> Any:
+    def _after(look: Callable[[], T], words: str) -> T:
         """Look after a committing call: where that fails, nobody can know."""
         try:
             return look()
@@ -387,9 +389,8 @@ class OdooBooks:
         return self._company
 
     def _is_poster(self, uid: int) -> bool:
-        group = {"group_ext_id": "account.group_account_invoice"}
         ids = [uid] if self._odoo.version().major >= 18 else None  # a method of the model up to 17
-        return bool(self._odoo.call("res.users", "has_group", ids, **group))
+        return bool(self._odoo.call("res.users", "has_group", ids, group_ext_id=_POSTERS))
 
     def _search(
         self, model: str, domain: Sequence[Any], fields: Sequence[str], order: str, limit: int, offset: int = 0

@@ -50,7 +50,13 @@ def transfer(payment: Payment, mark: str, debtor: Debtor, approved_at: datetime,
         problems.append("for a SEPA transfer 'payee' must be the name of the account's holder")
     if problems:
         raise InvalidTask(problems)
-    account = {"name": bank_text(debtor.name), "IBAN": debtor.iban, "BIC": debtor.bic, "batch": False, "currency": "EUR"}
+    account = {
+        "name": bank_text(debtor.name),
+        "IBAN": debtor.iban,
+        "BIC": debtor.bic,
+        "batch": False,
+        "currency": "EUR",
+    }
     entry = {
         "name": payee, "IBAN": payment.iban, "amount": int(payment.amount.scaleb(2)), "execution_date": payment.day,
         "description": reference, "endtoend_id": mark, **({"BIC": payment.bic} if payment.bic else {}),
@@ -99,4 +105,4 @@ def _settled(data: bytes, mark: str, approved_at: datetime, schema: str) -> byte
         (found,) = root.iter(space + name)
         found.text = value
     ET.register_namespace("", space.strip("{}"))
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "utf-8")
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + bytes(ET.tostring(root, "utf-8"))

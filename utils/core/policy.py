@@ -68,7 +68,11 @@ ACTIONS: Mapping[str, Action] = {
 MAIL_ACTIONS = frozenset({"send_email", "reply_email", "forward_email"})
 
 #: Actions of the MCP tools that don't bear their action's name.
-TOOL_ACTIONS: Mapping[str, str] = {"post_invoice": "invoice", "record_expense": "invoice", "register_payment": "payment"}
+TOOL_ACTIONS: Mapping[str, str] = {
+    "post_invoice": "invoice",
+    "record_expense": "invoice",
+    "register_payment": "payment",
+}
 
 
 def tool_for(action: str, fields: Mapping[str, Any]) -> str:
