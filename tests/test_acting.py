@@ -319,11 +319,13 @@ def test_a_proven_absence_is_tried_again(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("where", ["plan", "find"])
-def test_evidence_that_can_not_be_looked_for_leaves_it_unknown(desk: Desk, where: str) -> None:
+@pytest.mark.parametrize("error", [AdapterError("no network", retry=True), RuntimeError("no network")])
+def test_evidence_that_can_not_be_looked_for_leaves_it_unknown(desk: Desk, where: str, error: Exception) -> None:
     record = released(desk)
     assert desk.store.consume(record, "ref")
-    getattr(hand(desk), f"{where}_trouble").append(AdapterError("no network", retry=True))
-    assert desk.cycle() == "unknown 1"
+    getattr(hand(desk), f"{where}_trouble").append(error)
+    approved(desk, "mail 2")
+    assert desk.cycle() == "unknown 1, sent 1", "and the next one goes on"
     assert "could not be looked for: no network" in now(desk, record).error
 
 
@@ -355,11 +357,12 @@ def test_whoever_got_it_is_known_after_a_receipt(desk: Desk) -> None:
     assert desk.cycle() == "sent 1" and desk.store.known_recipients() == {ANN}
 
 
-def test_a_human_can_settle_what_can_not_be_planned_any_more(blind: Desk) -> None:
+@pytest.mark.parametrize("error", [InvalidTask(["its file is gone"]), RuntimeError("a bug")])
+def test_a_human_can_settle_what_can_not_be_planned_any_more(blind: Desk, error: Exception) -> None:
     record = approved(blind)
     blind.world.trouble = [OutcomeUnknown("reset")]
     blind.cycle()
-    hand(blind).plan_trouble = [InvalidTask(["its file is gone"])]
+    hand(blind).plan_trouble = [error]
     assert blind.executor.settle(record.action_id, "happened", by="anna").state is State.DONE
     assert blind.store.known_recipients() == frozenset()
 

@@ -331,7 +331,8 @@ GOOD = {"path": "Accounting/a.pdf", "sha256": "0" * 64}
           ("../a.pdf", "/etc/a.pdf", "a/../../a.pdf", "./a.pdf", "a//b.pdf", ".git/a.pdf", "a/.env", "", "a/", 5,
            "a\\b.pdf", "a\n.pdf", "a\0.pdf", "a\u202egpj.pdf")],
         *[GOOD | {"name": name} for name in
-          ("b.exe", "b", "", "x/b.pdf", "..", "b\u202e.pdf", "b\r\n.pdf", 'b".pdf', "x" * 252 + ".pdf", 5, None)],
+          ("b.exe", "b", "", "x/b.pdf", "..", "b\u202e.pdf", "b\r\n.pdf", 'b".pdf', "x" * 252 + ".pdf", "\xa0b.pdf", 5,
+           None)],
         GOOD | {"content": "x"},
     ],
 )  # fmt: skip

@@ -147,12 +147,20 @@ def test_all_files_together_have_a_limit(desk: Desk, monkeypatch: pytest.MonkeyP
     assert desk.cycle() == "sent 1"
 
 
-def test_a_name_of_mixed_alphabets_is_no_matter_of_a_mere_move(desk: Desk) -> None:
-    entry = put(desk) | {"name": "paypal.com@\u0430cme.pdf"}
-    path = desk.request(attachments=[entry])
+def test_files_that_go_along_are_told_and_need_more_than_a_move(desk: Desk) -> None:
+    """A draft by a compromised cloud could ask for any file of the vault, in a property that nobody reads (S12)."""
+    other = put(desk, b"1", "Accounting/iban.txt") | {"name": "p\u0430ypal.txt"}
+    path = desk.request(attachments=[put(desk), other])
     desk.approvals.observe()
+    risk = " ".join(desk.approvals.get(path.stem).risk)
+    assert (
+        "invoice.pdf (Accounting/invoice.pdf), p\u0430ypal.txt (Accounting/iban.txt)" in risk
+        and "different alphabets" in risk
+    )
     desk.move(path, "Approved")
     assert desk.cycle() == "waiting for a confirmation 1" and desk.world.calls == 0
+    desk.approvals.approve(path.stem, sha(desk.vault / "Approved" / path.name), by="anna")
+    assert desk.cycle() == "sent 1"
 
 
 def test_what_is_shown_of_a_mail_is_all_of_its_envelope_and_its_files(desk: Desk) -> None:

@@ -28,6 +28,9 @@ class Attached:
     sha256: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.path})"
+
 
 def read(fields: Mapping[str, Any]) -> tuple[list[Attached], list[str]]:
     """The files that a request's fields attach, and what is wrong with the others, in plain sentences."""
@@ -70,4 +73,8 @@ def _lies_below(path: str) -> bool:
 def is_name(name: str) -> bool:
     """Whether this can be a file's name everywhere, and says what it seems to say."""
     plain = not any(char in '/\\"' or unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in name)
-    return plain and name == name.strip(" .") != "" and len(name.encode("utf-8", "replace")) <= MAX_NAME_BYTES
+    return (
+        plain
+        and name == name.strip() == name.strip(".") != ""
+        and len(name.encode("utf-8", "replace")) <= MAX_NAME_BYTES
+    )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from utils.core import visible
+from utils.core import attached, visible
 from utils.core.policy import ACTIONS
 from utils.core.routing import TASK_TYPES
 from utils.core.stages import DOMAINS
@@ -180,6 +180,10 @@ def _doubts(fields: Mapping[str, Any], body: str, draft: str) -> list[str]:
     # Our own notes have such characters written out; in others they can turn the order of what is read around.
     if visible.has_hidden(notes):
         found.append("The notes above the draft have invisible or direction-changing characters.")
+    files, _ = attached.read(fields)
+    if files:
+        names = ", ".join(map(str, files))
+        found.append(f"It takes files along, named in the properties alone: {names}.")
     for name, value in fields.items():
         joined = "\n".join(_texts(value))
         found += visible.flags(joined, f"'{name}'")

@@ -323,7 +323,9 @@ class Executor:
         try:
             order, hand = requests.order(record), self._hand(record.action)
             found = hand.find(order, hand.plan(order))
-        except (AdapterError, InvalidTask) as error:
+        except Exception as error:  # whatever it is: else it would be in the way of all others for ever
+            if not isinstance(error, AdapterError | InvalidTask):
+                log.exception("what became of %s could not be looked for", record.request_id)
             self._unknown(record, f"{known}; the evidence could not be looked for: {error}", counts)
             return
         if record.action in SETTLED_BY_HAND:
@@ -351,8 +353,8 @@ class Executor:
         """Who got it, to be known from now on; where that can't be said any more, nobody is, and it is asked again."""
         try:
             return self._hand(record.action).plan(requests.order(record)).recipients
-        except (AdapterError, InvalidTask) as error:
-            log.warning("the recipients of %s don't become known: %s", record.request_id, error)
+        except Exception:
+            log.warning("the recipients of %s don't become known", record.request_id, exc_info=True)
             return ()
 
     def _done(self, record: ActionRecord, receipt: Receipt, counts: Counts) -> None:

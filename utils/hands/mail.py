@@ -43,7 +43,7 @@ class Letters:
             (label, ", ".join(fields[label.lower()])) for label in ("To", "Cc", "Bcc") if fields.get(label.lower())
         ]
         shown.append(("Subject", fields["subject"]))
-        shown += [("Attachment", f"{file.name} ({file.path})") for file in files(order.request)]
+        shown += [("Attachment", str(file)) for file in files(order.request)]
         return Plan(mail.message_id, mail.recipients, tuple(shown))
 
 
