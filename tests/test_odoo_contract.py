@@ -287,6 +287,18 @@ def test_a_draft_that_names_itself_is_posted_if_it_is_what_was_approved(books: O
     assert "no draft" in str(refused(books.draft, invoice(partner, draft_id=99_999_999), mark()))
 
 
+@pytest.mark.parametrize(("source", "kept"), [("S00012", "S00012, "), ("AI-draft-1", ""), (False, "")])
+def test_where_a_draft_came_from_stays_beside_our_mark(
+    odoo: Odoo, books: OdooBooks, partner: str, source: Any, kept: str
+) -> None:
+    draft = books.draft(invoice(partner), mark())
+    odoo.call("account.move", "write", [draft.id], vals={"invoice_origin": source})
+    ours = mark()
+    entry = books.post(books.draft(invoice(partner, draft_id=draft.id), ours), ours)
+    (row,) = odoo.call("account.move", "read", [draft.id], fields=["invoice_origin"])
+    assert row["invoice_origin"] == kept + ours and books.posted(ours) == entry
+
+
 @pytest.mark.parametrize(
     "change",
     [

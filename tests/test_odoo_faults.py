@@ -96,7 +96,7 @@ def test_a_lost_answer_to_the_posting_is_found_afterwards(server: OdooServer, in
     assert isinstance(found, Receipt) and found.id == "INV/2026/00001" and posts(server) == 1
 
 
-@pytest.mark.parametrize("how", ["refuse-500", "garbage", "endless"])
+@pytest.mark.parametrize("how", ["refuse-500", "broken", "garbage", "endless"])
 def test_a_posting_that_did_not_happen_is_proven_and_done_once(server: OdooServer, invoices: Hand, how: str) -> None:
     server.fail("account.move", "action_post", how)
     with pytest.raises(OutcomeUnknown):
@@ -231,7 +231,7 @@ def test_a_payment_is_registered_once(server: OdooServer, payments: Hand, commit
     assert len(counting(server)) == 1
 
 
-@pytest.mark.parametrize("how", [*LOST, "refuse-500", "garbage"])
+@pytest.mark.parametrize("how", [*LOST, "refuse-500", "broken", "garbage"])
 def test_a_lost_answer_to_a_payment_leaves_evidence_and_no_second_one(
     server: OdooServer, payments: Hand, commit: tuple[str, str], how: str
 ) -> None:
@@ -269,7 +269,7 @@ def test_a_draft_of_a_payment_is_evidence_and_called_a_draft(server: OdooServer,
 # The client
 
 
-@pytest.mark.parametrize("how", [*LOST, "refuse-500", "refuse-429", "garbage", "endless"])
+@pytest.mark.parametrize("how", [*LOST, "refuse-500", "refuse-429", "broken", "garbage", "endless"])
 def test_what_only_reads_may_be_asked_again(server: OdooServer, how: str) -> None:
     odoo = client(server, timeout=1.5)
     server.fail("res.partner", "search_read", how)

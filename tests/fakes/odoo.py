@@ -31,7 +31,7 @@ HTML = "<!DOCTYPE html>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
 @dataclass
 class _Trouble:
     """`accept-503`, `accept-reset`, `accept-silence` do the work first; `refuse-429`, `refuse-401`, `refuse-500`,
-    `redirect` don't; `garbage` answers 200 with what is no answer, `endless` begins an answer and drips on."""
+    `redirect` and `broken` (an error inside, rolled back) don't; `garbage` answers 200 with what is no answer, `endless` begins an answer and drips on."""
 
     model: str
     method: str
@@ -136,6 +136,7 @@ class OdooServer:
             )
         ids, context = arguments.pop("ids", []), arguments.pop("context", {})
         try:
+            self._break(trouble)
             result = self._call(uid, model, method, ids, arguments, context)
         except OdooError as error:
             return self._problem(request, error.status, error.name, str(error))
@@ -162,6 +163,7 @@ class OdooServer:
                 named = dict(named)
                 context = named.pop("context", {})
                 ids, named = self._by_place(name, list(args), named)
+                self._break(trouble)
                 result = self._call(uid, model, name, ids, named, context)
             if self._after(request, trouble):
                 return
@@ -257,6 +259,11 @@ class OdooServer:
             while not self._released.wait(0.05):
                 request.wfile.write(b" ")
         request.close_connection = True
+
+    @staticmethod
+    def _break(trouble: _Trouble | None) -> None:
+        if trouble and trouble.how == "broken":
+            raise RuntimeError("could not serialize access due to concurrent update")
 
     def _after(self, request: http.server.BaseHTTPRequestHandler, trouble: _Trouble | None) -> bool:
         how = trouble.how if trouble else ""

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from utils.adapters.odoo import Odoo
-from utils.core.books import CUSTOMER, Invoice, Payment, minor_units, rounded, shown
+from utils.core.books import CUSTOMER, MARK, Invoice, Payment, minor_units, rounded, shown
 from utils.ports import AdapterError, AuthRefused, OutcomeUnknown
 
 _TYPES = {CUSTOMER: "out_invoice", "expense": "in_invoice"}
@@ -168,8 +168,10 @@ class OdooBooks:
             raise AdapterError(f"Odoo has no draft {draft_id}", retry=False)
         if different := self._differences(row, invoice, values):
             raise AdapterError(f"draft {draft_id} in Odoo is not what was approved: {different}", retry=False)
-        if row["invoice_origin"] != mark:
-            self._odoo.call(_MOVE, "write", [draft_id], vals={"invoice_origin": mark})
+        source = _text(row["invoice_origin"])
+        if mark not in source:
+            kept = "" if source.startswith(MARK) else source  # of a draft that came out of a sales order, say
+            self._odoo.call(_MOVE, "write", [draft_id], vals={"invoice_origin": ", ".join(filter(None, [kept, mark]))})
         return self._entry(row)
 
     def post(self, draft: Entry, mark: str) -> Entry:
@@ -293,7 +295,7 @@ class OdooBooks:
         return sorted(rows, key=lambda row: (row["sequence"], row["id"]))
 
     def _marked(self, mark: str) -> list[dict[str, Any]]:
-        return self._search(_MOVE, [["invoice_origin", "=", mark]], _MOVE_FIELDS, "id", 10)
+        return self._search(_MOVE, [["invoice_origin", "ilike", _escaped(mark)]], _MOVE_FIELDS, "id", 10)
 
     def _bill(self, payment: Payment, partner: Mapping[str, Any]) -> dict[str, Any] | None:
         domain = [

@@ -21,6 +21,8 @@ _LINE_KEYS = ("description", "quantity", "price", "tax", "account")
 MAX_LINES = 200
 MAX_TEXT = 500
 CUSTOMER, EXPENSE = "customer", "expense"
+#: How our own references begin.
+MARK = "AI-"
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def number(value: object, what: str, *, digits: int = 6) -> Decimal:
 
 def reference(action_id: str) -> str:
     """Our own mark of an action in Odoo and at the bank: at most 35 characters of the SEPA character set."""
-    return f"AI-{action_id}"[:35]
+    return f"{MARK}{action_id}"[:35]
 
 
 def invoice_from(fields: Mapping[str, Any], today: date) -> Invoice:
