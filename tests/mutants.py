@@ -360,7 +360,7 @@ MUTANTS = (
          CONTRACT, "somebody_changed"),
     _one("odoo-total-unread", "Odoo's total is not compared (S6)", BOOKS,
          "if untaxed != totals.untaxed or total not in (totals.total, totals.total_globally):", "if False:",
-         CONTRACT, "would_round"),
+         FAULTS, "meddles"),
     _one("odoo-slow-is-failed", "a posting that was only slow is told as failed", BOOKS,
          "                return entry\n            raise\n", "                raise\n            raise\n",
          FAULTS, "only_slow"),

@@ -176,14 +176,25 @@ def test_an_invoice_that_was_taken_back_since_did_happen(server: OdooServer, inv
     assert isinstance(find(invoices, order(INVOICE)), Receipt)
 
 
-def test_the_order_is_what_is_posted_whoever_meddles(server: OdooServer, invoices: Hand) -> None:
+@pytest.mark.parametrize(
+    ("model", "field", "value", "words"),
+    [
+        ("account.move.line", "name", "Something else", "its lines"),
+        ("account.move", "amount_total", Decimal("115.01"), "its total, 115.01 EUR"),
+        ("account.move", "amount_untaxed", Decimal("99.99"), "its total"),
+    ],
+    ids=["a line", "the total", "the net"],
+)
+def test_the_order_is_what_is_posted_whoever_meddles(
+    server: OdooServer, invoices: Hand, model: str, field: str, value: Any, words: str
+) -> None:
     wanted = order(INVOICE)
     server.fail("account.move", "action_post", "refuse-500")
     with pytest.raises(OutcomeUnknown):
         act(invoices, wanted)
-    (line,) = server.rows("account.move.line")
-    line["name"] = "Something else"
-    with pytest.raises(AdapterError, match="not what was approved: its lines"):
+    (row,) = server.rows(model)
+    row[field] = value
+    with pytest.raises(AdapterError, match=f"not what was approved: {words}"):
         act(invoices, wanted)
     assert posts(server) == 0
 

@@ -31,7 +31,8 @@ HTML = "<!DOCTYPE html>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
 @dataclass
 class _Trouble:
     """`accept-503`, `accept-reset`, `accept-silence` do the work first; `refuse-429`, `refuse-401`, `refuse-500`,
-    `redirect` and `broken` (an error inside, rolled back) don't; `garbage` answers 200 with what is no answer, `endless` begins an answer and drips on."""
+    `redirect` and `broken` (an error inside, rolled back) don't; `garbage` answers 200 with no answer, `endless`
+    begins an answer and drips on."""
 
     model: str
     method: str
