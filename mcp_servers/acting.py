@@ -67,6 +67,7 @@ class ServerStatus(BaseModel):
     mode: str = Field(description="full or draft_only")
     may_act: bool = Field(description="whether the tools that act can do so on this node at all")
     dry_run: bool = Field(description="whether DRY_RUN stops every execution")
+    stopped: str | None = Field(description="what the kill switch says, where it is pulled; nothing is done then")
     providers: dict[str, str] = Field(description="who carries out which action")
     refused_credentials: list[str] = Field(description="providers that refused our credentials when last asked")
     waiting: int = Field(description="approved actions of this server that are not executed yet")
@@ -96,8 +97,9 @@ class Desk:
         providers = {action: self.services.hand(action).provider for action in self._actions}
         return ServerStatus(
             mode=s.agent_mode,
-            may_act=s.agent_mode == Mode.FULL and not s.dry_run,
+            may_act=s.agent_mode == Mode.FULL and not s.dry_run and self.services.brakes.stopped() is None,
             dry_run=s.dry_run,
+            stopped=self.services.brakes.stopped(),
             providers=providers,
             refused_credentials=[one for one in sorted(set(providers.values())) if store.paused_at(one) is not None],
             waiting=sum(record.action in providers for record in store.in_state(State.APPROVED, State.SENDING)),
@@ -124,6 +126,9 @@ class Desk:
             return _result(hand, plan, None)
         if record.state is not State.SENDING:
             raise ToolError(f"action {action_id} is {record.state}, not released for execution: nothing was done")
+        stop = self.services.brakes.stopped()
+        if stop is not None:
+            raise ToolError(f"everything is stopped: {stop or 'no reason was given'}. Nothing was done")
         lock = acting_lock(self.services.settings.state_dir)
         try:
             with locks.hold(lock, timeout=30, note=f"action {action_id}"):
@@ -158,7 +163,7 @@ class Desk:
 
     def _act(self, hand: Hand, record: ActionRecord, order: Order, plan: Plan) -> Receipt:
         store = self.services.store
-        if not store.consume(record, plan.reference):
+        if not store.consume(record, plan.reference, plan.recipients):
             raise ToolError(f"action {record.action_id} was done, tried or taken back before: nothing was done now")
         try:
             receipt = hand.act(order, plan, lambda prepared: self._keep(record, prepared))

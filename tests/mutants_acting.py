@@ -38,7 +38,7 @@ MUTANTS = (
     ("dry-run-acts", "a dry run acts", SERVER,
      "if dry_run or self.services.settings.dry_run:", "if False:", ACTING, "dry_run"),
     ("credentials-hammered", "a provider that refuses our credentials is asked again and again", EXECUTOR,
-     "        elif self._is_paused(record):\n", "        elif False:\n", ACTING, "credentials"),
+     "if paused_at is not None and record.approved_at <= paused_at:", "if False:", ACTING, "credentials"),
     ("pause-for-ever", "a provider that takes our credentials again stays paused", EXECUTOR,
      "            self._store.resume(self._hand(current.action).provider)\n", "", ACTING, "credentials"),
     ("reference-of-today", "what was done is looked for by a reference that changed since", REQUESTS,

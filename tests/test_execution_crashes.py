@@ -49,6 +49,7 @@ def check(desk: Desk, name: str, *, approved: bool = True) -> State | None:
     assert len(task) == 1
     keys = [(line["action_id"], line["state"]) for line in desk.action_log()]
     assert len(keys) == len(set(keys)), "a line of the action log twice"
+    assert desk.node.action_log.verify().problems == (), "its chain is broken"
     done = [record for record in records if record.state is State.DONE]
     assert (places == ["Done"]) == bool(done)
     for record in done:

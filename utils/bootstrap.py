@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from utils.dispatch.dispatcher import Dispatcher
     from utils.dispatch.drops import Drops
     from utils.dispatch.leftovers import Leftovers
+    from utils.execution.action_log import ActionLog
     from utils.execution.approvals import Approvals
+    from utils.execution.brakes import Brakes
     from utils.execution.executor import Executor
+    from utils.execution.remote import RemoteApprovals
     from utils.execution.store import ExecutionStore
     from utils.health.monitor import HealthMonitor
     from utils.mail.intake import MailIntake
@@ -192,6 +195,38 @@ class Services:
             clock=self.clock,
             known_to_git=lambda path, data: self.sync.known_to_git(path, data),
             alert=self.alerts.send,
+            remote=lambda approve: self.remote_approvals.take(approve),
+            passed_on=lambda request_id, sha256: self.remote_approvals.passed_on(request_id, sha256),
+        )
+
+    @cached_property
+    def remote_approvals(self) -> RemoteApprovals:
+        """Approvals that are given elsewhere than on Local."""
+        from utils.adapters import approver_keys
+        from utils.execution.remote import RemoteApprovals
+
+        s = self.settings
+        return RemoteApprovals(
+            self.layout,
+            self.claims,
+            self.store,
+            s.zones,
+            state_dir=s.state_dir,
+            clock=self.clock,
+            approver_of=approver_keys.ApproverKeys(s.keys_dir).find,
+            is_genuine=approver_keys.is_genuine,
+            alert=lambda *words, **more: self.alerts.send(*words, **more),
+            put_back_at=lambda: self.sync.put_back_at(),
+        )
+
+    @cached_property
+    def brakes(self) -> Brakes:
+        """The kill switch, the undo window, caps and quiet hours."""
+        from utils.execution.brakes import Brakes
+
+        s = self.settings
+        return Brakes(
+            self.store, s.zones, self.hand, state_dir=s.state_dir, undo_seconds=s.undo_seconds, clock=self.clock
         )
 
     @cached_property
@@ -212,8 +247,24 @@ class Services:
             state_dir=s.state_dir,
             clock=self.clock,
             alert=self.alerts.send,
+            brakes=self.brakes,
             reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
             put_back_at=self.sync.put_back_at,
+        )
+
+    @cached_property
+    def action_log(self) -> ActionLog:
+        """What was done in the outside world, line by line, each chained to the one before."""
+        from utils.execution.action_log import ActionLog
+
+        s = self.settings
+        return ActionLog(
+            self.layout,
+            s.state_dir,
+            self.clock,
+            s.agent_name,
+            put_back_at=self.sync.put_back_at,
+            alert=self.alerts.send,
         )
 
     @cached_property

@@ -14,12 +14,15 @@ from typing import Any
 
 from utils.claim_task import Claims
 from utils.core.acting import Absence, Receipt
+from utils.core.brakes import Hold
 from utils.core.policy import MAIL_ACTIONS, Mode, refusal, tool_for
 from utils.core.stages import Stage
 from utils.core.task import InvalidTask
 from utils.execution import notes, requests
+from utils.execution.action_log import ActionLog
 from utils.execution.answers import AlreadyActed, Invalid, NotFound, NotHere
 from utils.execution.approvals import Approvals
+from utils.execution.brakes import Brakes
 from utils.execution.counts import Counts
 from utils.execution.filing import Filing
 from utils.execution.journal import ActionRecord, Outcome, Proof, State, next_try, proof
@@ -71,6 +74,7 @@ class Executor:
         state_dir: Path,
         clock: Clock,
         alert: Callable[..., Any],
+        brakes: Brakes,
         reason_to_wait: Callable[[], str | None] = lambda: None,
         put_back_at: Callable[[], datetime | None] = lambda: None,
     ) -> None:
@@ -86,9 +90,11 @@ class Executor:
         self._acting = acting_lock(state_dir)
         self._clock = clock
         self._alert = alert
+        self._brakes = brakes
         self._reason_to_wait = reason_to_wait
         self._put_back_at = put_back_at
-        self._filing = Filing(layout, claims, store, alert)
+        action_log = ActionLog(layout, state_dir, clock, claims.agent, put_back_at=put_back_at, alert=alert)
+        self._filing = Filing(layout, claims, store, alert, action_log)
 
     def run(self, now: datetime) -> str:
         """Finish what was begun, then execute what is approved. Answers what was done ("sent 1, back to pending 1")."""
@@ -125,9 +131,7 @@ class Executor:
         said = f"settled by {by}" + (f": {note}" if note else "")
         if outcome == "happened":
             receipt = Receipt("human", record.reference or action_id, said)
-            recipients = self._recipients(record)
-            settled = self._store.finish(record, State.DONE, receipt=receipt, recipients=recipients)
-            done = settled is not None
+            done = self._store.finish(record, State.DONE, receipt=receipt) is not None
         else:
             done = self._store.void(record, said, settled=True)
         if not done:
@@ -137,6 +141,24 @@ class Executor:
                 self._finish_settled(action_id, said)
         except locks.Locked:
             log.info("action %s is settled; the running executor will file it", action_id)
+        return self._store.get(action_id) or record
+
+    def cancel(self, action_id: str, *, by: str) -> ActionRecord:
+        """A human takes an approval back before anything is carried out: the request asks again.
+
+        Raises `NotHere`, `NotFound`, `AlreadyActed`.
+        """
+        if self._mode != Mode.FULL:
+            raise NotHere("this node is draft-only: take the approval back on the Local node")
+        record = self._store.get(action_id)
+        if record is None:
+            raise NotFound(f"there is no action {action_id}")
+        said = f"taken back by {by}"
+        if record.state is not State.APPROVED or not self._store.void(record, said):
+            current = self._store.get(action_id) or record
+            raise AlreadyActed(f"too late to take it back: action {action_id} is {current.state}")
+        for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
+            self._filing.send_back(path, f"The approval was {said} before anything was done. It asks again.")
         return self._store.get(action_id) or record
 
     def _cycle(self, now: datetime) -> str:
@@ -251,8 +273,6 @@ class Executor:
         no = refusal(self._mode, record.action)
         if no is not None:
             counts.add(no)
-        elif record.next_try_at is not None and record.next_try_at > now:
-            counts.add("waiting to try again")
         elif self._store.in_state(State.SENDING):
             counts.add("waiting for the one before")  # one outside call at a time
         elif self._dry_run:
@@ -261,8 +281,9 @@ class Executor:
             counts.add("dry run")
         elif record.action not in SERVERS:
             self._fail(record, f"this version can't execute {record.action} yet: do it by hand", counts)
-        elif self._is_paused(record):
-            counts.add("waiting for credentials")
+        elif (held := self.held(record)) is not None:
+            self._tell_held(record, held)
+            counts.add(held.short)
         else:
             self._execute(record, counts)
 
@@ -284,10 +305,29 @@ class Executor:
             log.warning("%s %s: %s", record.action, record.request_id, error)
         self._conclude(sending, failure, counts)
 
-    def _is_paused(self, record: ActionRecord) -> bool:
-        """Whether its provider refused our credentials since it was approved: a newer approval tries them again."""
-        paused_at = self._store.paused_at(self._hand(record.action).provider)
-        return paused_at is not None and record.approved_at <= paused_at
+    def held(self, record: ActionRecord) -> Hold | None:
+        """Why an approved action is not carried out now: the first that holds of the kill switch, a failed try,
+        refused credentials (a newer approval tries them again), and what `Brakes.hold` says. None: nothing does."""
+        stop = self._brakes.stopped()
+        if stop is not None:
+            return Hold("stopped", f"everything is stopped: {stop or 'no reason was given'}", is_known=True)
+        if record.next_try_at is not None and record.next_try_at > self._clock.now():
+            words = f"a try failed and did nothing: {record.error}"
+            return Hold("waiting to try again", words, record.next_try_at, is_known=True)
+        if record.action in SERVERS:
+            provider = self._hand(record.action).provider
+            paused_at = self._store.paused_at(provider)
+            if paused_at is not None and record.approved_at <= paused_at:
+                return Hold("waiting for credentials", f"{provider} refuses our credentials", is_known=True)
+        return self._brakes.hold(record)
+
+    def _tell_held(self, record: ActionRecord, held: Hold) -> None:
+        """Once for each reason, in a note beside the request and an alert."""
+        if held.is_worth_telling(self._clock.now()) and self._store.once(record.action_id, f"held: {held.reason}"):
+            words = notes.held(held)
+            for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
+                self._claims.explain(path, words)
+            self._alert("INFO", f"{record.request_id} is approved and waits", words, source="executor")
 
     # What became of it
 
@@ -349,17 +389,8 @@ class Executor:
             source="executor",
         )
 
-    def _recipients(self, record: ActionRecord) -> tuple[str, ...]:
-        """Who got it, to be known from now on; where that can't be said any more, nobody is, and it is asked again."""
-        try:
-            return self._hand(record.action).plan(requests.order(record)).recipients
-        except Exception:
-            log.warning("the recipients of %s don't become known", record.request_id, exc_info=True)
-            return ()
-
     def _done(self, record: ActionRecord, receipt: Receipt, counts: Counts) -> None:
-        recipients = self._recipients(record)
-        done = self._store.finish(record, State.DONE, receipt=receipt, recipients=recipients)
+        done = self._store.finish(record, State.DONE, receipt=receipt)
         if done is not None:
             log.info("%s done: %s (%s)", done.action, done.request_id, receipt.id)
             self._filing.file(done)

@@ -78,7 +78,7 @@ class ActionRecord:
     source_task: str | None
     approved_at: datetime
     approved_by: str
-    via: str  # api, cli, move, trust
+    via: str  # api, cli, move, trust, signed:<which approval>
     expires_at: datetime
     state: State
     attempts: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from utils.core.brakes import Hold
 from utils.core.policy import MAIL_ACTIONS
 from utils.core.task import format_time
 from utils.execution.journal import ActionRecord
@@ -35,6 +36,15 @@ def confirm(file: RequestFile, doubt: str) -> str:
         f"Not executed yet: {doubt}.\n\n"
         f"To confirm it, on the Local node: `POST /api/approvals/{file.request_id}/approve` with "
         f'`{{"sha256": "{file.sha256}"}}`. To refuse it, move it to Rejected/.'
+    )
+
+
+def held(hold: Hold) -> str:
+    """For an approved file in `Approved/` that a brake holds back."""
+    when = f" It goes on by itself at about {format_time(hold.until)}." if hold.until else ""
+    return (
+        f"Approved, and not carried out yet: {hold.reason}.{when} The limits stand in zones.json under brakes. To take"
+        " the approval back, move the file to Pending_Approval/."
     )
 
 

@@ -12,6 +12,10 @@ _VERSION = 2
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
 _ONE_LIVE_RECORD = f"CREATE UNIQUE INDEX one_live_record ON actions (request_id) WHERE state IN ({_LIVE})"
 _PAUSES = "CREATE TABLE pauses (provider TEXT PRIMARY KEY, at TEXT NOT NULL)"
+_REACHED = """CREATE TABLE reached (
+    action_id TEXT NOT NULL, recipient TEXT NOT NULL, PRIMARY KEY (action_id, recipient)
+) WITHOUT ROWID;
+CREATE INDEX actions_by_act ON actions (token_consumed_at)"""
 _SCHEMA = f"""
 CREATE TABLE seen (
     name TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, source_task TEXT, at TEXT NOT NULL,
@@ -38,6 +42,7 @@ CREATE TABLE events (
 CREATE INDEX events_by_action ON events (action_id);
 CREATE TABLE recipients (address TEXT PRIMARY KEY, at TEXT NOT NULL);
 {_PAUSES};
+{_REACHED};
 """
 #: From version 1, which knew mail only, and a state `prepared` that no action was ever in.
 _FROM_1 = f"""
@@ -46,6 +51,7 @@ ALTER TABLE actions ADD COLUMN prepared TEXT NOT NULL DEFAULT '';
 DROP INDEX one_live_record;
 {_ONE_LIVE_RECORD};
 {_PAUSES};
+{_REACHED};
 """
 #: What brings a file of which version to today's; 0 is a new one.
 _STEPS = {0: _SCHEMA, 1: _FROM_1}
