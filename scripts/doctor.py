@@ -78,6 +78,7 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
         yield _actions(services)
         yield from _mail_in(services, tell)
         yield _mail_out(settings, tell)
+        yield _odoo(services, tell)
         yield _alerts(services, tell)
         yield from _processes(settings)
     finally:
@@ -282,6 +283,17 @@ def _mail_out(s: Settings, tell: Tell) -> Finding:
     if s.mail_sender == "outbox":
         return Finding(OK, "mail out", f"approved mail is written to {s.outbox} (MAIL_SENDER=outbox)")
     return _smtp("mail out", s, "smtp", tell)
+
+
+def _odoo(services: Services, tell: Tell) -> Finding:
+    s = services.settings
+    if not s.odoo_user:
+        return Finding(OK, "odoo", "no account: invoices and payments wait until ODOO_USER and ODOO_API_KEY are set")
+    tell(f"checking Odoo (up to {s.odoo_timeout_seconds} s for each answer)")
+    try:
+        return Finding(OK, "odoo", f"{s.odoo_user} at {s.odoo_url}, {services.books.check()}")
+    except AdapterError as error:
+        return Finding(BROKEN, "odoo", str(error))
 
 
 def _alerts(services: Services, tell: Tell) -> Finding:

@@ -197,6 +197,33 @@ def test_a_payment_becomes_a_file_for_the_bank(make_node: Callable[..., Services
     assert record is not None and record.receipt is not None and record.receipt.provider == "sepa"
 
 
+def test_the_doctor_looks_at_odoo(
+    make_node: Callable[..., Services], server: OdooServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scripts import doctor
+
+    def seen(**more: str) -> tuple[str, str]:
+        node = make_node("local")
+        places = {
+            "VAULT_PATH": str(node.settings.vault_path),
+            "STATE_DIR": str(node.settings.state_dir),
+            "ENV_FILE": "",
+        }
+        with monkeypatch.context() as patch:
+            for name, value in {**places, **more}.items():
+                patch.setenv(name, value)
+            ((verdict, detail),) = [(f.verdict, f.detail) for f in doctor.examine() if f.subject == "odoo"]
+        return verdict, detail
+
+    assert seen()[0] == doctor.OK and "ODOO_API_KEY" in seen()[1]
+    assert seen(**settings(server)) == (
+        doctor.OK,
+        f"admin at {server.url}, Odoo {server.version}.0, books in USD",
+    )
+    verdict, detail = seen(**{**settings(server), "ODOO_API_KEY": "wrong key"})
+    assert verdict == doctor.BROKEN and "check ODOO_" in detail and "wrong key" not in detail
+
+
 # Killed at every step
 
 

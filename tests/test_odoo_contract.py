@@ -112,6 +112,10 @@ def test_the_version_and_the_login_are_found_out(odoo: Odoo) -> None:
     assert odoo.call("res.users", "context_get")["uid"] == odoo.login()
 
 
+def test_the_books_say_what_they_are(odoo: Odoo, books: OdooBooks) -> None:
+    assert books.check() == f"Odoo {odoo.version().text}, books in USD"
+
+
 @pytest.mark.parametrize("change", [{"key": "wrong"}, {"key": "x" * 40}])
 def test_a_wrong_key_is_refused_as_such(account: Account, change: dict[str, str]) -> None:
     client = account.client(**change)

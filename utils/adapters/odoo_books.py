@@ -105,6 +105,11 @@ class OdooBooks:
 
     # Reading
 
+    def check(self) -> str:
+        """Log in and look at the company: `Odoo 19.0, books in EUR`."""
+        currency = _name(self._company_row()["currency_id"])
+        return f"Odoo {self._odoo.version().text}, books in {currency}"
+
     def find_partners(self, text: str, limit: int) -> list[Partner]:
         """Partners whose name, e-mail address or tax number contains `text`."""
         like = _escaped(text)
