@@ -80,6 +80,7 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
         yield from _mail_in(services, tell)
         yield _mail_out(settings, tell)
         yield from _accounts(settings)
+        yield _odoo(services, tell)
         yield _alerts(services, tell)
         yield from _processes(settings)
     finally:
@@ -296,6 +297,17 @@ def _accounts(s: Settings) -> Iterator[Finding]:
             yield Finding(OK, "accounts", f"{action}: set up (whether its token is good shows at the first use)")
         elif any(getattr(s, name) for name in names if name.startswith(names[0].partition("_")[0])):
             yield Finding(NOTE, "accounts", f"{action}: {', '.join(missing)} missing, so it can't be carried out")
+
+
+def _odoo(services: Services, tell: Tell) -> Finding:
+    s = services.settings
+    if not s.odoo_user:
+        return Finding(OK, "odoo", "no account: invoices and payments wait until ODOO_USER and ODOO_API_KEY are set")
+    tell(f"checking Odoo (up to {s.odoo_timeout_seconds} s for each answer)")
+    try:
+        return Finding(OK, "odoo", f"{s.odoo_user} at {s.odoo_url}, {services.books.check()}")
+    except AdapterError as error:
+        return Finding(BROKEN, "odoo", str(error))
 
 
 def _alerts(services: Services, tell: Tell) -> Finding:

@@ -65,6 +65,9 @@ CHAIN, ACTION_LOG, CHAINED = (
     "tests/test_action_log.py",
 )
 
+ODOO, BOOKS, MONEY = "utils/adapters/odoo.py", "utils/adapters/odoo_books.py", "utils/core/books.py"
+FAULTS, CONTRACT, IN_BOOKS = (f"tests/test_{name}.py" for name in ("odoo_faults", "odoo_contract", "execution_odoo"))
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -452,6 +455,54 @@ MUTANTS = (
     _one("chain-older-unguarded", "lines from before the chain can be forged", CHAIN,
          "start = first_prev(line.data for line in before) if writer == LOCAL else None", "start = None",
          CHAINED, "before_the_chain or any_change"),
+    _one("odoo-fault-certain", "an unclear fault of Odoo counts as nothing happened (S8)", ODOO,
+         'raise _unclear(f"Odoo broke on {what}: {last[:300]}", acting)',
+         'raise AdapterError(f"Odoo broke on {what}", retry=True)',
+         FAULTS, "lost_answer_to_a_payment or did_not_happen"),
+    _one("odoo-lost-certain", "a lost answer of Odoo counts as nothing happened (S8)", ODOO,
+         "            raise _unclear(str(lost), acting) from None",
+         "            raise AdapterError(str(lost), retry=True) from None", FAULTS, "lost_answer"),
+    _one("odoo-none-is-a-fault", "a success without a result counts as unknown", ODOO,
+         "if text.endswith(_NO_RESULT):", "if False:", CONTRACT, "on_account"),
+    _one("odoo-follows", "the key follows a redirect", ODOO,
+         "allow_redirects=False", "allow_redirects=True", FAULTS, "certain and redirect"),
+    _one("odoo-netrc", "a login out of .netrc takes the key's place", ODOO,
+         "auth=_as_it_is", "auth=None", FAULTS, "elsewhere"),
+    _one("odoo-drips", "an answer that drips holds us for ever", ODOO,
+         "or time.monotonic() > deadline", "or size > 400", FAULTS, "endless and did_not"),
+    _one("odoo-second-draft", "a second try makes a second draft", BOOKS,
+         'next((row["id"] for row in self._marked(mark) if row["state"] == "draft"), 0)', "0",
+         FAULTS, "no_second_draft"),
+    _one("odoo-draft-unread", "what is posted is not compared with what was approved (S6)", BOOKS,
+         "if different := self._differences(row, invoice, values):", "if different := '':",
+         CONTRACT, "somebody_changed"),
+    _one("odoo-total-unread", "Odoo's total is not compared (S6)", BOOKS,
+         "if untaxed != totals.untaxed or total not in (totals.total, totals.total_globally):", "if False:",
+         FAULTS, "meddles"),
+    _one("odoo-slow-is-failed", "a posting that was only slow is told as failed", BOOKS,
+         "                return entry\n            raise\n", "                raise\n            raise\n",
+         FAULTS, "only_slow"),
+    _one("odoo-cancelled-never-was", "what was posted and taken back counts as never done (S8)", BOOKS,
+         ' or row["posted_before"]', "", FAULTS, "taken_back"),
+    _one("odoo-pays-again", "a payment that Odoo has is made again (S8)", BOOKS,
+         "        if self.payments(mark):\n", "        if False:\n", CONTRACT, "never_made_again"),
+    _one("odoo-overpays", "more is paid than a bill has open", BOOKS,
+         "if bill.open < payment.amount:", "if False:", CONTRACT, "more_than or pays_the_bill"),
+    _one("odoo-cloud-posts", "the cloud works with a key that can post (S5)", BOOKS,
+         "if not self._may_post and self._is_poster(uid):", "if False:", CONTRACT, "must_not_post"),
+    _one("odoo-unprepared", "a payment's act is not kept before it counts", "utils/hands/books.py",
+         "        prepared(ready.prepared)\n", "", FAULTS, "registered_once"),
+    _one("payment-settles-itself", "a payment with a lost answer is called done", "utils/execution/executor.py",
+         'SETTLED_BY_HAND = frozenset({"payment"})', "SETTLED_BY_HAND = frozenset()",
+         IN_BOOKS, "unknown_with_evidence"),
+    _one("float-amounts", "an amount may be a float", MONEY,
+         "    if isinstance(value, float):\n",
+         "    if isinstance(value, float):\n        value = str(value)\n    if False:\n",
+         "tests/test_books.py", "no_exact_number"),
+    _one("sepa-twice", "a payment file is written over", "utils/adapters/sepa.py",
+         "mode=0o600, replace=False", "mode=0o600, replace=True", "tests/test_sepa.py", "writes_it_once"),
+    _one("sepa-cut-short", "what is too long for the bank is cut short unseen", "utils/adapters/sepa.py",
+         "if len(text) > _LONGEST[name]", "if False", "tests/test_sepa.py", "never_cut_short"),
 )
 # fmt: on
 

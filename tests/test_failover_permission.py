@@ -17,7 +17,7 @@ from tests.fakes.desk import Desk, World, sha
 from tests.social_kit import NUMBER, put_picture
 from utils.bootstrap import Services
 from utils.core.lease import State
-from utils.core.policy import ACTIONS, refusal
+from utils.core.policy import ACTIONS, TOOL_ACTIONS, refusal
 from utils.core.routing import BOTH, CLOUD, LOCAL, LOCAL_ONLY_TYPES, TASK_TYPES, ZONES, Rule, resolve, runs_here
 from utils.core.stages import Stage
 from utils.core.task import format_time
@@ -85,7 +85,7 @@ FIELDS = {
     "currency": "EUR",
     "reference": "2026-1",
     "partner": "ACME",
-    "lines": [{"text": "Work", "amount": "10.00"}],
+    "lines": [{"description": "Work", "price": "10.00"}],
     "due_date": "2026-07-01",
 }
 
@@ -116,7 +116,7 @@ def test_every_action_in_every_zone_state_is_refused_in_all_three_places(
     assert "draft-only" in str(refusal(desk.node.settings.agent_mode, action))
     assert desk.cycle().startswith("draft-only: 1")
     server = acting.Desk(desk.node)
-    for tool in ACTIONS:
+    for tool in {*ACTIONS, *TOOL_ACTIONS}:
         with pytest.raises(ToolError, match="draft-only"):
             server.act(tool, record.action_id)
     assert desk.world.calls == 0

@@ -92,6 +92,27 @@ def _address(value: str) -> str:
     return value
 
 
+def _iban(value: str) -> str:
+    from stdnum import iban
+
+    return _checked(value, iban, "must be a valid IBAN")
+
+
+def _bic(value: str) -> str:
+    from stdnum import bic
+
+    return _checked(value, bic, "must be a valid BIC")
+
+
+def _checked(value: str, rule: Any, words: str) -> str:
+    from stdnum.exceptions import ValidationError
+
+    try:
+        return str(rule.validate(value)) if value else ""
+    except ValidationError:
+        raise ValueError(words) from None
+
+
 def _word(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", value) or ".." in value:
         raise ValueError("must be a plain name of letters, digits, '.', '_', '-' or '/'")
@@ -200,11 +221,26 @@ class Settings:
     whatsapp_webhooks_path: Path | None = _setting(
         "", _optional_path, "file with WhatsApp's webhooks, one JSON body a line; empty: none are kept"
     )
+    odoo_url: str = _setting("", _url, "Odoo 16 or newer, to work with and to watch; empty: none")
+    odoo_db: str = _setting("", _text, "its database; empty: the server's only one (Odoo 19 and newer)")
+    odoo_user: str = _setting("", _text, "login of our Odoo user; on the cloud one who may not post")
+    odoo_api_key: str = _setting(
+        "", _text, "API key of that user; up to Odoo 18 the password does as well", secret=True
+    )
+    odoo_timeout_seconds: int = _setting("60", _number(1, 600), "limit of one call")
+    odoo_payment_journal: str = _setting("", _text, "code of the bank journal that pays; empty: the only one")
+    payment_provider: str = _setting(
+        "odoo", _choice("odoo", "sepa"), "payments are registered in Odoo, or written as a file for the bank"
+    )
+    sepa_name: str = _setting("", _text, "holder of the account that SEPA payments are made from")
+    sepa_iban: str = _setting("", _iban, "its IBAN")
+    sepa_bic: str = _setting("", _bic, "its BIC")
+    sepa_schema: str = _setting("pain.001.001.09", _choice("pain.001.001.09", "pain.001.001.03"), "what the bank reads")
+    sepa_path: Path | None = _setting("", _optional_path, "folder of payment files; empty: `STATE_DIR/payments`")
 
     draft_engine: str = _setting("builtin", _choice("builtin", "anthropic", "openai", "claude-code"), "who drafts")
 
     dashboard_url: str = _setting("", _url, "web dashboard to watch; empty: not watched")
-    odoo_url: str = _setting("", _url, "Odoo to watch; empty: not watched")
     health_interval_seconds: int = _setting("30", _number(1, 3600), "how often services are checked")
     health_timeout_seconds: float = _setting("5", _number(0.1, 60, float), "limit of one check")
     health_failure_threshold: int = _setting("3", _number(1, 100), "failures in a row before an alert")
@@ -236,6 +272,11 @@ class Settings:
     def outbox(self) -> Path:
         """The folder that the outbox writes to."""
         return self.outbox_path or self.state_dir / "mail" / "out"
+
+    @property
+    def sepa_folder(self) -> Path:
+        """The folder that payment files are written to."""
+        return self.sepa_path or self.state_dir / "payments"
 
     @property
     def keys_dir(self) -> Path:
@@ -420,6 +461,12 @@ def _combined(s: Settings) -> list[str]:
         problems += _missing(s, "MAIL_PROVIDER=imap", "imap_host", "imap_user", "imap_pass")
     if s.mail_sender == "smtp" and not s.draft_only:
         problems += _missing(s, "MAIL_SENDER=smtp", "smtp_host", "mail_from")
+    if s.odoo_user or s.odoo_api_key:
+        problems += _missing(s, "ODOO_USER and ODOO_API_KEY", "odoo_url", "odoo_user", "odoo_api_key")
+    if s.odoo_url.startswith("http://") and s.odoo_api_key and not is_loopback(urlsplit(s.odoo_url).hostname or ""):
+        problems.append(f"ODOO_URL = {s.odoo_url!r}: beyond loopback the key needs https://")
+    if s.payment_provider == "sepa" and not s.draft_only:
+        problems += _missing(s, "PAYMENT_PROVIDER=sepa", "sepa_name", "sepa_iban", "sepa_bic")
     if s.alerts_enabled:
         problems += _missing(s, "ALERTS_ENABLED=true", "alert_smtp_host", "alert_to_email")
         if not s.alert_from_email and "@" not in s.alert_smtp_user:

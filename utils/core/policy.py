@@ -54,13 +54,32 @@ ACTIONS: Mapping[str, Action] = {
         Action("instagram_post", "social", ("image",)),
         Action("twitter_post", "social", (), ("image",)),
         Action("whatsapp_send", "social", ("to",), ("template",)),
-        Action("payment", "accounting", ("payee", "amount", "currency", "reference")),
-        Action("invoice", "accounting", ("partner", "lines", "currency", "due_date")),
+        Action("payment", "accounting", ("payee", "amount", "currency", "reference"), ("iban", "bic")),
+        Action(
+            "invoice",
+            "accounting",
+            ("partner", "lines", "currency", "due_date"),
+            ("kind", "date", "reference", "draft_id"),
+        ),
     )
 }
 
 #: Actions whose recipients are people with an e-mail address.
 MAIL_ACTIONS = frozenset({"send_email", "reply_email", "forward_email"})
+
+#: Actions of the MCP tools that don't bear their action's name.
+TOOL_ACTIONS: Mapping[str, str] = {
+    "post_invoice": "invoice",
+    "record_expense": "invoice",
+    "register_payment": "payment",
+}
+
+
+def tool_for(action: str, fields: Mapping[str, Any]) -> str:
+    """The MCP tool that carries out a request: an invoice of the kind `expense` is a vendor's bill."""
+    if action == "invoice":
+        return "record_expense" if fields.get("kind") == "expense" else "post_invoice"
+    return "register_payment" if action == "payment" else action
 
 
 def refusal(mode: str, action: str) -> str | None:

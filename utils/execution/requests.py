@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from utils.core import attached, social, whatsapp
+from utils.core import attached, books, social, whatsapp
 from utils.core.acting import Order
 from utils.core.policy import MAIL_ACTIONS
 from utils.core.request_notes import is_recipient_flag, recipient_flags, with_field_notes
@@ -31,6 +31,8 @@ RULES: Mapping[str, Callable[[ApprovalRequest], list[str]]] = {
     **dict.fromkeys(MAIL_ACTIONS, render.problems),
     **dict.fromkeys(LIMITS, social.problems),
     "whatsapp_send": whatsapp.problems,
+    "invoice": books.problems,
+    "payment": books.problems,
 }
 #: A file that can't be used and was written less long ago (seconds) may still be in the making.
 SETTLE_SECONDS = 2.0
