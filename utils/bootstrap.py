@@ -12,23 +12,31 @@ from typing import TYPE_CHECKING
 from utils.adapters.clock import SystemClock
 from utils.alert_manager import AlertManager
 from utils.claim_task import Claims
+from utils.core.policy import MAIL_ACTIONS
+from utils.core.routing import CLOUD
+from utils.core.social import LIMITS
 from utils.settings import PROJECT_ROOT, Settings, load
 from utils.vault.layout import Layout
 from utils.work_zones import WorkZones
 
 if TYPE_CHECKING:
+    from utils.adapters.odoo_books import OdooBooks
     from utils.adapters.processes import Processes
     from utils.dispatch.dispatcher import Dispatcher
     from utils.dispatch.drops import Drops
     from utils.dispatch.leftovers import Leftovers
+    from utils.execution.action_log import ActionLog
     from utils.execution.approvals import Approvals
+    from utils.execution.brakes import Brakes
     from utils.execution.executor import Executor
+    from utils.execution.remote import RemoteApprovals
     from utils.execution.store import ExecutionStore
     from utils.health.monitor import HealthMonitor
     from utils.mail.intake import MailIntake
     from utils.ports import (
         AlertChannel,
         DraftEngine,
+        Hand,
         LeaseRemote,
         Mailbox,
         MailSender,
@@ -187,7 +195,40 @@ class Services:
             mode=s.agent_mode,
             clock=self.clock,
             known_to_git=lambda path, data: self.sync.known_to_git(path, data),
+            in_git=lambda path: self.sync.in_git(path),
             alert=self.alerts.send,
+            remote=lambda approve: self.remote_approvals.take(approve),
+            passed_on=lambda request_id, sha256: self.remote_approvals.passed_on(request_id, sha256),
+        )
+
+    @cached_property
+    def remote_approvals(self) -> RemoteApprovals:
+        """Approvals that are given elsewhere than on Local."""
+        from utils.adapters import approver_keys
+        from utils.execution.remote import RemoteApprovals
+
+        s = self.settings
+        return RemoteApprovals(
+            self.layout,
+            self.claims,
+            self.store,
+            s.zones,
+            state_dir=s.state_dir,
+            clock=self.clock,
+            approver_of=approver_keys.ApproverKeys(s.keys_dir).find,
+            is_genuine=approver_keys.is_genuine,
+            alert=lambda *words, **more: self.alerts.send(*words, **more),
+            put_back_at=lambda: self.sync.put_back_at(),
+        )
+
+    @cached_property
+    def brakes(self) -> Brakes:
+        """The kill switch, the undo window, caps and quiet hours."""
+        from utils.execution.brakes import Brakes
+
+        s = self.settings
+        return Brakes(
+            self.store, s.zones, self.hand, state_dir=s.state_dir, undo_seconds=s.undo_seconds, clock=self.clock
         )
 
     @cached_property
@@ -202,23 +243,103 @@ class Services:
             self.approvals,
             self.store,
             self.tools,
-            self.sender,
+            self.hand,
             mode=s.agent_mode,
             dry_run=s.dry_run,
             state_dir=s.state_dir,
             clock=self.clock,
             alert=self.alerts.send,
+            brakes=self.brakes,
             reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
             put_back_at=self.sync.put_back_at,
+        )
+
+    @cached_property
+    def action_log(self) -> ActionLog:
+        """What was done in the outside world, line by line, each chained to the one before."""
+        from utils.execution.action_log import ActionLog
+
+        s = self.settings
+        return ActionLog(
+            self.layout,
+            s.state_dir,
+            self.clock,
+            s.agent_name,
+            put_back_at=self.sync.put_back_at,
+            alert=self.alerts.send,
         )
 
     @cached_property
     def tools(self) -> ToolCaller:
         """The MCP client that the executor calls servers with."""
         from utils.adapters.mcp_client import McpTools
+        from utils.execution.executor import SERVERS
 
-        servers = {"email": [sys.executable, "-m", "mcp_servers.email_server"]}
+        servers = {name: [sys.executable, "-m", f"mcp_servers.{name}_server"] for name in set(SERVERS.values())}
         return McpTools(servers, cwd=PROJECT_ROOT, idle_seconds=self.settings.mcp_idle_seconds, clock=self.clock)
+
+    def hand(self, action: str) -> Hand:
+        """Who carries out an action. Raises `KeyError` for one that this version can't do."""
+        if action in MAIL_ACTIONS:
+            return self._mail_hand
+        if action in LIMITS:
+            return self._social_hands[action]
+        if action == "whatsapp_send":
+            return self._whatsapp_hand
+        if action == "invoice":
+            return self._invoice_hand
+        if action == "payment":
+            return self._payment_hand
+        raise KeyError(action)
+
+    @cached_property
+    def _social_hands(self) -> Mapping[str, Hand]:
+        from utils.hands.accounts import social_hand
+
+        return {action: social_hand(action, self.settings, self.clock.now) for action in LIMITS}
+
+    @cached_property
+    def _whatsapp_hand(self) -> Hand:
+        from utils.hands.accounts import whatsapp_hand
+
+        return whatsapp_hand(self.settings, self.clock.now)
+
+    @cached_property
+    def _mail_hand(self) -> Hand:
+        from utils.hands.mail import Letters, MailHand
+
+        s = self.settings
+        return MailHand(s.mail_sender, Letters(s.vault_path, s.mail_from, s.mail_from_name), lambda: self.sender)
+
+    @cached_property
+    def _invoice_hand(self) -> Hand:
+        from utils.hands.books import InvoiceHand
+
+        return InvoiceHand(lambda: self.books)
+
+    @cached_property
+    def _payment_hand(self) -> Hand:
+        from utils.hands.books import OdooPaymentHand, SepaPaymentHand
+
+        s = self.settings
+        if s.payment_provider == "odoo":
+            return OdooPaymentHand(lambda: self.books)
+        from utils.adapters.sepa import Debtor
+
+        return SepaPaymentHand(s.sepa_folder, Debtor(s.sepa_name, s.sepa_iban, s.sepa_bic), s.sepa_schema)
+
+    @cached_property
+    def books(self) -> OdooBooks:
+        """The books in Odoo. Raises `AdapterError` where no account is set."""
+        from utils.adapters.odoo import Odoo
+        from utils.adapters.odoo_books import OdooBooks
+        from utils.ports import AdapterError
+
+        s = self.settings
+        if not (s.odoo_url and s.odoo_user and s.odoo_api_key):
+            raise AdapterError("this node has no Odoo account: set ODOO_URL, ODOO_USER and ODOO_API_KEY", retry=False)
+        odoo = Odoo(s.odoo_url, s.odoo_db, s.odoo_user, s.odoo_api_key, timeout=s.odoo_timeout_seconds)
+        return OdooBooks(odoo, payment_journal=s.odoo_payment_journal, may_post=s.agent_name != CLOUD)
 
     @cached_property
     def sender(self) -> MailSender:

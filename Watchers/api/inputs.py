@@ -84,6 +84,17 @@ def texts(name: str, help_text: str, *, most: int = 100) -> Field:
     return Field(name, schema, read, help_text)
 
 
+def mapping(name: str, help_text: str) -> Field:
+    """A JSON object; whoever uses it checks what is in it."""
+
+    def read(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValueError("must be an object")
+        return value
+
+    return Field(name, {"type": "object"}, read, help_text)
+
+
 def whole(
     name: str, help_text: str, low: int, high: int, default: int | None = None, *, in_query: bool = True
 ) -> Field:
@@ -125,7 +136,7 @@ def yes_no(name: str, help_text: str, *, default: bool) -> Field:
     return Field(name, {"type": "boolean", "default": default}, read, help_text, default=default)
 
 
-def moment(name: str, help_text: str) -> Field:
+def moment(name: str, help_text: str, *, required: bool = False) -> Field:
     """An ISO 8601 time, read as UTC where it has no offset."""
 
     def read(value: Any) -> datetime:
@@ -134,7 +145,7 @@ def moment(name: str, help_text: str) -> Field:
         except (ValueError, OverflowError):
             raise ValueError("must be an ISO 8601 time such as 2026-06-01T12:00:00Z") from None
 
-    return Field(name, {"type": "string", "format": "date-time"}, read, help_text)
+    return Field(name, {"type": "string", "format": "date-time"}, read, help_text, required)
 
 
 PAGING = (

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
-from utils.core.task import format_time
+from utils.core.brakes import Hold
+from utils.core.commands import elsewhere
+from utils.core.policy import MAIL_ACTIONS
+from utils.core.task import format_time, quote_block
+from utils.execution.answer_log import NewDraft
+from utils.execution.change import Change
 from utils.execution.journal import ActionRecord
 from utils.execution.requests import RequestFile
 
@@ -31,9 +37,95 @@ def mend_and_return(problems: Sequence[str]) -> str:
 def confirm(file: RequestFile, doubt: str) -> str:
     """For a file in `Approved/` whose move is no approval."""
     return (
-        f"Not executed yet: {doubt}.\n\n"
-        f"To confirm it, on the Local node: `POST /api/approvals/{file.request_id}/approve` with "
+        f"Not executed yet: {doubt}.\n\n{how_to_confirm(file.request_id)}: "
+        f"`POST /api/approvals/{file.request_id}/approve` with "
         f'`{{"sha256": "{file.sha256}"}}`. To refuse it, move it to Rejected/.'
+    )
+
+
+def how_to_confirm(request_id: str) -> str:
+    """Where a person confirms what a move can't approve."""
+    return f"To confirm it, on the Local node: `{elsewhere(f'approve approve {request_id}')}`, or by the API"
+
+
+def superseded(new: NewDraft) -> str:
+    """For a request in `Rejected/` that a new draft was asked for."""
+    return (
+        f"Superseded: {new.by} asked for a new draft at {format_time(new.at)}.\n\n"
+        f"{quote_block(new.instruction)}\n\n"
+        f"This one can't be approved any more; the new one will be [[{new.next}]]."
+    )
+
+
+_SNOOZED = "Snoozed until "
+
+
+def snoozed(until: datetime, expires: datetime | None) -> str:
+    """For a file in `Pending_Approval/` that is hidden from the list for a while."""
+    text = f"{_SNOOZED}{format_time(until)}: until then it is not listed, and then comes back by itself."
+    if expires is None:
+        return text
+    if expires <= until:
+        return f"{text} It expires before that, at {format_time(expires)}, and can't be approved after it."
+    return f"{text} Its time goes on meanwhile: it expires at {format_time(expires)}."
+
+
+def is_snoozed(note: str) -> bool:
+    """Whether a note is one of `snoozed`."""
+    return f"\n\n{_SNOOZED}" in note
+
+
+def typed_elsewhere(word: str) -> str:
+    """For a request that came by a sync with a decision in its properties (S7)."""
+    return (
+        f"It came with `decision: {word}`, which counts only where it is written on the Local node. It was taken out, "
+        "and nothing was done: write it again here, or answer by API or command line."
+    )
+
+
+def not_decided(word: str, why: str) -> str:
+    """For a decision in the properties that was taken out and not carried out."""
+    return f"`decision: {word}` was not carried out: {why}"
+
+
+_UNDECIDED = "Not decided yet: "
+
+
+def incomplete(why: str) -> str:
+    """For a decision in the properties that says too little."""
+    return f"{_UNDECIDED}{why}."
+
+
+def is_incomplete(note: str) -> bool:
+    """Whether a note is one of `incomplete`."""
+    return f"\n\n{_UNDECIDED}" in note
+
+
+def changed(change: Change) -> str:
+    """What the human changed of the draft before approving it, for the note beside the file in `Done/`; "" where
+    nothing."""
+    if not change:
+        return ""
+    lines = [f"- {name}: {_inline(before)} → {_inline(after)}" for name, (before, after) in change.fields.items()]
+    text = "\n".join(["## What you changed of the draft", "", *lines])
+    if change.draft is None:
+        return text
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", change.diff())), default=0))
+    return f"{text}{chr(10) * (2 if lines else 0)}{fence}diff\n{change.diff()}\n{fence}"
+
+
+def _inline(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or "(none)"
+    return " ".join(str(value).split()) if value is not None else "(none)"
+
+
+def held(hold: Hold) -> str:
+    """For an approved file in `Approved/` that a brake holds back."""
+    when = f" It goes on by itself at about {format_time(hold.until)}." if hold.until else ""
+    return (
+        f"Approved, and not carried out yet: {hold.reason}.{when} The limits stand in zones.json under brakes. To take"
+        " the approval back, move the file to Pending_Approval/."
     )
 
 
@@ -77,10 +169,18 @@ def unknown(record: ActionRecord) -> str:
     return (
         f"{record.action} of {record.request_id} was begun at {started} and may or may not have taken effect: "
         f"{record.error}\n\n"
-        f"It is not tried again. Look for the mail with Message-ID {record.message_id or '(none)'} in the Sent folder "
-        f"or ask the recipient, then settle it: POST /api/actions/{record.action_id}/settle with "
+        f"It is not tried again. {_where_to_look(record)}, then settle it: "
+        f"POST /api/actions/{record.action_id}/settle with "
         '{"outcome": "happened"} or {"outcome": "ask_again"}.'
     )
+
+
+def _where_to_look(record: ActionRecord) -> str:
+    reference = record.reference or "(none)"
+    if record.action in MAIL_ACTIONS:
+        return f"Look for the mail with Message-ID {reference} in the Sent folder or ask the recipient"
+    ready = f" (it had made ready {record.prepared})" if record.prepared else ""
+    return f"Look there for our reference {reference}{ready}"
 
 
 def _before(record: ActionRecord) -> str:
