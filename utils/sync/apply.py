@@ -40,7 +40,6 @@ def finish(session: Session, *, again: bool = False) -> int:
     intent = session.memory.load()["applying"]
     old, new = intent["old"], intent["new"]
     difference = session.git.diff(old, new)
-    returned.tell(session, difference)
     before = {path: pair[0] for path, pair in difference.items()}
     after = {path: pair[1] for path, pair in difference.items()}
     if again:
@@ -74,6 +73,7 @@ def finish(session: Session, *, again: bool = False) -> int:
     if intent.get("home"):
         session.git.point_head()
     session.checkpoint("moved")
+    returned.tell(session, difference)
     session.index |= after
     session.memory.update(applying=None, offered=None, passed=new)
     session.result.passed = new
