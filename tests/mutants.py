@@ -1,4 +1,4 @@
-"""Deliberate breaks of sync, claims, routing, approvals, the action log, the lease and acting. Tests must catch each.
+"""Deliberate breaks of sync, claims, routing, answers, the action log, the lease and acting. Tests must catch each.
 
 `python -m tests.mutants [NAME…] [--list]`
 Each mutant is an exact replacement of text in a temporary copy of the tree, run against the few tests that guard what
@@ -48,6 +48,8 @@ LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "uti
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
 DECIDE, COPIES, BY_HAND = "tests/test_merge_decide.py", "tests/test_sync_copies.py", "tests/test_sync_by_hand.py"
+DECISIONS, TYPED = "utils/execution/decisions.py", "tests/test_answers_property.py"
+ANSWERED_ANEW, LEFT_BEHIND = "tests/test_answers_revise.py", "tests/test_answers_kept.py"
 BRAKES, CORE_BRAKES, SERVERS = "utils/execution/brakes.py", "utils/core/brakes.py", "mcp_servers/acting.py"
 BRAKED, STORE = "tests/test_brakes.py", "utils/execution/store.py"
 EXECUTOR, EXECUTOR_RESTORED = "utils/execution/executor.py", "tests/test_execution_restored.py"
@@ -166,6 +168,35 @@ MUTANTS = (
          "ended = theirs in sides.settled and", "ended = False and", RESTORED, "undoes_no_end"),
     _one("backup-believed", "what the journal of a backup has as approved is carried out again (S8)", EXECUTOR,
          "elif put_back_at is not None and", "elif False and", EXECUTOR_RESTORED, "last_push"),
+    _one("superseded-approved", "a request that a new draft was asked for can still be approved (S6)",
+         "utils/execution/store.py", '" WHERE NOT EXISTS (SELECT 1 FROM revisions WHERE request_id = ?)",',
+         '" WHERE ? IS NOT NULL",', ANSWERED_ANEW, "never_both"),
+    _one("ended-by-superseded", "a superseded request in Rejected/ ends its task",
+         "utils/execution/source_tasks.py", "if self._store.answers.superseded(name) is None", "if True",
+         ANSWERED_ANEW, "sent_back_again"),
+    _one("sent-back-again", "a task that is drafted anew is sent back once more", "utils/execution/revisions.py",
+         "if revision_of(meta).number >= new.number:", "if False:", ANSWERED_ANEW, "sent_back_again"),
+    _one("unmet-unsaid", "a draft that does not follow the instruction does not say so", "utils/mail/task_file.py",
+         "    if proposal.unmet:\n", "    if False:\n", ANSWERED_ANEW, "it_says_and_hands_back"),
+    _one("synced-decision", "a decision that came by a sync is carried out (S7)", DECISIONS,
+         "if not plain or self._known_to_git(path, file.data):", "if not plain:", TYPED, "earns_no_trust"),
+    _one("spelled-anew", "a synced decision counts once an editor spelled it anew (S7)", DECISIONS,
+         "if known is None or any(_word_in(data) is not None for data in known):", "if known is None:",
+         TYPED, "spells_a_synced"),
+    _one("decision-answers-again", "a decision left in what was approved approves it again (S6)", DECISIONS,
+         "if self._store.was_approved(file.request_id, file.sha256):", "if False:", TYPED, "came_back"),
+    _one("approved-unseen", "a decision approves words that nobody saw waiting (S6)", DECISIONS,
+         "        if not any(_word_in(data) is None and _content(data) == wanted for data in seen):\n",
+         "        if wanted is None and seen:\n", TYPED, "same_moment"),
+    _one("last-edit-only", "an edit is compared with the edit before, not with the draft", "utils/execution/change.py",
+         "    for data in versions:\n", "    for data in reversed(list(versions)):\n", LEFT_BEHIND, "of_many_edits"),
+    _one("snooze-stops-time", "what is hidden is not warned of before it expires", "utils/execution/waiting.py",
+         "            warning = self._warning(file) if self._store.live(file.request_id) is None else None\n",
+         "            hidden = file.request_id in self._store.answers.snoozed()\n"
+         "            warning = self._warning(file) if not hidden else None\n", LEFT_BEHIND, "stops_no_clock"),
+    _one("seen-by-edit", "an edit in Approved/ passes for a look at what waits (S7)", "utils/execution/approvals.py",
+         "        self._store.answers.saw(request_id, sha256, file.data)  # as it was before\n",
+         "        self._waiting.see(file)\n", LEFT_BEHIND, "is_no_look"),
     _one("moves-while-waiting", "a node that waits for its first sync moves what may be old (S8)", EXECUTOR,
          "        if waits:\n", "        if False:\n", EXECUTOR_RESTORED, "moves_nothing"),
     _one("tug-of-war", "what no node takes stays in a person's commit, for ever", GATHER,
@@ -394,7 +425,7 @@ MUTANTS = (
     _one("approval-older-than-backup", "a node put back from a backup forgets what it used (S8)", REMOTE_RULE,
          "    if here.put_back_at is not None and", "    if False and", AWAY, "put_back"),
     _one("record-outlives-approval", "a record lives longer than the approval says", "utils/execution/approvals.py",
-         "        expires = min(expires, until or expires)\n", "", AWAY, "no_longer_than_the_approval"),
+         "expires_at=min(expires, until or expires)", "expires_at=expires", AWAY, "no_longer_than_the_approval"),
     _one("forged-stops-a-move", "a forged approval weakens the human's own move", "utils/execution/approvals.py",
          "        if doubt is None:\n            try:\n",
          "        if doubt is None and not remote:\n            try:\n", AWAY, "weaken"),

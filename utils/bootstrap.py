@@ -194,6 +194,7 @@ class Services:
             mode=s.agent_mode,
             clock=self.clock,
             known_to_git=lambda path, data: self.sync.known_to_git(path, data),
+            in_git=lambda path: self.sync.in_git(path),
             alert=self.alerts.send,
             remote=lambda approve: self.remote_approvals.take(approve),
             passed_on=lambda request_id, sha256: self.remote_approvals.passed_on(request_id, sha256),

@@ -83,13 +83,13 @@ def read(layout: Layout, path: Path) -> RequestFile | None:
     return RequestFile(path, stage, data, sha256(data))
 
 
-def is_settled(path: Path, now: datetime) -> bool:
-    """Whether the file lies there and was not written just now."""
+def is_settled(path: Path, now: datetime, seconds: float = SETTLE_SECONDS) -> bool:
+    """Whether the file lies there and was not written within the last `seconds`."""
     try:
         age = now.timestamp() - path.stat().st_mtime
     except FileNotFoundError:
         return False
-    return not 0 <= age < SETTLE_SECONDS
+    return not 0 <= age < seconds
 
 
 def read_all(layout: Layout, *stages: Stage) -> list[RequestFile]:
