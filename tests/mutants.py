@@ -41,7 +41,9 @@ ROUTING, DISPATCHER, ROUTED = (
 CLAIMS, SIGNS, MOVING = "utils/claim_task.py", "utils/vault/heartbeats.py", "utils/vault/moving.py"
 CONTENDED, HEARTBEAT, CLAIM_CRASH = (f"tests/test_claims_{name}.py" for name in ("contended", "heartbeat", "crash"))
 PERMISSION = "tests/test_failover_permission.py"
-REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "values", "authors"))
+REMOTE, VALUES, AUTHORS, DELETIONS = (
+    f"utils/sync/{name}.py" for name in ("remote", "values", "authors", "deletions")
+)
 LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "utils/work_zones.py"
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
@@ -134,8 +136,10 @@ MUTANTS = (
     _one("offer-forgotten", "a merge that was pushed when we were killed is a stranger's", SYNC,
          "offered=[*offered, new][-_OFFERED:]", "offered=[]", CRASH, "no_strangers"),
     _one("deletions-unbound", "half of the vault may vanish here", GATHER,
-         "if slip := sync_rules.mass_deletion(lost,", "if slip := sync_rules.mass_deletion([],", TROUBLE,
-         "half_of_the_vault"),
+         "        deletions.stop_here(", "        str(", TROUBLE, "half_of_the_vault"),
+    _one("old-texts-back", "notes come back as they were before the last edits (S1)", DELETIONS,
+         "for commit in reversed(session.git.commits(base, head)):\n        entries", "for commit in ():\n        entries",
+         "tests/test_sync_remedies.py", "were_last"),
     _one("own-past-forgotten", "what a node judged before it was put back is judged anew (S3)", AUTHORS,
          'own = {memory.get("at"), *', "own = {*", RESTORED, "alone or by_hand"),
     _one("restore-not-asked", "a node put back undoes what its human wrote since (S3)", AUTHORS,
@@ -175,8 +179,8 @@ MUTANTS = (
          "for path in sorted(restores, key=lambda path: restores[path].target is not None):", COPIES, "survives"),
     _one("lines-cross", "logs pair equal lines in any order (S1)", MERGE,
          "before.append(last[k - 1] if k else -1)", "before.append(number - 1)", DECIDE, "order"),
-    _one("marker-unwatched", "an unmounted disk wipes the other node", GATHER,
-         "if changes.get(session.layout.marker.name, (None, True))[1] is None:", "if False:", TROUBLE, "unmounted"),
+    _one("marker-unwatched", "an unmounted disk wipes the other node", DELETIONS,
+         "if news.get(marker.name, (None, True))[1] is None:", "if False:", TROUBLE, "unmounted"),
     _one("half-a-move", "a move travels without its other half", GATHER,
          'if path.rpartition("/")[2] in moving:', "if False:", TROUBLE, "35_a_task"),
     _one("secrets-travel", "the secret scan is off (S11)", GATHER,

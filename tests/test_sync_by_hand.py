@@ -123,6 +123,30 @@ def test_a_mass_deletion_that_a_person_allowed_is_asked_about_once(two: Two) -> 
     two.assert_agree()
 
 
+def test_a_mass_deletion_that_local_allowed_and_that_is_pulled_into_the_clouds_vault(two: Two) -> None:
+    lose_notes(two)
+    two.a.sync(allow_deletions=True)
+    two.b.git("pull", "-q")
+    assert two.b.sync().error is None
+    two.settle()
+    two.assert_agree()
+
+
+@pytest.mark.parametrize("node", ["a", "b"])
+def test_a_mass_deletion_of_a_phones_that_is_pulled_with_plain_git_asks(two: Two, node: str) -> None:
+    two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(30)})
+    phone = two.clone("phone")
+    git(phone, "rm", "-rq", "Notes")
+    two.commit_all(phone)
+    git(phone, "push", "-q")
+    here: Node = getattr(two, node)
+    here.git("pull", "-q")
+    stopped = str(here.sync().error)
+    assert "30 of" in stopped
+    subprocess.run(["bash", "-c", re.findall("`([^`]*)`", stopped)[-1]], cwd=here.root, check=True)
+    assert has_notes(here) == 30
+
+
 def test_notes_that_go_one_by_one_ask_nothing(two: Two) -> None:
     """While the remote is away each sync counts anew, as it does with the remote there."""
     two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(16)})

@@ -504,8 +504,10 @@ class VaultSync:
         log.log(logging.DEBUG if result.result == "noop" else logging.INFO, "vault sync: %s", result.summary())
 
     def _times(self, memory: dict[str, Any], answers: Answers) -> dict[str, Any]:
-        """What is remembered of a good sync: when it was, and whether it ended an absence or a restore. A node that knows
-        of no sync before may be one that was put back, or copied, without its state."""
+        """What is remembered of a good sync: when it was, and whether it ended an absence or a restore.
+
+        A node that knows of no sync before may be one that was put back, or copied, without its state.
+        """
         now, last = self._clock.now(), memory.get("last_success_at")
         stamp = format_time(now)
         put_back = self._memory.is_put_back()

@@ -13,15 +13,13 @@ from utils.core.merge import Entry
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.sync_rules import Refusal
 from utils.ports import Seen
-from utils.sync import copies, judge, left_out, scan, strangers
+from utils.sync import copies, deletions, judge, left_out, scan, strangers
 from utils.sync.apply import remember_left, replace, steps
-from utils.sync.values import Difference, Session, SyncStopped
+from utils.sync.values import Difference, Session
 from utils.vault import worktree
 from utils.vault.layout import stage_at
 from utils.vault.worktree import Kind
 
-#: Brings back what is gone since a commit, staged or not, and undoes no edit of what is not gone.
-_PUT_BACK = "git diff --name-only --diff-filter=D -z {since} | xargs -0 git restore -s {since} --"
 _REPOSITORY = Refusal("a git repository inside the vault is not synced")
 _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 
@@ -81,8 +79,8 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
     if picture.told:  # an alert wrote its own log line: take that along
         picture = look(session, head)
     session.result.waiting = len(picture.unsettled)
-    _stop_mass_deletion(session, head, picture)
     if head:
+        deletions.stop_here(session, picture.base or head, head, picture.news())
         _leave_out(session, head, picture)
     overtaken = _settle_overtaken(session, head, picture) if head else []
     session.checkpoint("gathered")
@@ -249,28 +247,6 @@ def _settle_copies(session: Session, head: str | None, picture: Picture) -> None
             picture.told |= copies.explain(session, copied)
     for path, kept in judge.kept(session, asides).items():
         picture.put(path, kept, lying=None)
-
-
-def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) -> None:
-    """An unmounted disk or a slip of the hand must not wipe the other node, also where plain git committed it."""
-    if session.answers.allow_deletions or head is None:
-        return
-    changes = picture.news()
-    base = picture.base if picture.base and picture.committed else head
-    since = "HEAD" if base == head else base[:12]
-    if changes.get(session.layout.marker.name, (None, True))[1] is None:
-        raise SyncStopped(
-            f"{session.layout.marker} is gone: is the disk mounted? Put the file back (`git restore -s {since}"
-            f" {session.layout.marker.name}` in the vault), or, if the vault is really meant to lose it, run"
-            f" `{session.answers.with_('--allow-deletions')}` once"
-        )
-    lost = merge.lost(changes)
-    if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
-        remedy = _PUT_BACK.format(since=since)
-        raise SyncStopped(
-            f"{slip}, more than half, are gone here, so nothing was synced. If that is meant, run"
-            f" `{session.answers.with_('--allow-deletions')}` once; otherwise put them back: `{remedy}` in the vault"
-        )
 
 
 def _leave_out(session: Session, head: str, picture: Picture) -> None:
