@@ -496,7 +496,6 @@ class VaultSync:
                 last_sync=result.to_dict(),
                 waiting=result.waiting or None,
                 failing_since=failing,
-                passed=result.passed or memory.get("passed"),
                 **since,
             )
         except OSError as error:

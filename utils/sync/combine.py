@@ -31,8 +31,8 @@ class Merged:
 def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = False, outside: bool = True) -> Merged:
     """The commit that holds both: `theirs` itself where nothing else is needed, else a new one with both as parents.
 
-    `first_contact` allows histories without a common ancestor; `outside`: `theirs` came from the remote. Moves
-    nothing. Raises `SyncStopped`.
+    `first_contact` allows histories without a common ancestor; `outside`: `theirs` came from the remote, else it passes
+    the gates when it is gathered. Moves nothing. Raises `SyncStopped`.
     """
     if ours == theirs:
         return Merged(ours)
@@ -47,7 +47,8 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
         )
     their_difference = git.diff(base, theirs)
     judged = judge.judge(session, base, theirs, their_difference, outside=outside)
-    deletions.stop_there(session, base, their_difference, judged)
+    if outside:
+        deletions.stop_there(session, base, their_difference, judged)
     our_difference = git.diff(base, ours) if base != ours else {}
     befores = {path: judge.plain(pair[0]) for path, pair in (our_difference | their_difference).items()}
     elsewhere = judged.changes.keys() - befores.keys()  # what they changed and a refused commit changed back

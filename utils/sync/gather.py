@@ -91,10 +91,11 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
         if made.changed:
             commit = made.oid
             session.result.committed += len(picture.changes)
-            if ref is not None:
-                _intend(session, commit, picture.restores)
-                session.git.move_ref(ref, commit, head)
-                session.checkpoint("committed")
+    if ref is not None:
+        _intend(session, commit, picture.restores)
+        if commit and commit != head:
+            session.git.move_ref(ref, commit, head)
+            session.checkpoint("committed")
     failed = put_right(session, picture.restores)
     waiting = {path.rpartition("/")[2] for path in picture.waiting}
     left = session.memory.load().get("left", [])
@@ -104,7 +105,6 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
     if ref is not None:
         session.index |= picture.changes
         session.index_is_stale |= picture.stale_index
-        session.result.passed = commit
     return commit
 
 
@@ -198,13 +198,10 @@ def refuse(session: Session, picture: Picture, path: str, refusal: Refusal, toke
 
 def _passed(session: Session, head: str) -> str | None:
     """The newest commit of this history whose changes passed the gates of this node; None where none is known."""
-    memory = session.memory.load()
-    for commit in (session.result.passed, memory.get("passed"), memory.get("at")):
-        if commit == head:
-            return head
-        if commit and session.git.resolve(commit):
-            return session.git.merge_base(commit, head)
-    return None
+    passed = session.memory.load().get("passed")
+    if passed == head:
+        return head
+    return session.git.merge_base(passed, head) if passed and session.git.resolve(passed) else None
 
 
 def _refuse_name_clashes(session: Session, picture: Picture, head: str | None) -> None:
@@ -330,11 +327,11 @@ def _merge_edits(session: Session, base: str, head: str, paths: list[str], pictu
             picture.put(path, entry, lying=lying.oid if lying else None)
 
 
-def _intend(session: Session, commit: str, restores: Mapping[str, Restore]) -> None:
-    """Remember durably what has to follow `commit`, so that a crash in the middle is finished by the next run."""
-    if restores:
-        what = {path: asdict(restore) for path, restore in restores.items()}
-        session.memory.update(restoring={"commit": commit, "restores": what})
+def _intend(session: Session, commit: str | None, restores: Mapping[str, Restore]) -> None:
+    """Remember durably that `commit` has passed, and what has to follow it, so that a crash in the middle is finished
+    by the next run, and nothing is asked twice."""
+    what = {path: asdict(restore) for path, restore in restores.items()}
+    session.memory.update(passed=commit, restoring={"commit": commit, "restores": what} if restores else None)
 
 
 def finish(session: Session) -> None:
