@@ -111,8 +111,8 @@ def _finish_applying(session: Session) -> None:
 def _bring_home(session: Session) -> None:
     """End a person's unfinished merge or rebase, or come back from another branch, keeping all of their work.
 
-    What lies in the work tree is committed where HEAD is, and merged into the vault's branch like any other change. What
-    came about in this clone passes the gates in the sync that follows.
+    What lies in the work tree is committed where HEAD is, and merged into the vault's branch like any other change.
+    What came about in this clone passes the gates in the sync that follows.
     """
     head, branch = session.git.head()
     unfinished = session.git.unfinished()
