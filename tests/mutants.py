@@ -48,6 +48,7 @@ LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "uti
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
 DECIDE, COPIES, BY_HAND = "tests/test_merge_decide.py", "tests/test_sync_copies.py", "tests/test_sync_by_hand.py"
+LEFT_OUT, LEFT_OUT_TESTS = "utils/sync/left_out.py", "tests/test_sync_left_out.py"
 EXECUTOR, EXECUTOR_RESTORED = "utils/execution/executor.py", "tests/test_execution_restored.py"
 
 
@@ -171,13 +172,26 @@ MUTANTS = (
          "        picture.committed = session.git.diff(picture.base, head)\n", "        pass\n", BY_HAND,
          "mass_deletion_that_a_program or lies_in_one or clash"),
     _one("passed-forgotten", "a mass deletion that was allowed is asked about again after a crash", RECOVER,
-         'offered=None, passed=intent["new"])', "offered=None)", BY_HAND, "asked_about_once"),
+         'offered=None, passed=intent["new"])', "offered=None)", BY_HAND, "phones and after_a_kill"),
     _one("passed-not-durable", "… or after a crash behind the commit", GATHER,
-         "update(passed=commit, restoring", "update(restoring", BY_HAND, "after_a_kill"),
+         "update(passed=commit)\n        if commit != head:\n            session.checkpoint(\"committed\")\n",
+         "update()\n        session.checkpoint('committed')\n        session.memory.update(passed=commit)\n",
+         BY_HAND, "after_a_kill and committed"),
     _one("home-ungated", "what plain git committed passes no gate where HEAD was elsewhere", APPLY,
          'passed = {} if intent.get("home") else', "passed = {} if False else", BY_HAND, "went_elsewhere"),
-    _one("left-out-for-ever", "what is left out is never looked at again (S1)", "utils/sync/left_out.py",
-         "    _remember(session, reasons)\n", "", "tests/test_sync_left_out.py", "becomes_fit"),
+    _one("left-out-for-ever", "what is left out is never looked at again (S1)", LEFT_OUT,
+         "    if fit:\n", "    if False:\n", LEFT_OUT_TESTS, "becomes_fit"),
+    _one("came-behind-forgotten", "what came to a place that is left out is undone when it is free again (S1)", GATHER,
+         "or left_out.covers(picture.left_out, path)\n", "\n", LEFT_OUT_TESTS, "what_came"),
+    _one("link-is-a-task", "a link is taken for a task, and the task goes (S1)", GATHER,
+         "    if head:\n        _leave_out(session, head, picture)\n    _settle_copies(session, head, picture)\n",
+         "    _settle_copies(session, head, picture)\n    if head:\n        _leave_out(session, head, picture)\n",
+         LEFT_OUT_TESTS, "no_copy"),
+    _one("behind-a-link-lost", "notes go because a link came in their folder's place (S1)", GATHER,
+         "for path in gone if (link", "for path in () if (link", LEFT_OUT_TESTS, "linked_to"),
+    _one("secret-name-follows", "a file named like a secret goes from the human's disk (S1)", GATHER,
+         "items() if path not in picture.changes}", "items() if why.level != 'CRITICAL'}",
+         "tests/test_sync_secrets.py", "whatever_the_person_does"),
     _one("gone-before-it-lies", "a task that is put back is in no place for a moment (S1)", GATHER,
          "for path in chain(*steps({path: restore.target for path, restore in restores.items()})):",
          "for path in sorted(restores, key=lambda path: restores[path].target is not None):", COPIES, "survives"),

@@ -135,14 +135,30 @@ def test_a_mass_deletion_that_was_allowed_is_not_asked_about_after_a_kill(
         two.a.git("reset", "-q", "--soft", "HEAD~1")
     elif step == "committed":
         two.a.write("since.md", "written since\n")
-    allowed = VaultSync.run
-    with monkeypatch.context() as patched:
-        patched.setattr(VaultSync, "run", lambda sync: allowed(sync, Answers(allow_deletions=True)))
-        assert two.a.sync_and_die(step)
+    kill_once_allowed(two.a, step, monkeypatch)
     assert two.a.sync().error is None
     two.settle()
     assert has_notes(two.b) == 0
     two.assert_agree()
+
+
+def kill_once_allowed(node: Node, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = VaultSync.run
+    with monkeypatch.context() as patched:
+        patched.setattr(VaultSync, "run", lambda sync: run(sync, Answers(allow_deletions=True)))
+        assert node.sync_and_die(step)
+
+
+def test_a_phones_mass_deletion_that_was_allowed_is_not_asked_about_after_a_kill(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(30)})
+    phone = two.clone("phone")
+    git(phone, "rm", "-rq", "Notes")
+    two.commit_all(phone)
+    git(phone, "push", "-q")
+    kill_once_allowed(two.a, "moved", monkeypatch)
+    assert two.a.sync().error is None and has_notes(two.a) == 0
 
 
 def test_a_mass_deletion_that_local_allowed_and_that_is_pulled_into_the_clouds_vault(two: Two) -> None:
@@ -289,3 +305,14 @@ def test_names_that_clash_and_that_a_program_committed_do_not_travel(two: Two) -
     two.settle()
     assert two.b.read("Notes/other.md") == b"new\n"
     two.assert_agree()
+
+
+def test_what_plain_git_commits_of_other_types_and_sizes_travels(two: Two) -> None:
+    """It is a person's vault, as where they push it."""
+    files = ["Notes/big.pdf", "Notes/archive.zip", ".obsidian/workspace.json", "Logs/health/h.json"]
+    for path in files:
+        two.a.write(path, b"x" * (two.a.max_file_bytes + 1))
+    two.a.git("add", "-f", *files)
+    two.a.git("commit", "-q", "-m", "vault backup")
+    assert [result.refused for result in two.settle()] == [[]] * 4
+    assert all(two.b.has(path) for path in files)

@@ -97,10 +97,12 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
         if made.changed:
             commit = made.oid
             session.result.committed += len(picture.changes)
+            if ref is not None:
+                _intend(session, commit, picture.restores)
+                session.git.move_ref(ref, commit, head)
     if ref is not None:
-        _intend(session, commit, picture.restores)
-        if commit and commit != head:
-            session.git.move_ref(ref, commit, head)
+        session.memory.update(passed=commit)
+        if commit != head:
             session.checkpoint("committed")
     failed = put_right(session, picture.restores)
     waiting = {path.rpartition("/")[2] for path in picture.waiting}
@@ -119,7 +121,8 @@ def look(session: Session, head: str | None) -> Picture:
     picture = Picture(_passed(session, head) if head else None)
     if head and picture.base and picture.base != head:
         picture.committed = session.git.diff(picture.base, head)
-    for path, refusal in (left_out_still := left_out.look_again(session, head)).items():
+    left_out_still = left_out.look_again(session, head)
+    for path, refusal in left_out_still.items():
         picture.told |= session.refuse(path, refusal)
     picture.left_out = left_out_still.keys()
     changed = session.git.changed()
@@ -236,9 +239,8 @@ def _settle_copies(session: Session, head: str | None, picture: Picture) -> None
         copied = copies.brought(found, left)
         if picture.unsettled & {copied.stands, *copied.yields}:
             continue  # half of it is still being written: next time
-        lying: dict[str, Entry | None] = {}
-        lying |= session.git.entries(head, [copied.stands, *copied.yields]) if head else {}
-        lying |= picture.leaving | picture.changes
+        known = session.git.entries(head, [copied.stands, *copied.yields]) if head else {}
+        lying = {**known, **picture.leaving, **picture.changes}
         stands = lying[copied.stands]
         picture.waiting.difference_update(copied.yields)
         before = len(asides)
@@ -344,11 +346,11 @@ def _merge_edits(session: Session, base: str, head: str, paths: list[str], pictu
             picture.put(path, entry, lying=lying.oid if lying else None)
 
 
-def _intend(session: Session, commit: str | None, restores: Mapping[str, Restore]) -> None:
-    """Remember durably that `commit` has passed, and what has to follow it, so that a crash in the middle is finished
-    by the next run, and nothing is asked twice."""
-    what = {path: asdict(restore) for path, restore in restores.items()}
-    session.memory.update(passed=commit, restoring={"commit": commit, "restores": what} if restores else None)
+def _intend(session: Session, commit: str, restores: Mapping[str, Restore]) -> None:
+    """Remember durably what has to follow `commit`, so that a crash in the middle is finished by the next run."""
+    if restores:
+        what = {path: asdict(restore) for path, restore in restores.items()}
+        session.memory.update(restoring={"commit": commit, "restores": what})
 
 
 def finish(session: Session) -> None:
