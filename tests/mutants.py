@@ -41,9 +41,7 @@ ROUTING, DISPATCHER, ROUTED = (
 CLAIMS, SIGNS, MOVING = "utils/claim_task.py", "utils/vault/heartbeats.py", "utils/vault/moving.py"
 CONTENDED, HEARTBEAT, CLAIM_CRASH = (f"tests/test_claims_{name}.py" for name in ("contended", "heartbeat", "crash"))
 PERMISSION = "tests/test_failover_permission.py"
-REMOTE, VALUES, AUTHORS, DELETIONS = (
-    f"utils/sync/{name}.py" for name in ("remote", "values", "authors", "deletions")
-)
+REMOTE, VALUES, AUTHORS, DELETIONS = (f"utils/sync/{name}.py" for name in ("remote", "values", "authors", "deletions"))
 LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "utils/work_zones.py"
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
