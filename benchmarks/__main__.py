@@ -6,11 +6,12 @@ import argparse
 import platform
 import sys
 
-from benchmarks import claims, end_to_end, memory, secrets, sync, year
+from benchmarks import approval, claims, end_to_end, memory, secrets, sync, year
 
 BENCHMARKS = {
     "memory": memory.run,
     "end_to_end": end_to_end.run,
+    "approval": approval.run,
     "sync": sync.run,
     "claims": claims.run,
     "secrets": secrets.run,

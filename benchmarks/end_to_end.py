@@ -19,7 +19,7 @@ def run() -> str:
     drafted, sent = [], []
     with tempfile.TemporaryDirectory(prefix="ai-employee-bench-") as folder:
         home = Path(folder)
-        node = Node.make("local", home, home / "none", {"VAULT_REMOTE_URL": ""})
+        node = Node.make("local", home, home / "none", {"VAULT_REMOTE_URL": "", "UNDO_SECONDS": "0"})
         node.command("scripts.init_vault")
         node.start()
         try:
