@@ -87,7 +87,7 @@ def _remedy(session: Session, there: str | None, head: str, *, named: bool) -> s
 
 def _stop(session: Session, item: Added, reason: str, remedy: str) -> None:
     text = (
-        f"nothing was pushed: the commit {item.commit[:10]}, which the remote lacks, has {printable(item.path)}:"
+        f"nothing was pushed, for the commit {item.commit[:10]}, which the remote lacks, has {printable(item.path)}:"
         f" {reason}. Please {remedy}, and sync again. If it was pushed anywhere, revoke the key. If it is none, or is"
         f" revoked: `{session.answers.with_('--push-secret', item.commit[:10])}`"
     )
