@@ -335,6 +335,10 @@ class VaultSync:
         """Whether HEAD or any fetched branch has exactly these bytes at the vault's `path`."""
         return self._glance.known(path, data)
 
+    def in_git(self, path: str) -> list[bytes] | None:
+        """What HEAD and the fetched branches have at the vault's `path`; None where that can't be told."""
+        return self._glance.contents(path)
+
     def confirmed(self, folder: str) -> frozenset[str] | None:
         """The paths below `folder` that the remote's branch, as last seen, has; None where there is no remote to
         confirm anything."""

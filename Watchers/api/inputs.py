@@ -129,7 +129,7 @@ def yes_no(name: str, help_text: str, *, default: bool) -> Field:
     return Field(name, {"type": "boolean", "default": default}, read, help_text, default=default)
 
 
-def moment(name: str, help_text: str) -> Field:
+def moment(name: str, help_text: str, *, required: bool = False) -> Field:
     """An ISO 8601 time, read as UTC where it has no offset."""
 
     def read(value: Any) -> datetime:
@@ -138,7 +138,7 @@ def moment(name: str, help_text: str) -> Field:
         except (ValueError, OverflowError):
             raise ValueError("must be an ISO 8601 time such as 2026-06-01T12:00:00Z") from None
 
-    return Field(name, {"type": "string", "format": "date-time"}, read, help_text)
+    return Field(name, {"type": "string", "format": "date-time"}, read, help_text, required)
 
 
 PAGING = (

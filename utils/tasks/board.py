@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.core.policy import ACTIONS
+from utils.core.revision import MOST
 from utils.core.stages import DOMAINS, Stage
 from utils.core.task import ID_PATTERN, InvalidTask, format_time, parse_time, request_id, task_from
 from utils.vault import frontmatter, jsonl
@@ -23,7 +24,6 @@ from utils.vault.layout import Layout
 MAX_TEXT = 1024 * 1024
 #: What a line of a task's history tells; what does not apply is None.
 HISTORY = ("at", "agent", "event", "from", "to", "reason", "by")
-_REVISIONS = 10
 _LOOKED_AT = 20_000
 
 
@@ -182,10 +182,10 @@ class Board:
         return [{"id": card.id, "stage": card.stage.value} for card in self.cards() if card.id in names]
 
 
-def request_ids(task_id: str) -> frozenset[str]:
-    """The ids that requests made for a task have."""
+def request_ids(task_id: str, *, first: int = 1) -> frozenset[str]:
+    """The ids that requests made for a task have, from its `first` draft on."""
     try:
-        return frozenset(request_id(task_id, action, number) for action in ACTIONS for number in range(1, _REVISIONS))
+        return frozenset(request_id(task_id, action, number) for action in ACTIONS for number in range(first, MOST + 1))
     except ValueError:  # a time that no calendar has: nobody made a request for it
         return frozenset()
 
