@@ -26,6 +26,7 @@ from unittest import mock
 from tests.conftest import FakeClock
 from utils.bootstrap import Services
 from utils.core.brakes import Brakes
+from utils.core.policy import ACTIONS
 from utils.core.task import format_time, make_id, request_id, with_draft
 from utils.execution import executor, requests, schema
 from utils.execution.store import ExecutionStore
@@ -251,7 +252,7 @@ def laid() -> Iterator[Ground]:
             )
             patches.enter_context(mock.patch.object(locks, "hold", ground.hold))
             patches.enter_context(mock.patch.object(requests, "parse", lru_cache(4096)(requests.parse)))
-            servers = executor.SERVERS | {"payment": "odoo"}
+            servers = dict.fromkeys(ACTIONS, "made-up") | executor.SERVERS
             patches.enter_context(mock.patch.object(executor, "SERVERS", servers))
             for module, name in ((atomic, "write"), (atomic, "rename_noreplace"), (jsonl, "write")):
                 patches.enter_context(mock.patch.object(module, name, _stepping(ground, getattr(module, name))))
@@ -292,7 +293,23 @@ class Paper:
         return f"{self.id}.md"
 
 
-@lru_cache(64)
+FIELDS: dict[str, Any] = {
+    "to": [ANN],
+    "subject": "Re: a question",
+    "in_reply_to": "<q1@example.org>",
+    "source_message": "<q1@example.org>",
+    "image": "launch.png",
+    "payee": "ACME",
+    "amount": "10.00",
+    "currency": "EUR",
+    "reference": "2026-1",
+    "partner": "ACME",
+    "lines": [{"text": "Work", "amount": "10.00"}],
+    "due_date": "2026-07-01",
+}
+
+
+@lru_cache(256)
 def paper(number: int, action: str, expires: datetime) -> Paper:
     """The request number `number`, the same each time."""
     task_id = make_id("email", START, f"{number} {action}")
@@ -304,9 +321,9 @@ def paper(number: int, action: str, expires: datetime) -> Paper:
         "priority": "normal",
         "source": {"from_address": ANN, "sender_authenticated": True, "message_id": "<q1@example.org>"},
     }
-    fields: dict[str, Any] = {"to": [ANN], "subject": "Re: a question", "in_reply_to": "<q1@example.org>"}
-    if action == "payment":
-        fields = {"payee": "ACME", "amount": "10.00", "currency": "EUR", "reference": f"R{number}"}
+    fields = {name: FIELDS[name] for name in ACTIONS[action].required}
+    if action == "forward_email":
+        fields["subject"] = "Fwd: a question"
     meta = {"id": request_id(task_id, action), **common, "action": action, **fields, "risk": [], "why": "a question"}
     meta |= {"expires": format_time(expires), "drafted_by": "builtin", "source_task": task_id}
     wordings = tuple(
