@@ -3,8 +3,8 @@
 A history is drawn from its seed: some requests, hands of one step or two that see all, some or nothing of what they
 did, refusals, lost answers, kills at every step of every process (the watcher, the server below it, all at once),
 other processes that have their turn in the middle, restarts, STOP, undo, edits after the approval, replays, dry runs.
-`play` plays one and raises `Broken` where S6, S8 or S9 does not hold. The person in it tells the truth: whoever is asked
-what became of an action looks at the ledger.
+`play` plays one and raises `Broken` where S6, S8 or S9 does not hold. The person in it tells the truth: asked what
+became of an action, they look at the ledger.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 from mcp.server.mcpserver.exceptions import ToolError
 
 from mcp_servers import acting
+from tests.acting_counts import Act, Counts, Hand
 from tests.acting_ground import ANN, NO_CAPS, START, Broken, Ground, Killed, Node, Paper, Process, paper
 from utils.bootstrap import Services
 from utils.core.acting import Absence, Order, Plan, Receipt
@@ -34,73 +35,6 @@ from utils.ports import AdapterError, AuthRefused, OutcomeUnknown
 
 HOUR = 3600
 WATCHED = ("Pending_Approval/email", "Approved", "Rejected")
-
-
-@dataclass
-class Counts:
-    """What was played."""
-
-    histories: int = 0
-    approvals: int = 0
-    acts: int = 0
-    kills: int = 0
-    turns: int = 0  # that another process had in the middle of one
-    faults: int = 0
-    done: int = 0
-    failed: int = 0
-    unknown: int = 0
-    void: int = 0
-    steps: int = 0
-
-    def add(self, other: Counts) -> None:
-        """Count what another process played."""
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
-
-    def __str__(self) -> str:
-        return ", ".join(f"{one.name} {getattr(self, one.name):,}" for one in fields(self))
-
-
-@dataclass(frozen=True)
-class Act:
-    """One act in the world."""
-
-    action_id: str
-    request_id: str
-    draft: str
-
-
-class Hand:
-    """Acts in one step, or makes a draft ready first; sees `all` that it did, `some` of it, or `nothing`."""
-
-    provider = "made-up"
-
-    def __init__(self, world: World, *, two_steps: bool, sight: str) -> None:
-        self.world = world
-        self.two_steps = two_steps
-        self.sight = sight
-
-    def plan(self, order: Order) -> Plan:
-        return Plan(f"ref {order.action_id}", (ANN,), (("To", ANN),))
-
-    def act(self, order: Order, plan: Plan, prepared: Callable[[str], None]) -> Receipt:
-        draft = order.prepared
-        if self.two_steps and not draft:
-            self.world.step()
-            self.world.drafts += 1
-            draft = f"draft {self.world.drafts}"
-            self.world.step()
-            prepared(draft)
-        return self.world.act(order, draft)
-
-    def find(self, order: Order, plan: Plan) -> Receipt | Absence:
-        self.world.step()
-        if self.world.stormy and self.world.dice.random() < 0.1:
-            raise AdapterError("the evidence can't be reached", retry=True)
-        for act in self.world.ledger if self.sight != "nothing" else ():
-            if (act.draft == order.prepared) if self.two_steps else (act.action_id == order.action_id):
-                return Receipt(self.provider, act.action_id, "found")
-        return Absence.PROVEN if self.sight == "all" else Absence.OPEN
 
 
 class World(Node):

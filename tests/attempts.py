@@ -1,8 +1,8 @@
 """R4: attempts to have something carried out that the human at Local did not approve, over the real parts.
 
 Each attempt is drawn from its number: as the Cloud, by a forged, edited, expired, replayed, swapped or remote approval,
-by a flipped byte of what was frozen, of what lies in `Approved/` or of a signed approval, by an MCP client that was told
-no. `attempt` makes one and raises `Broken` where anything was done by it.
+by a flipped byte of what was frozen, of what lies in `Approved/` or of a signed approval, by an MCP client that was
+told no. `attempt` makes one and raises `Broken` where anything was done by it.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ case "$*" in
 esac
 echo $$ > {home}/pids/$role.pid
 quiet="-qq -e signal=none" # of the watcher and the client the main thread alone: what they start is not theirs
-[ $role != server ] || quiet="$quiet -f --seccomp-bpf"
+[ $role != server ] || quiet="$quiet -f"
 if [ -n "$TRACE_ALL" ]; then
     {strace} $quiet -o {home}/trace.$role -e trace='{ACTING}' {python} "$@"
 elif [ "$role" = "$KILL_ROLE" ]; then
@@ -236,9 +236,10 @@ def first_kills(points: Sequence[Kill]) -> list[Kill]:
     return [*points, *(replace(point, everybody=True) for point in points if point.role == "server")]
 
 
-def double_kills(points: Sequence[Kill], count: int, seed: int) -> list[Kill]:
-    """Random first kills, with a second one in the run that recovers."""
-    dice = random.Random(seed)
-    first = first_kills(points)
-    watcher = [point for point in points if point.role == "watcher"]
-    return [replace(dice.choice(first), then=dice.choice(watcher)) for _ in range(count)]
+def numbered(points: Sequence[Kill], number: int) -> Kill:
+    """Every first kill in turn, then random ones with a second kill in the run that recovers."""
+    single = first_kills(points)
+    if number < len(single):
+        return single[number]
+    dice = random.Random(number)
+    return replace(dice.choice(single), then=dice.choice([point for point in points if point.role == "watcher"]))

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.acting_counts import Counts
 from tests.acting_ground import Broken, Ground, laid
-from tests.acting_world import Counts, World, play
+from tests.acting_world import World, play
 
 HISTORIES, BATCHES = 2_000, 4
 
