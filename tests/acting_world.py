@@ -14,7 +14,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from mcp_servers import acting
 from tests.acting_counts import Act, Counts, Hand
 from tests.acting_ground import ANN, NO_CAPS, START, Broken, Ground, Killed, Node, Paper, Process, paper
 from utils.bootstrap import Services
-from utils.core.acting import Absence, Order, Plan, Receipt
+from utils.core.acting import Order, Receipt
 from utils.core.brakes import Brakes
 from utils.execution import requests
 from utils.execution.answers import ApprovalError

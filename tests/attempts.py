@@ -28,7 +28,7 @@ from utils.core.remote_approval import BadStatement, Statement, encode, read
 from utils.execution import requests
 from utils.execution.answers import ApprovalError
 from utils.execution.counts import ExecutionProblem
-from utils.execution.journal import ActionRecord, Outcome, State
+from utils.execution.journal import ActionRecord, Outcome
 from utils.ports import AdapterError
 
 APPROVED, PENDING = "Approved", "Pending_Approval/email"

@@ -69,12 +69,14 @@ class Office:
         desk.node.close()
         self.vault = desk.vault
         (home / "node").rename(home / "approved")
+        (home / "pids").mkdir()
         self._write_wrapper()
 
-    def points(self, start: str = "approved") -> list[Kill]:
-        """Every place to kill at in one run that nobody disturbs, from this state on."""
-        self.put_back(start)
+    def points(self) -> list[Kill]:
+        """Every place to kill at in one run that nobody disturbs."""
+        self.put_back()
         assert self.run(TRACE_ALL="1") == 0
+        self._wait_for_the_end()
         found = []
         for role in ROLES:
             trace = self.home / f"trace.{role}"
@@ -83,24 +85,19 @@ class Office:
                 trace.unlink()
         return found
 
-    def put_back(self, start: str) -> None:
-        """As it was: `approved`, or a state that `keep` kept."""
+    def put_back(self) -> None:
+        """As it was when the human had approved."""
         shutil.rmtree(self.home / "node", ignore_errors=True)
-        shutil.copytree(self.home / start, self.home / "node", symlinks=True)
-        if start == "approved":
-            self.smtp.ledger.clear()
-
-    def keep(self, name: str) -> None:
-        """Keep what a kill left, to recover from it more than once."""
-        shutil.copytree(self.home / "node", self.home / name, symlinks=True)
+        shutil.copytree(self.home / "approved", self.home / "node", symlinks=True)
+        self.smtp.ledger.clear()
 
     def run(self, kill: Kill | None = None, **environ: str) -> int:
-        """One cycle of the watcher, until it and all below it have ended; its exit code."""
+        """One cycle of the watcher; its exit code. Below one that is killed the others go on for a while."""
         if kill is not None:
             environ |= {"KILL_ROLE": kill.role, "KILL_AT": kill.call.injection}
             environ |= {"KILL_EVERYBODY": "1"} if kill.everybody else {}
-        shutil.rmtree(self.home / "pids", ignore_errors=True)
-        (self.home / "pids").mkdir()
+        for path in (self.home / "pids").glob("*.pid"):
+            path.unlink()
         program = (
             f"import sys; sys.executable = {str(self.home / 'python')!r}; sys.argv = ['approval_watcher', '--once'];"
             "from Watchers.approval_watcher import main; sys.exit(main())"
@@ -110,24 +107,26 @@ class Office:
                 [self.home / "python", "-c", program], cwd=PROJECT_ROOT, env=os.environ | self._settings | environ,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, timeout=120,
             )  # fmt: skip
-        eventually(self._all_gone, what="the end of the processes")
-        self.killed += (self.home / "pids" / "killed").exists()
+        killed = self.home / "pids/killed"
+        self.killed += killed.exists()
+        killed.unlink(missing_ok=True)
         return done.returncode
 
-    def play(self, kill: Kill, start: str = "approved") -> State:
+    def play(self, kill: Kill) -> State:
         """Kill, recover, judge; how it ended. Raises `AssertionError`."""
-        self.put_back(start)
+        self.put_back()
         self.run(kill)
         if kill.then is not None:
             self._make_due()
             self.run(kill.then)
-        for _ in range(6):
+        for _ in range(20):
             self.run()
             record = self._look()
             if record.state in (State.DONE, State.UNKNOWN, State.FAILED) and record.filed:
                 break
             assert record.state is not State.APPROVED or not self.smtp.ledger, f"{kill}: sent, and to be sent again"
             self._make_due()
+        self._wait_for_the_end()
         self._judge(kill, self._look())
         self.ends[record.state.value] += 1
         return record.state
@@ -165,8 +164,12 @@ class Office:
             database.execute("UPDATE actions SET next_try_at = NULL WHERE state = 'approved'")
         database.close()
 
-    def _all_gone(self) -> bool:
-        return not any(_is_alive(int(path.read_text())) for path in (self.home / "pids").glob("*.pid"))
+    def _wait_for_the_end(self) -> None:
+        """Of whatever was started."""
+        started = self.home / "pids/all"
+        pids = [int(pid) for pid in started.read_text().split()]
+        eventually(lambda: not any(_is_alive(pid) for pid in pids), what="the end of the processes")
+        started.unlink()
 
     def _make(self, name: str, *, ready: bool = True, clock: Any = None, **more: str) -> Services:
         services = Services(load(self._settings | more))
@@ -185,6 +188,7 @@ case "$*" in
     *) role=watcher ;;
 esac
 echo $$ > {home}/pids/$role.pid
+echo $$ >> {home}/pids/all
 quiet="-qq -e signal=none" # of the watcher and the client the main thread alone: what they start is not theirs
 [ $role != server ] || quiet="$quiet -f"
 if [ -n "$TRACE_ALL" ]; then
@@ -223,9 +227,10 @@ def office() -> Iterator[Office]:
         with smtp_server(security="none", auth=False) as smtp:
             yield Office(home, smtp)
     finally:
-        for path in (home / "pids").glob("*.pid"):
+        started = home / "pids/all"
+        for pid in started.read_text().split() if started.exists() else ():
             try:
-                os.kill(int(path.read_text()), signal.SIGKILL)
+                os.kill(int(pid), signal.SIGKILL)
             except ProcessLookupError:
                 pass
         shutil.rmtree(home, ignore_errors=True)
