@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field
 
 from utils.bootstrap import Services
 from utils.core.acting import Order, Plan, Receipt
-from utils.core.policy import Mode, refusal
+from utils.core.policy import TOOL_ACTIONS, Mode, refusal, tool_for
 from utils.core.task import InvalidTask
 from utils.daemon import set_up_logging
 from utils.execution import requests
@@ -83,11 +83,11 @@ class Desk:
         self._acting = threading.Event()
 
     def server(self, name: str, instructions: str, tools: Mapping[str, str]) -> MCPServer[Any]:
-        """An MCP server with a tool for each action of `tools` (what it does, in a sentence) and `server_status`."""
+        """An MCP server with `server_status` and `tools` that act: names by `policy.tool_for`, what each does."""
         server: MCPServer[Any] = MCPServer(name, instructions=instructions, log_level="WARNING")
-        self._actions = list(tools)
-        for action, purpose in tools.items():
-            server.add_tool(self._tool(action), name=action, description=f"{purpose} {_DRY_RUN}", annotations=ACTS)
+        self._actions = list(dict.fromkeys(TOOL_ACTIONS.get(tool, tool) for tool in tools))
+        for tool, purpose in tools.items():
+            server.add_tool(self._tool(tool), name=tool, description=f"{purpose} {_DRY_RUN}", annotations=ACTS)
         server.tool(annotations=READS)(self.server_status)
         return server
 
@@ -106,12 +106,17 @@ class Desk:
             unknown=sum(record.action in providers for record in store.in_state(State.UNKNOWN)),
         )
 
-    def act(self, action: str, action_id: str, dry_run: bool = False) -> ActionResult:
-        """Carry out the approved action of this id, if it is an `action` and was released; once. Raises `ToolError`."""
+    def act(self, tool: str, action_id: str, dry_run: bool = False) -> ActionResult:
+        """Carry out the approved action of this id, if it is one for `tool` and was released; once. Raises
+        `ToolError`."""
+        action = TOOL_ACTIONS.get(tool, tool)
         reason = refusal(self.services.settings.agent_mode, action)
         if reason is not None:
             raise ToolError(f"{reason}. Nothing was done")
         record, order = self._load(action, action_id)
+        right = tool_for(action, order.request.fields)
+        if right != tool:
+            raise ToolError(f"action {action_id} is for {right}, not for {tool}: nothing was done")
         hand = self.services.hand(action)
         try:
             plan = hand.plan(order)
@@ -139,9 +144,9 @@ class Desk:
         if not self._acting.is_set():
             os._exit(0)
 
-    def _tool(self, action: str) -> Callable[..., ActionResult]:
+    def _tool(self, name: str) -> Callable[..., ActionResult]:
         def tool(action_id: str, dry_run: bool = False) -> ActionResult:
-            return self.act(action, action_id, dry_run)
+            return self.act(name, action_id, dry_run)
 
         return tool
 

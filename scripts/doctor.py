@@ -24,6 +24,7 @@ from utils.core import visible
 from utils.core.commands import command, elsewhere
 from utils.core.routing import LOCAL
 from utils.core.signing import BadKey
+from utils.hands.accounts import NEEDS
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings, Settings, load, warnings
 from utils.vault.layout import SKELETON
@@ -78,6 +79,8 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
         yield _actions(services)
         yield from _mail_in(services, tell)
         yield _mail_out(settings, tell)
+        yield from _accounts(settings)
+        yield _odoo(services, tell)
         yield _alerts(services, tell)
         yield from _processes(settings)
     finally:
@@ -282,6 +285,29 @@ def _mail_out(s: Settings, tell: Tell) -> Finding:
     if s.mail_sender == "outbox":
         return Finding(OK, "mail out", f"approved mail is written to {s.outbox} (MAIL_SENDER=outbox)")
     return _smtp("mail out", s, "smtp", tell)
+
+
+def _accounts(s: Settings) -> Iterator[Finding]:
+    """Accounts to post and write with that are set up, wholly or in part; nobody is asked whether a token is good."""
+    if s.draft_only:
+        return
+    for action, names in NEEDS.items():
+        missing = [name.upper() for name in names if not getattr(s, name)]
+        if not missing:
+            yield Finding(OK, "accounts", f"{action}: set up (whether its token is good shows at the first use)")
+        elif any(getattr(s, name) for name in names if name.startswith(names[0].partition("_")[0])):
+            yield Finding(NOTE, "accounts", f"{action}: {', '.join(missing)} missing, so it can't be carried out")
+
+
+def _odoo(services: Services, tell: Tell) -> Finding:
+    s = services.settings
+    if not s.odoo_user:
+        return Finding(OK, "odoo", "no account: invoices and payments wait until ODOO_USER and ODOO_API_KEY are set")
+    tell(f"checking Odoo (up to {s.odoo_timeout_seconds} s for each answer)")
+    try:
+        return Finding(OK, "odoo", f"{s.odoo_user} at {s.odoo_url}, {services.books.check()}")
+    except AdapterError as error:
+        return Finding(BROKEN, "odoo", str(error))
 
 
 def _alerts(services: Services, tell: Tell) -> Finding:

@@ -20,6 +20,7 @@ SECTIONS = {
     "API_HOST": "HTTP API",
     "MAIL_PROVIDER": "Mail in: a Maildir by default, needs no account",
     "MAIL_SENDER": "Mail out: an outbox folder by default, needs no account",
+    "PROVIDER_TIMEOUT_SECONDS": "Posts and WhatsApp: an account is there where its settings are; on Local alone",
     "DRAFT_ENGINE": "Drafting",
     "DASHBOARD_URL": "Health",
     "ALERTS_ENABLED": "Alerts by e-mail",

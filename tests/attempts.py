@@ -354,7 +354,13 @@ class Attempt(Node):
     def another_hash(self) -> None:
         self.local.approvals.observe()
         true = requests.sha256(self.paper.wordings[0])
-        for wrong in (true.upper(), true[:-1], "", self.dice.randbytes(32).hex(), self.flipped(true.encode()).decode("latin-1")):
+        for wrong in (
+            true.upper(),
+            true[:-1],
+            "",
+            self.dice.randbytes(32).hex(),
+            self.flipped(true.encode()).decode("latin-1"),
+        ):
             with self.refused():
                 self.local.approvals.approve(self.paper.id, wrong, by="anna")
         self.cycle()

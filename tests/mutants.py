@@ -1,4 +1,4 @@
-"""Deliberate breaks of sync, claims, routing, approvals, the action log, the lease and acting. Tests must catch each.
+"""Deliberate breaks of sync, claims, routing, answers, the action log, the lease and acting. Tests must catch each.
 
 `python -m tests.mutants [NAME…] [--list]`
 Each mutant is an exact replacement of text in a temporary copy of the tree, run against the few tests that guard what
@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import mutants_acting
+from tests import mutants_acting, mutants_social
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
@@ -48,6 +48,8 @@ LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "uti
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
 DECIDE, COPIES, BY_HAND = "tests/test_merge_decide.py", "tests/test_sync_copies.py", "tests/test_sync_by_hand.py"
+DECISIONS, TYPED = "utils/execution/decisions.py", "tests/test_answers_property.py"
+ANSWERED_ANEW, LEFT_BEHIND = "tests/test_answers_revise.py", "tests/test_answers_kept.py"
 BRAKES, CORE_BRAKES, SERVERS = "utils/execution/brakes.py", "utils/core/brakes.py", "mcp_servers/acting.py"
 BRAKED, STORE = "tests/test_brakes.py", "utils/execution/store.py"
 EXECUTOR, EXECUTOR_RESTORED = "utils/execution/executor.py", "tests/test_execution_restored.py"
@@ -62,6 +64,9 @@ CHAIN, ACTION_LOG, CHAINED = (
     "utils/execution/action_log.py",
     "tests/test_action_log.py",
 )
+
+ODOO, BOOKS, MONEY = "utils/adapters/odoo.py", "utils/adapters/odoo_books.py", "utils/core/books.py"
+FAULTS, CONTRACT, IN_BOOKS = (f"tests/test_{name}.py" for name in ("odoo_faults", "odoo_contract", "execution_odoo"))
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _b
 # fmt: off
 MUTANTS = (
     *itertools.starmap(_one, mutants_acting.MUTANTS),
+    *itertools.starmap(_one, mutants_social.MUTANTS),
     _one("node-wins", "the node that merges wins, not the Local zone (S3)", MERGE,
          "return self.zone == LOCAL", "return True", SCENARIOS, "02_03"),
     _one("renames-on", "git guesses renames in the diff", GIT,
@@ -163,6 +169,35 @@ MUTANTS = (
          "ended = theirs in sides.settled and", "ended = False and", RESTORED, "undoes_no_end"),
     _one("backup-believed", "what the journal of a backup has as approved is carried out again (S8)", EXECUTOR,
          "elif put_back_at is not None and", "elif False and", EXECUTOR_RESTORED, "last_push"),
+    _one("superseded-approved", "a request that a new draft was asked for can still be approved (S6)",
+         "utils/execution/store.py", '" WHERE NOT EXISTS (SELECT 1 FROM revisions WHERE request_id = ?)",',
+         '" WHERE ? IS NOT NULL",', ANSWERED_ANEW, "never_both"),
+    _one("ended-by-superseded", "a superseded request in Rejected/ ends its task",
+         "utils/execution/source_tasks.py", "if self._store.answers.superseded(name) is None", "if True",
+         ANSWERED_ANEW, "sent_back_again"),
+    _one("sent-back-again", "a task that is drafted anew is sent back once more", "utils/execution/revisions.py",
+         "if revision_of(meta).number >= new.number:", "if False:", ANSWERED_ANEW, "sent_back_again"),
+    _one("unmet-unsaid", "a draft that does not follow the instruction does not say so", "utils/mail/task_file.py",
+         "    if proposal.unmet:\n", "    if False:\n", ANSWERED_ANEW, "it_says_and_hands_back"),
+    _one("synced-decision", "a decision that came by a sync is carried out (S7)", DECISIONS,
+         "if not plain or self._known_to_git(path, file.data):", "if not plain:", TYPED, "earns_no_trust"),
+    _one("spelled-anew", "a synced decision counts once an editor spelled it anew (S7)", DECISIONS,
+         "if known is None or any(_word_in(data) is not None for data in known):", "if known is None:",
+         TYPED, "spells_a_synced"),
+    _one("decision-answers-again", "a decision left in what was approved approves it again (S6)", DECISIONS,
+         "if self._store.was_approved(file.request_id, file.sha256):", "if False:", TYPED, "came_back"),
+    _one("approved-unseen", "a decision approves words that nobody saw waiting (S6)", DECISIONS,
+         "        if not any(_word_in(data) is None and _content(data) == wanted for data in seen):\n",
+         "        if wanted is None and seen:\n", TYPED, "same_moment"),
+    _one("last-edit-only", "an edit is compared with the edit before, not with the draft", "utils/execution/change.py",
+         "    for data in versions:\n", "    for data in reversed(list(versions)):\n", LEFT_BEHIND, "of_many_edits"),
+    _one("snooze-stops-time", "what is hidden is not warned of before it expires", "utils/execution/waiting.py",
+         "            warning = self._warning(file) if self._store.live(file.request_id) is None else None\n",
+         "            hidden = file.request_id in self._store.answers.snoozed()\n"
+         "            warning = self._warning(file) if not hidden else None\n", LEFT_BEHIND, "stops_no_clock"),
+    _one("seen-by-edit", "an edit in Approved/ passes for a look at what waits (S7)", "utils/execution/approvals.py",
+         "        self._store.answers.saw(request_id, sha256, file.data)  # as it was before\n",
+         "        self._waiting.see(file)\n", LEFT_BEHIND, "is_no_look"),
     _one("moves-while-waiting", "a node that waits for its first sync moves what may be old (S8)", EXECUTOR,
          "        if waits:\n", "        if False:\n", EXECUTOR_RESTORED, "moves_nothing"),
     _one("tug-of-war", "what no node takes stays in a person's commit, for ever", GATHER,
@@ -244,7 +279,22 @@ MUTANTS = (
     _one("lease-pin-ignored", "failover undoes a human's switch", LEASE,
          '    if lease.pinned:\n        return Rest(f"{held}, chosen by a human")\n', "", ZONES, "pinned"),
     _one("lease-never-frozen", "the zones change to and fro for ever", LEASE,
-         "if memory.frozen or count >= rules.most_switches:", "if False:", ZONES, "freeze"),
+         "    if at_limit(memory, now, rules):", "    if False:", ZONES, "freeze"),
+    _one("lease-first-counts", "the hand-over to a zone that comes late is a change to and fro", LEASE,
+         "by, reason, switches = By.START,", "by, reason, switches = By.FAILBACK,", ZONES, "comes_late"),
+    _one("lease-limit-untold", "that nothing changes by itself is told when no zone is active", KEEPER,
+         "        if news and (limit :=", "        if False and (limit :=", ZONES, "told_when_it_is_reached"),
+    _one("keys-at-once", "what was committed without a key is not carried over before one counts", "scripts/keys.py",
+         "    if zone is None or store.keyring().enrolled(zone):", "    if True:", "tests/test_keys.py", "for_forged"),
+    _one("returned-untold", "the Cloud says nothing of what Local refused of it", "utils/sync/returned.py",
+         "    if session.zone != CLOUD:", "    if True:", "tests/test_keys.py", "cloud_hears_of"),
+    _one("alerts-by-title", "another message under the same title is only counted", "utils/core/alert.py",
+         "    return _CHANGING.sub(", "    return True or _CHANGING.sub(", "tests/test_alerts.py", "another_message"),
+    _one("repair-whatever", "a sound history is thrown away by --repair", SYNC,
+         "            if self._is_sound():", "            if False:", "tests/test_sync_damage.py", "healthy"),
+    _one("drops-words-of-broken", "properties that can't be read set the type by their words",
+         "utils/dispatch/drops.py", 'if frontmatter.is_meant(text) else ""', 'if False else ""', ROUTED,
+         "cannot_be_read"),
     _one("lease-frozen-again", "after a person's switch the next failure freezes the zones", LEASE,
          "() if lease.by is By.HUMAN else recent", "recent", ZONES, "first_one"),
     _one("lease-anyone-leaves", "another node of the zone says that the work is laid down", LEASE,
@@ -391,7 +441,7 @@ MUTANTS = (
     _one("approval-older-than-backup", "a node put back from a backup forgets what it used (S8)", REMOTE_RULE,
          "    if here.put_back_at is not None and", "    if False and", AWAY, "put_back"),
     _one("record-outlives-approval", "a record lives longer than the approval says", "utils/execution/approvals.py",
-         "        expires = min(expires, until or expires)\n", "", AWAY, "no_longer_than_the_approval"),
+         "expires_at=min(expires, until or expires)", "expires_at=expires", AWAY, "no_longer_than_the_approval"),
     _one("forged-stops-a-move", "a forged approval weakens the human's own move", "utils/execution/approvals.py",
          "        if doubt is None:\n            try:\n",
          "        if doubt is None and not remote:\n            try:\n", AWAY, "weaken"),
@@ -420,6 +470,54 @@ MUTANTS = (
     _one("chain-older-unguarded", "lines from before the chain can be forged", CHAIN,
          "start = first_prev(line.data for line in before) if writer == LOCAL else None", "start = None",
          CHAINED, "before_the_chain or any_change"),
+    _one("odoo-fault-certain", "an unclear fault of Odoo counts as nothing happened (S8)", ODOO,
+         'raise _unclear(f"Odoo broke on {what}: {last[:300]}", acting)',
+         'raise AdapterError(f"Odoo broke on {what}", retry=True)',
+         FAULTS, "lost_answer_to_a_payment or did_not_happen"),
+    _one("odoo-lost-certain", "a lost answer of Odoo counts as nothing happened (S8)", ODOO,
+         "            raise _unclear(str(lost), acting) from None",
+         "            raise AdapterError(str(lost), retry=True) from None", FAULTS, "lost_answer"),
+    _one("odoo-none-is-a-fault", "a success without a result counts as unknown", ODOO,
+         "if text.endswith(_NO_RESULT):", "if False:", CONTRACT, "on_account"),
+    _one("odoo-follows", "the key follows a redirect", ODOO,
+         "allow_redirects=False", "allow_redirects=True", FAULTS, "certain and redirect"),
+    _one("odoo-netrc", "a login out of .netrc takes the key's place", ODOO,
+         "auth=_as_it_is", "auth=None", FAULTS, "elsewhere"),
+    _one("odoo-drips", "an answer that drips holds us for ever", ODOO,
+         "or time.monotonic() > deadline", "or size > 400", FAULTS, "endless and did_not"),
+    _one("odoo-second-draft", "a second try makes a second draft", BOOKS,
+         'next((row["id"] for row in self._marked(mark) if row["state"] == "draft"), 0)', "0",
+         FAULTS, "no_second_draft"),
+    _one("odoo-draft-unread", "what is posted is not compared with what was approved (S6)", BOOKS,
+         "if different := self._differences(row, invoice, values):", "if different := '':",
+         CONTRACT, "somebody_changed"),
+    _one("odoo-total-unread", "Odoo's total is not compared (S6)", BOOKS,
+         "if untaxed != totals.untaxed or total not in (totals.total, totals.total_globally):", "if False:",
+         FAULTS, "meddles"),
+    _one("odoo-slow-is-failed", "a posting that was only slow is told as failed", BOOKS,
+         "                return entry\n            raise\n", "                raise\n            raise\n",
+         FAULTS, "only_slow"),
+    _one("odoo-cancelled-never-was", "what was posted and taken back counts as never done (S8)", BOOKS,
+         ' or row["posted_before"]', "", FAULTS, "taken_back"),
+    _one("odoo-pays-again", "a payment that Odoo has is made again (S8)", BOOKS,
+         "        if self.payments(mark):\n", "        if False:\n", CONTRACT, "never_made_again"),
+    _one("odoo-overpays", "more is paid than a bill has open", BOOKS,
+         "if bill.open < payment.amount:", "if False:", CONTRACT, "more_than or pays_the_bill"),
+    _one("odoo-cloud-posts", "the cloud works with a key that can post (S5)", BOOKS,
+         "if not self._may_post and self._is_poster(uid):", "if False:", CONTRACT, "must_not_post"),
+    _one("odoo-unprepared", "a payment's act is not kept before it counts", "utils/hands/books.py",
+         "        prepared(ready.prepared)\n", "", FAULTS, "registered_once"),
+    _one("payment-settles-itself", "a payment with a lost answer is called done", "utils/execution/executor.py",
+         'SETTLED_BY_HAND = frozenset({"payment"})', "SETTLED_BY_HAND = frozenset()",
+         IN_BOOKS, "unknown_with_evidence"),
+    _one("float-amounts", "an amount may be a float", MONEY,
+         "    if isinstance(value, float):\n",
+         "    if isinstance(value, float):\n        value = str(value)\n    if False:\n",
+         "tests/test_books.py", "no_exact_number"),
+    _one("sepa-twice", "a payment file is written over", "utils/adapters/sepa.py",
+         "mode=0o600, replace=False", "mode=0o600, replace=True", "tests/test_sepa.py", "writes_it_once"),
+    _one("sepa-cut-short", "what is too long for the bank is cut short unseen", "utils/adapters/sepa.py",
+         "if len(text) > _LONGEST[name]", "if False", "tests/test_sepa.py", "never_cut_short"),
 )
 # fmt: on
 

@@ -22,7 +22,7 @@ from tests.test_execution_crashes import crash_everywhere
 from utils.bootstrap import Services
 from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.mail import OutgoingMail
-from utils.core.policy import ACTIONS
+from utils.core.policy import ACTIONS, tool_for
 from utils.core.task import InvalidTask
 from utils.execution import executor
 from utils.execution.journal import ActionRecord, Outcome, State
@@ -376,6 +376,6 @@ def test_every_action_has_a_hand_and_a_tool_that_takes_its_id_alone(make_node: C
     for action, server in executor.SERVERS.items():
         assert node.hand(action).provider
         built = importlib.import_module(f"mcp_servers.{server}_server").build(acting.Desk(node))
-        (tool,) = [tool for tool in built._tool_manager.list_tools() if tool.name == action]
+        (tool,) = [tool for tool in built._tool_manager.list_tools() if tool.name == tool_for(action, {})]
         assert set(tool.parameters["properties"]) == {"action_id", "dry_run"}
         assert tool.parameters["required"] == ["action_id"] and tool.annotations.destructive_hint

@@ -233,9 +233,95 @@ def test_pages_of_requests_stay_the_same_while_one_is_answered(node, api, clock)
     assert [item["id"] for item in second["items"]] == requests[2:4]
 
 
-def test_later_features_are_not_there(api, request_id):
-    for later in ("revise", "snooze"):
-        api.refused(404, "POST", f"/api/approvals/{request_id}/{later}", json={})
+def test_the_difference_of_an_edit_is_kept_for_whoever_learns_from_it(node, api, request_id):
+    shown = api.get(f"/api/approvals/{request_id}")
+    edited = api.ask("PUT", f"/api/approvals/{request_id}", json={
+        "sha256": shown["sha256"], "draft": "It costs 12 €.", "subject": "Re: Your question",
+    }).get_json()  # fmt: skip
+    record = api.post(f"/api/approvals/{request_id}/approve", sha256=edited["sha256"])
+    (answer,) = api.get("/api/answers", answer="approved")["items"]
+    assert answer["request"] == request_id and answer["action_id"] == record["action_id"]
+    assert answer["drafted_by"] == "builtin" and answer["by"] == "human (API)"
+    change = answer["change"]
+    assert change["draft"] == {"before": "It costs 10 €.", "after": "It costs 12 €."}
+    assert change["fields"] == {"subject": {"before": "Re: A question", "after": "Re: Your question"}}
+    assert "-It costs 10 €." in change["diff"] and "+It costs 12 €." in change["diff"]
+    assert [item["answer"] for item in api.get("/api/answers", request=request_id)["items"]] == ["approved", "edited"]
+
+
+def test_a_new_draft_supersedes_the_old_one(node, api, request_id):
+    shown = api.get(f"/api/approvals/{request_id}")
+    asked = api.post(f"/api/approvals/{request_id}/revise", instruction="offer ten percent", sha256=shown["sha256"])
+    assert asked["state"] == "superseded" and asked["draft"] == 2 and asked["task"] == shown["source_task"]
+    assert api.post(f"/api/approvals/{request_id}/revise", instruction="offer ten percent") == asked
+    assert lies_at(node, request_id) == f"Rejected/{request_id}.md"
+    assert lies_at(node, shown["source_task"]) == f"Needs_Action/email/{shown['source_task']}.md"
+    assert api.get("/api/approvals")["items"] == []
+    (listed,) = api.get("/api/approvals", show="superseded")["items"]
+    assert listed == {k: v for k, v in api.get(f"/api/approvals/{request_id}").items() if k in listed}
+    assert listed["superseded_by"] == asked["next"] and listed["instruction"] == "offer ten percent"
+    for answer in ("approve", "reject", "snooze", "revise"):
+        body = {
+            "approve": {"sha256": shown["sha256"]}, "snooze": {"until": "2026-06-01T13:00:00Z"},
+            "revise": {"instruction": "another"},
+        }.get(answer, {})  # fmt: skip
+        problem = api.refused(409, "POST", f"/api/approvals/{request_id}/{answer}", json=body)
+        assert problem["type"].endswith("superseded") and problem["next"] == asked["next"]
+    api.refused(409, "PUT", f"/api/approvals/{request_id}", json={"sha256": shown["sha256"], "draft": "Mine."})
+
+
+def test_what_can_not_be_asked_for_is_said(api, request_id):
+    for body in ({}, {"instruction": "  "}, {"instruction": "x" * 2001}, {"instruction": 7}):
+        api.refused(400, "POST", f"/api/approvals/{request_id}/revise", json=body)
+    for body in ({}, {"until": "soon"}, {"until": "2026-06-01T11:00:00Z"}, {"until": "2026-06-01T12:00:00Z"}):
+        api.refused(400, "POST", f"/api/approvals/{request_id}/snooze", json=body)
+    stale = {"sha256": "0" * 64}
+    api.refused(409, "POST", f"/api/approvals/{request_id}/revise", json={"instruction": "shorter", **stale})
+    api.refused(409, "POST", f"/api/approvals/{request_id}/snooze", json={"until": "2026-06-01T13:00:00Z", **stale})
+    api.refused(400, "GET", "/api/approvals?show=everything")
+    api.refused(400, "GET", "/api/answers?cursor=WyJ4Il0")
+
+
+def test_a_snoozed_request_is_hidden_and_comes_back_by_itself(api, clock, request_id):
+    answer = api.post(f"/api/approvals/{request_id}/snooze", until="2026-06-01T13:00:00Z")
+    assert answer["snoozed_until"] == "2026-06-01T13:00:00Z" and answer["warning"] is None
+    assert answer["expires"] == "2026-06-02T12:00:00Z" and answer["expires_in_seconds"] == 24 * 3600
+    assert api.get("/api/approvals")["items"] == []
+    (hidden,) = api.get("/api/approvals", show="snoozed")["items"]
+    assert hidden["state"] == "snoozed" and hidden["snoozed_until"] == "2026-06-01T13:00:00Z"
+    clock.advance(3600)
+    (back,) = api.get("/api/approvals")["items"]
+    assert back["state"] == "waiting" and back["expires_in_seconds"] == 23 * 3600
+    late = api.post(f"/api/approvals/{request_id}/snooze", until="2026-06-03T13:00:00Z")
+    assert "expires before" in late["warning"]
+
+
+def test_the_time_left_is_shown_and_an_expired_request_can_be_asked_again(api, clock, request_id):
+    path = f"/api/approvals/{request_id}"
+    clock.advance(17 * 3600)
+    shown = api.get(path)
+    assert shown["expires_in_seconds"] == 7 * 3600 and shown["warning"] is None
+    clock.advance(3600)
+    assert "expires in 6 h" in api.get(path)["warning"]
+    clock.advance(6 * 3600)
+    gone = api.get(path)
+    assert gone["expired"] and gone["expires_in_seconds"] == 0 and gone["warning"] is None
+    problem = api.refused(409, "POST", f"{path}/approve", json={"sha256": gone["sha256"]})
+    assert problem["type"].endswith("expired") and "renew" in problem["detail"]
+    renewed = api.ask("PUT", path, json={"sha256": gone["sha256"], "renew": True}).get_json()
+    again = api.get(path)
+    assert not again["expired"] and again["expires_in_seconds"] == 24 * 3600 and again["sha256"] == renewed["sha256"]
+    assert api.post(f"{path}/approve", sha256=renewed["sha256"])["state"] == "approved"
+
+
+def test_answers_come_in_pages(api, node, clock):
+    requests = [add_request(node, add_task(node, str(n), clock.now()), clock.now()) for n in range(3)]
+    for request in requests:
+        api.post(f"/api/approvals/{request}/reject", reason=f"no {request}")
+    first = api.get("/api/answers", limit=2)
+    second = api.get("/api/answers", limit=2, cursor=first["next_cursor"])
+    assert [item["request"] for item in (*first["items"], *second["items"])] == requests[::-1]
+    assert second["items"][0]["said"] == f"no {requests[0]}" and second["next_cursor"] is None
 
 
 def unknown_action(node, api, request_id) -> str:

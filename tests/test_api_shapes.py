@@ -40,6 +40,9 @@ OURS = {
     ("put", "/api/approvals/{request_id}"),
     ("post", "/api/approvals/{request_id}/approve"),
     ("post", "/api/approvals/{request_id}/reject"),
+    ("post", "/api/approvals/{request_id}/revise"),
+    ("post", "/api/approvals/{request_id}/snooze"),
+    ("get", "/api/answers"),
     ("get", "/api/tasks"),
     ("get", "/api/tasks/{task}"),
     ("get", "/api/actions"),
@@ -113,7 +116,7 @@ def test_every_get_answers_in_its_shape(node):
             value = api.get(re.sub(r"\{\w+\}", lambda match: ids[match[0]], path))
             matches(schema_of(document, "get", path), value)
             asked += 1
-    assert asked == 16
+    assert asked == 17
 
 
 def test_every_write_answers_in_its_shape(node):
@@ -128,6 +131,17 @@ def test_every_write_answers_in_its_shape(node):
     matches(schema_of(document, "get", "/api/actions"), api.get("/api/actions"))
     rejected = api.post(f"{path}/reject", reason="changed my mind")
     matches(schema_of(document, "post", "/api/approvals/{request_id}/reject"), rejected)
+    task = add_task(node, "2", node.clock.now())
+    other = add_request(node, task, node.clock.now())
+    snoozed = api.post(f"/api/approvals/{other}/snooze", until="2026-06-01T13:00:00Z")
+    matches(schema_of(document, "post", "/api/approvals/{request_id}/snooze"), snoozed)
+    revised = api.post(f"/api/approvals/{other}/revise", instruction="shorter")
+    matches(schema_of(document, "post", "/api/approvals/{request_id}/revise"), revised)
+    matches(schema_of(document, "get", "/api/approvals"), api.get("/api/approvals", show="all"))
+    matches(schema_of(document, "get", "/api/answers"), api.get("/api/answers"))
+    assert {item["answer"] for item in api.get("/api/answers")["items"]} == {
+        "approved", "edited", "rejected", "revised", "snoozed"
+    }  # fmt: skip
     switched = api.post("/api/zones/switch", zone="cloud")
     matches(schema_of(document, "post", "/api/zones/switch"), switched)
     synced = api.post("/api/vault/sync/trigger")
@@ -146,6 +160,7 @@ def test_zones_are_told_and_switched(node):
     assert before["state"] == "active", "alone"
     assert before["failover"] == {"enabled": True, "threshold": 3, "interval_seconds": 120}
     answer = api.post("/api/zones/switch", zone="cloud", reason="holiday", expected_term=before["term"])
+    assert "nobody does the work" in answer.pop("warning"), "alone"
     assert answer == {"active_zone": "cloud", "previous": before["active_zone"], "term": before["term"] + 1}
     after = api.get("/api/zones/status")
     assert after["active_zone"] == "cloud" and after["pinned"] and "holiday" in after["reason"]

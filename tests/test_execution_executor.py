@@ -11,6 +11,7 @@ from tests.fakes.desk import Desk, Killed, World, sha
 from utils.bootstrap import Services
 from utils.core.acting import Receipt
 from utils.core.mail import OutgoingMail
+from utils.execution import executor
 from utils.execution.approvals import AlreadyActed, Invalid, NotFound
 from utils.execution.journal import MAX_ATTEMPTS, ActionRecord, State
 from utils.ports import AdapterError, OutcomeUnknown
@@ -165,7 +166,8 @@ def test_two_executors_at_once_are_one(desk: Desk) -> None:
     assert desk.cycle() == "sent 1"
 
 
-def test_an_action_without_a_server_fails_in_words(desk: Desk) -> None:
+def test_an_action_without_a_server_fails_in_words(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(executor.SERVERS, "linkedin_post")
     path = desk.request(action="linkedin_post", to=None, in_reply_to=None, subject=None, references=None)
     desk.approvals.approve(path.stem, sha(path), by="anna")
     assert desk.cycle() == "failed 1"

@@ -14,11 +14,13 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_servers import acting
 from tests.conftest import FakeClock
 from tests.fakes.desk import Desk, World, sha
+from tests.social_kit import NUMBER, put_picture
 from utils.bootstrap import Services
 from utils.core.lease import State
-from utils.core.policy import ACTIONS, refusal
+from utils.core.policy import ACTIONS, TOOL_ACTIONS, refusal
 from utils.core.routing import BOTH, CLOUD, LOCAL, LOCAL_ONLY_TYPES, TASK_TYPES, ZONES, Rule, resolve, runs_here
 from utils.core.stages import Stage
+from utils.core.task import format_time
 from utils.work_zones import WorkZones
 
 #: No setting and no person can write these for a known type.
@@ -83,7 +85,7 @@ FIELDS = {
     "currency": "EUR",
     "reference": "2026-1",
     "partner": "ACME",
-    "lines": [{"text": "Work", "amount": "10.00"}],
+    "lines": [{"description": "Work", "price": "10.00"}],
     "due_date": "2026-07-01",
 }
 
@@ -100,6 +102,11 @@ def test_every_action_in_every_zone_state_is_refused_in_all_three_places(
     fields |= {name: FIELDS[name] for name in spec.required} | {"references": None}
     if action == "forward_email":
         fields["subject"] = "Fwd: Hello"
+    if action == "instagram_post":
+        fields["image"] = put_picture(desk)
+    if action == "whatsapp_send":
+        answered = {"from_number": NUMBER, "received": format_time(clock.now())}
+        fields |= {"to": NUMBER, "source": answered}
     path = desk.request(action=action, **fields)
     record = desk.approvals.approve(path.stem, sha(path), by="anna")
     desk._settings["AGENT_MODE"] = "draft_only"
@@ -109,7 +116,7 @@ def test_every_action_in_every_zone_state_is_refused_in_all_three_places(
     assert "draft-only" in str(refusal(desk.node.settings.agent_mode, action))
     assert desk.cycle().startswith("draft-only: 1")
     server = acting.Desk(desk.node)
-    for tool in ACTIONS:
+    for tool in {*ACTIONS, *TOOL_ACTIONS}:
         with pytest.raises(ToolError, match="draft-only"):
             server.act(tool, record.action_id)
     assert desk.world.calls == 0

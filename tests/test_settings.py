@@ -169,3 +169,32 @@ def test_what_is_right_can_be_had_in_spite_of_what_is_not(tmp_path: Path) -> Non
     settings, found = load_leniently(PLAIN | {"AGENT_MODE": "foo", "API_PORT": "9", "STATE_DIR": state})
     assert (str(settings.state_dir), settings.api_port, len(found)) == (state, 9, 1)
     assert load_leniently(PLAIN)[1] == []
+
+
+def test_no_account_that_acts_lies_on_the_cloud() -> None:
+    names = [s.name for s in describe() if s.secret and s.name.startswith(("LINKEDIN", "FACEBOOK", "X_", "WHATSAPP"))]
+    assert len(names) == 7
+    for name in names:
+        (said,) = problems(AGENT_NAME="cloud", AGENT_MODE="draft_only", **{name: "a token"})
+        assert said == f"{name} = (hidden): the cloud node never acts; keep it on Local"
+        assert load(PLAIN | {name: "a token"}) and "a token" not in repr(load(PLAIN | {name: "a token"}))
+
+
+@pytest.mark.parametrize("name", ["LINKEDIN_API_URL", "GRAPH_API_URL", "X_API_URL"])
+def test_a_token_never_travels_in_the_clear(name: str) -> None:
+    assert "must be https://" in problems(**{name: "http://api.example.org"})[0]
+    assert load(PLAIN | {name: "http://127.0.0.1:9"}) and load(PLAIN | {name: "https://api.example.org"})
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("LINKEDIN_AUTHOR", "urn:li:share:1"),
+        ("LINKEDIN_VERSION", "202613"),
+        ("GRAPH_API_VERSION", "25"),
+        ("FACEBOOK_PAGE_ID", "our-page"),
+        ("WHATSAPP_PHONE_NUMBER_ID", "+43660123456"),
+    ],
+)
+def test_ids_and_versions_look_like_such(name: str, bad: str) -> None:
+    assert problems(**{name: bad})[0].startswith(f"{name} = {bad!r}")

@@ -13,11 +13,14 @@ from utils.adapters.clock import SystemClock
 from utils.alert_manager import AlertManager
 from utils.claim_task import Claims
 from utils.core.policy import MAIL_ACTIONS
+from utils.core.routing import CLOUD
+from utils.core.social import LIMITS
 from utils.settings import PROJECT_ROOT, Settings, load
 from utils.vault.layout import Layout
 from utils.work_zones import WorkZones
 
 if TYPE_CHECKING:
+    from utils.adapters.odoo_books import OdooBooks
     from utils.adapters.processes import Processes
     from utils.dispatch.dispatcher import Dispatcher
     from utils.dispatch.drops import Drops
@@ -192,6 +195,7 @@ class Services:
             mode=s.agent_mode,
             clock=self.clock,
             known_to_git=lambda path, data: self.sync.known_to_git(path, data),
+            in_git=lambda path: self.sync.in_git(path),
             alert=self.alerts.send,
             remote=lambda approve: self.remote_approvals.take(approve),
             passed_on=lambda request_id, sha256: self.remote_approvals.passed_on(request_id, sha256),
@@ -278,7 +282,27 @@ class Services:
         """Who carries out an action. Raises `KeyError` for one that this version can't do."""
         if action in MAIL_ACTIONS:
             return self._mail_hand
+        if action in LIMITS:
+            return self._social_hands[action]
+        if action == "whatsapp_send":
+            return self._whatsapp_hand
+        if action == "invoice":
+            return self._invoice_hand
+        if action == "payment":
+            return self._payment_hand
         raise KeyError(action)
+
+    @cached_property
+    def _social_hands(self) -> Mapping[str, Hand]:
+        from utils.hands.accounts import social_hand
+
+        return {action: social_hand(action, self.settings, self.clock.now) for action in LIMITS}
+
+    @cached_property
+    def _whatsapp_hand(self) -> Hand:
+        from utils.hands.accounts import whatsapp_hand
+
+        return whatsapp_hand(self.settings, self.clock.now)
 
     @cached_property
     def _mail_hand(self) -> Hand:
@@ -286,6 +310,36 @@ class Services:
 
         s = self.settings
         return MailHand(s.mail_sender, Letters(s.vault_path, s.mail_from, s.mail_from_name), lambda: self.sender)
+
+    @cached_property
+    def _invoice_hand(self) -> Hand:
+        from utils.hands.books import InvoiceHand
+
+        return InvoiceHand(lambda: self.books)
+
+    @cached_property
+    def _payment_hand(self) -> Hand:
+        from utils.hands.books import OdooPaymentHand, SepaPaymentHand
+
+        s = self.settings
+        if s.payment_provider == "odoo":
+            return OdooPaymentHand(lambda: self.books)
+        from utils.adapters.sepa import Debtor
+
+        return SepaPaymentHand(s.sepa_folder, Debtor(s.sepa_name, s.sepa_iban, s.sepa_bic), s.sepa_schema)
+
+    @cached_property
+    def books(self) -> OdooBooks:
+        """The books in Odoo. Raises `AdapterError` where no account is set."""
+        from utils.adapters.odoo import Odoo
+        from utils.adapters.odoo_books import OdooBooks
+        from utils.ports import AdapterError
+
+        s = self.settings
+        if not (s.odoo_url and s.odoo_user and s.odoo_api_key):
+            raise AdapterError("this node has no Odoo account: set ODOO_URL, ODOO_USER and ODOO_API_KEY", retry=False)
+        odoo = Odoo(s.odoo_url, s.odoo_db, s.odoo_user, s.odoo_api_key, timeout=s.odoo_timeout_seconds)
+        return OdooBooks(odoo, payment_journal=s.odoo_payment_journal, may_post=s.agent_name != CLOUD)
 
     @cached_property
     def sender(self) -> MailSender:

@@ -17,7 +17,7 @@ from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.alert import Alert
 from utils.core.health import ProbeResult
 from utils.core.lease import Sight
-from utils.core.mail import IncomingMail, OutgoingMail, Proposal, RawMail, ReplyRules
+from utils.core.mail import IncomingMail, OutgoingMail, Proposal, RawMail, ReplyRules, Wish
 from utils.core.merge import Entry
 from utils.core.sync_rules import Refusal
 
@@ -90,6 +90,10 @@ class DraftEngine(Protocol):
 
     def propose(self, mail: IncomingMail, rules: ReplyRules) -> Proposal:
         """Category, priority, and the text of a reply or None. Raises `AdapterError`."""
+
+    def revise(self, mail: IncomingMail, rules: ReplyRules, wish: Wish) -> Proposal:
+        """A new draft after the human's wish. An engine that can't follow it says so in `unmet`, and its draft is the
+        earlier one: it never passes off as done what it did not do. Raises `AdapterError`."""
 
 
 class MailSender(Protocol):
@@ -275,6 +279,7 @@ class VaultGit(Protocol):
     def mended(self) -> list[str]: ...
     def set_damaged_aside(self, folder: Path) -> list[str]: ...
     def is_whole(self, commit: str) -> bool: ...
+    def is_sound(self) -> bool: ...
     def past(self) -> list[str]: ...
 
 
@@ -297,6 +302,7 @@ class VaultGlance(Protocol):
 
     def has_remote(self) -> bool: ...
     def known(self, path: str, data: bytes) -> bool: ...
+    def contents(self, path: str) -> list[bytes] | None: ...
     def on_remote(self, path: str) -> bool: ...
     def below_on_remote(self, folder: str) -> frozenset[str] | None:
         """The paths below a folder that the remote's branch has, as last fetched; None where there is no remote."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
@@ -22,6 +23,9 @@ from utils.core.policy import Mode
 from utils.core.routing import CLOUD, ZONES
 from utils.core.zones import InvalidZones, ZonesConfig
 from utils.core.zones import parse as parse_zones
+
+#: What the secrets of accounts that act begin with.
+_ACTING = ("linkedin_", "facebook_", "x_", "whatsapp_")
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -88,10 +92,46 @@ def _address(value: str) -> str:
     return value
 
 
+def _iban(value: str) -> str:
+    from stdnum import iban
+
+    return _checked(value, iban, "must be a valid IBAN")
+
+
+def _bic(value: str) -> str:
+    from stdnum import bic
+
+    return _checked(value, bic, "must be a valid BIC")
+
+
+def _checked(value: str, rule: Any, words: str) -> str:
+    from stdnum.exceptions import ValidationError
+
+    try:
+        return str(rule.validate(value)) if value else ""
+    except ValidationError:
+        raise ValueError(words) from None
+
+
 def _word(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", value) or ".." in value:
         raise ValueError("must be a plain name of letters, digits, '.', '_', '-' or '/'")
     return value
+
+
+def _matching(pattern: str, what: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value and not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {what}")
+        return value
+
+    return parse
+
+
+_digits = _matching(r"[0-9]{1,32}", "an id of digits")
+_urn = _matching(r"urn:li:(organization:[0-9]+|person:[A-Za-z0-9_-]+)", "urn:li:organization:… or urn:li:person:…")
+_month = _matching(r"20[0-9]{2}(0[1-9]|1[0-2])", "a year and a month, as 202605")
+_graph_version = _matching(r"v[0-9]{1,3}\.[0-9]", "a version like v25.0")
 
 
 def _setting(default: str, parse: Callable[[str], Any], help_text: str, *, secret: bool = False) -> Any:
@@ -158,10 +198,49 @@ class Settings:
     smtp_pass: str = _setting("", _text, "SMTP password", secret=True)
     smtp_timeout_seconds: int = _setting("60", _number(1, 600), "limit of each SMTP step")
 
+    provider_timeout_seconds: float = _setting(
+        "60", _number(0.1, 600, float), "how long a provider's API may be silent"
+    )
+    linkedin_author: str = _setting("", _urn, "who posts on LinkedIn: urn:li:organization:… or urn:li:person:…")
+    linkedin_token: str = _setting("", _text, "access token of LinkedIn", secret=True)
+    linkedin_version: str = _setting("202605", _month, "LinkedIn-Version: a month that LinkedIn still serves")
+    linkedin_api_url: str = _setting("https://api.linkedin.com", _url, "LinkedIn's API")
+    facebook_page_id: str = _setting("", _digits, "the Facebook Page that posts")
+    facebook_page_token: str = _setting("", _text, "access token of that Page, for Instagram too", secret=True)
+    instagram_user_id: str = _setting("", _digits, "the Instagram account that is connected to the Page")
+    graph_api_url: str = _setting("https://graph.facebook.com", _url, "Meta's Graph API")
+    graph_api_version: str = _setting("v25.0", _graph_version, "its version")
+    x_api_key: str = _setting("", _text, "API key of the X application", secret=True)
+    x_api_secret: str = _setting("", _text, "its secret", secret=True)
+    x_access_token: str = _setting("", _text, "access token of the X account (OAuth 1.0a)", secret=True)
+    x_access_secret: str = _setting("", _text, "its secret", secret=True)
+    x_api_url: str = _setting("https://api.x.com", _url, "X's API")
+    whatsapp_phone_number_id: str = _setting("", _digits, "id of the WhatsApp number that sends")
+    whatsapp_business_account_id: str = _setting("", _digits, "its WhatsApp Business Account; needed for templates")
+    whatsapp_token: str = _setting("", _text, "access token of WhatsApp (a system user's)", secret=True)
+    whatsapp_webhooks_path: Path | None = _setting(
+        "", _optional_path, "file with WhatsApp's webhooks, one JSON body a line; empty: none are kept"
+    )
+    odoo_url: str = _setting("", _url, "Odoo 16 or newer, to work with and to watch; empty: none")
+    odoo_db: str = _setting("", _text, "its database; empty: the server's only one (Odoo 19 and newer)")
+    odoo_user: str = _setting("", _text, "login of our Odoo user; on the cloud one who may not post")
+    odoo_api_key: str = _setting(
+        "", _text, "API key of that user; up to Odoo 18 the password does as well", secret=True
+    )
+    odoo_timeout_seconds: int = _setting("60", _number(1, 600), "limit of one call")
+    odoo_payment_journal: str = _setting("", _text, "code of the bank journal that pays; empty: the only one")
+    payment_provider: str = _setting(
+        "odoo", _choice("odoo", "sepa"), "payments are registered in Odoo, or written as a file for the bank"
+    )
+    sepa_name: str = _setting("", _text, "holder of the account that SEPA payments are made from")
+    sepa_iban: str = _setting("", _iban, "its IBAN")
+    sepa_bic: str = _setting("", _bic, "its BIC")
+    sepa_schema: str = _setting("pain.001.001.09", _choice("pain.001.001.09", "pain.001.001.03"), "what the bank reads")
+    sepa_path: Path | None = _setting("", _optional_path, "folder of payment files; empty: `STATE_DIR/payments`")
+
     draft_engine: str = _setting("builtin", _choice("builtin", "anthropic", "openai", "claude-code"), "who drafts")
 
     dashboard_url: str = _setting("", _url, "web dashboard to watch; empty: not watched")
-    odoo_url: str = _setting("", _url, "Odoo to watch; empty: not watched")
     health_interval_seconds: int = _setting("30", _number(1, 3600), "how often services are checked")
     health_timeout_seconds: float = _setting("5", _number(0.1, 60, float), "limit of one check")
     health_failure_threshold: int = _setting("3", _number(1, 100), "failures in a row before an alert")
@@ -193,6 +272,11 @@ class Settings:
     def outbox(self) -> Path:
         """The folder that the outbox writes to."""
         return self.outbox_path or self.state_dir / "mail" / "out"
+
+    @property
+    def sepa_folder(self) -> Path:
+        """The folder that payment files are written to."""
+        return self.sepa_path or self.state_dir / "payments"
 
     @property
     def keys_dir(self) -> Path:
@@ -360,6 +444,7 @@ def _combined(s: Settings) -> list[str]:
     problems = []
     if s.agent_name == CLOUD and not s.draft_only:
         problems.append("AGENT_MODE = 'full' with AGENT_NAME = 'cloud': the cloud node must be draft_only")
+    problems += _providers(s)
     for name in ("vault_path", "state_dir"):
         path = getattr(s, name)
         if _is_no_folder(path):
@@ -376,6 +461,12 @@ def _combined(s: Settings) -> list[str]:
         problems += _missing(s, "MAIL_PROVIDER=imap", "imap_host", "imap_user", "imap_pass")
     if s.mail_sender == "smtp" and not s.draft_only:
         problems += _missing(s, "MAIL_SENDER=smtp", "smtp_host", "mail_from")
+    if s.odoo_user or s.odoo_api_key:
+        problems += _missing(s, "ODOO_USER and ODOO_API_KEY", "odoo_url", "odoo_user", "odoo_api_key")
+    if s.odoo_url.startswith("http://") and s.odoo_api_key and not is_loopback(urlsplit(s.odoo_url).hostname or ""):
+        problems.append(f"ODOO_URL = {s.odoo_url!r}: beyond loopback the key needs https://")
+    if s.payment_provider == "sepa" and not s.draft_only:
+        problems += _missing(s, "PAYMENT_PROVIDER=sepa", "sepa_name", "sepa_iban", "sepa_bic")
     if s.alerts_enabled:
         problems += _missing(s, "ALERTS_ENABLED=true", "alert_smtp_host", "alert_to_email")
         if not s.alert_from_email and "@" not in s.alert_smtp_user:
@@ -388,6 +479,18 @@ def _combined(s: Settings) -> list[str]:
         problems.append("MAIL_PROVIDER = 'gmail': the Gmail API is not built yet; use imap or maildir")
     if s.draft_engine != "builtin":
         problems.append(f"DRAFT_ENGINE = {s.draft_engine!r}: model engines are not built yet; use builtin")
+    return problems
+
+
+def _providers(s: Settings) -> list[str]:
+    """No token of an account that acts lies on the cloud node, and none travels in the clear."""
+    secrets = [f.name for f in fields(s) if f.metadata and f.metadata["secret"] and f.name.startswith(_ACTING)]
+    kept = [name.upper() for name in secrets if s.agent_name == CLOUD and getattr(s, name)]
+    problems = [f"{name} = (hidden): the cloud node never acts; keep it on Local" for name in kept]
+    for name in ("linkedin_api_url", "graph_api_url", "x_api_url"):
+        url = getattr(s, name)
+        if not url.startswith("https://") and not is_loopback(urlsplit(url).hostname or ""):
+            problems.append(f"{name.upper()} = {url!r}: must be https:// (or a server on loopback)")
     return problems
 
 

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint
 
+from utils.core.decision import LONGEST
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
+from utils.execution.answer_log import ANSWERS, Answer
 from utils.execution.answers import Pending
 from Watchers.api import remote, shapes
 from Watchers.api.errors import Problem
-from Watchers.api.inputs import PAGING, digest, mapping, text, texts
+from Watchers.api.inputs import PAGING, choice, digest, mapping, moment, text, texts, yes_no
 from Watchers.api.operation import operation, services
-from Watchers.api.paging import Key, page_of_sorted
+from Watchers.api.paging import Key, decode, encode, page_of_sorted
 
 bp = Blueprint("approvals", __name__)
 
 _BY = "human (API)"
+SHOW = ("waiting", "snoozed", "superseded", "all")
 
 
 @bp.get("/api/approvals")
-@operation(shapes.page(shapes.APPROVAL), query=PAGING)
-def listing(limit: int, cursor: str | None) -> dict[str, Any]:
+@operation(
+    shapes.page(shapes.APPROVAL),
+    query=[*PAGING, choice("show", SHOW, "`waiting` by default: what is neither snoozed nor superseded")],
+)
+def listing(limit: int, cursor: str | None, show: str | None) -> dict[str, Any]:
     """Requests that wait for an answer, newest first."""
-    found, next_cursor = page_of_sorted(services().approvals.pending(), _key, limit, cursor)
+    approvals, wanted = services().approvals, show or SHOW[0]
+    found = approvals.superseded() if wanted in ("superseded", "all") else []
+    found += approvals.pending() if wanted != "superseded" else []
+    shown = [pending for pending in found if wanted in ("all", pending.state)]
+    found, next_cursor = page_of_sorted(shown, _key, limit, cursor)
     return {"items": [_summary(pending) for pending in found], "next_cursor": next_cursor}
 
 
@@ -56,7 +67,7 @@ def one(request_id: str) -> dict[str, Any]:
     errors=[404, 409],
 )
 def approve(request_id: str, sha256: str, approval: dict[str, Any] | None) -> dict[str, Any]:
-    """Approve exactly the bytes with this `sha256`; 409 if the file has changed since it was shown.
+    """Approve exactly the bytes with this `sha256`; 409 if the file has changed since it was shown, or is superseded.
 
     Approving the same bytes again answers the same record. A draft-only node makes none: it passes the approval on to
     Local, where it counts if an enrolled key signed it, and has to be confirmed if not.
@@ -72,7 +83,7 @@ def approve(request_id: str, sha256: str, approval: dict[str, Any] | None) -> di
 @operation(
     shapes.REJECTED,
     body=[
-        text("reason", "Why, for the note beside the file", longest=2_000),
+        text("reason", "Why, for the note beside the file", longest=LONGEST),
         digest(required=False),
     ],
     errors=[403, 404, 409],
@@ -81,6 +92,47 @@ def reject(request_id: str, reason: str | None, sha256: str | None) -> dict[str,
     """Reject a request with a reason: it and the task it serves go to `Rejected/`."""
     services().approvals.reject(request_id, reason or "", by=_BY, sha256=sha256)
     return {"id": request_id, "stage": Stage.REJECTED.value}
+
+
+@bp.post("/api/approvals/<request_id:request_id>/revise")
+@operation(
+    shapes.REVISED,
+    body=[
+        text("instruction", "What should be different", required=True, longest=LONGEST),
+        digest(required=False),
+    ],
+    errors=[403, 404, 409],
+)
+def revise(request_id: str, instruction: str, sha256: str | None) -> dict[str, Any]:
+    """Ask for a new draft: this one is superseded, and its task goes back to the drafting side with the instruction.
+
+    `next` is the id that the new request will have. Asking for the same again answers the same.
+    """
+    new = services().approvals.revise(request_id, instruction, by=_BY, sha256=sha256)
+    return {"id": request_id, "state": "superseded", "next": new.next, "task": new.task, "draft": new.number}
+
+
+@bp.post("/api/approvals/<request_id:request_id>/snooze")
+@operation(
+    shapes.SNOOZED,
+    body=[
+        moment("until", "When it comes back", required=True),
+        digest(required=False),
+    ],
+    errors=[403, 404, 409],
+)
+def snooze(request_id: str, until: datetime, sha256: str | None) -> dict[str, Any]:
+    """Hide a request from the list until then; it comes back by itself. Its time goes on: `expires` says until when."""
+    pending = services().approvals.snooze(request_id, until, by=_BY, sha256=sha256)
+    late = pending.expires is not None and pending.expires <= until
+    return {
+        "id": request_id,
+        "state": pending.state,
+        "snoozed_until": until,
+        "expires": pending.expires,
+        "expires_in_seconds": pending.expires_in,
+        "warning": "It expires before it comes back, and can't be approved after that." if late else None,
+    }
 
 
 @bp.put("/api/approvals/<request_id:request_id>")
@@ -93,12 +145,59 @@ def reject(request_id: str, reason: str | None, sha256: str | None) -> dict[str,
         texts("to", "The recipients"),
         texts("cc", "Who gets a copy"),
         texts("bcc", "Who gets a copy that the others do not see"),
+        yes_no("renew", "Give it its time anew, as policy has it: an expired request asks again", default=False),
     ],
     errors=[403, 404, 409],
 )
 def edit(request_id: str, sha256: str, **changes: Any) -> dict[str, Any]:
     """Edit a request; what is left out stays. Answers the new `sha256`, which an approval then needs."""
     return {"id": request_id, "sha256": services().approvals.edit(request_id, sha256, by=_BY, **changes)}
+
+
+@bp.get("/api/answers")
+@operation(
+    shapes.page(shapes.ANSWER),
+    query=[
+        *PAGING,
+        text("request", "Only answers to this request", longest=200),
+        choice("answer", ANSWERS, "Only answers of this kind"),
+    ],
+)
+def answers(limit: int, cursor: str | None, request: str | None, answer: str | None) -> dict[str, Any]:
+    """What the human answered, newest first, with what was changed of each draft before it was approved.
+
+    Answers are given on Local and kept there: a draft-only node has none.
+    """
+    before = _number(decode(cursor))
+    if services().settings.draft_only:
+        return {"items": [], "next_cursor": None}
+    found = services().store.answers.recent(limit + 1, before=before, request=request, answer=answer)
+    return {
+        "items": [_answer(item) for item in found[:limit]],
+        "next_cursor": encode((str(found[limit - 1].number),)) if len(found) > limit else None,
+    }
+
+
+def _number(after: Key | None) -> int | None:
+    if after is None:
+        return None
+    if len(after) != 1 or not after[0].isascii() or not after[0].isdigit() or len(after[0]) > 18:
+        raise Problem(400, "cursor: not a cursor of this list; begin without one", kind="invalid-input")
+    return int(after[0])
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "at": answer.at,
+        "request": answer.request_id,
+        "answer": answer.answer,
+        "by": answer.by,
+        "via": answer.via,
+        "said": answer.said,
+        "action_id": answer.action_id,
+        "drafted_by": answer.drafted_by,
+        "change": answer.change.to_dict() if answer.change else None,
+    }
 
 
 def _key(pending: Pending) -> Key:
@@ -123,8 +222,14 @@ def _summary(pending: Pending) -> dict[str, Any]:
         "why": request.why if request else "",
         "drafted_by": request.drafted_by if request else "",
         "source_task": request.source_task if request else None,
+        "state": pending.state,
         "expires": pending.expires,
+        "expires_in_seconds": pending.expires_in,
         "expired": pending.expired,
+        "warning": pending.warning,
+        "snoozed_until": pending.snoozed_until,
+        "superseded_by": pending.superseded.next if pending.superseded else None,
+        "instruction": pending.superseded.instruction if pending.superseded else None,
         "needs_confirmation": pending.needs_confirmation,
         "reason": pending.reason,
         "problems": list(pending.problems),

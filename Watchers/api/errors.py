@@ -18,7 +18,17 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from utils.alert_manager import BadCursor
 from utils.claim_task import Gone, TargetTaken
 from utils.core.stages import IllegalMove
-from utils.execution.answers import AlreadyActed, BadEdit, Changed, Expired, Invalid, NotFound, NotHere
+from utils.execution.answers import (
+    AlreadyActed,
+    BadAnswer,
+    BadEdit,
+    Changed,
+    Expired,
+    Invalid,
+    NotFound,
+    NotHere,
+    Superseded,
+)
 from utils.execution.store import StoreProblem
 from utils.ports import AdapterError
 from utils.tasks.board import UnknownTask
@@ -97,7 +107,9 @@ def _use_case_problem(error: Exception) -> Problem | None:
             return Problem(404, _sentence(error), kind="not-found")
         case AlreadyActed():
             return Problem(409, _sentence(error), kind="already-acted")
-        case BadEdit():
+        case Superseded():
+            return Problem(409, _sentence(error), kind="superseded", next=error.next)
+        case BadEdit() | BadAnswer():
             return Problem(400, _sentence(error), kind="invalid-input", problems=error.problems)
         case Invalid():
             return Problem(409, _sentence(error), kind="invalid-request", problems=error.problems)

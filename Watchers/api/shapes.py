@@ -9,6 +9,7 @@ from utils.core.health import Status
 from utils.core.lease import State as LeaseState
 from utils.core.routing import BOTH, ZONES
 from utils.core.stages import DOMAINS, Stage
+from utils.execution.answer_log import ANSWERS
 from utils.execution.journal import State
 from utils.tasks.board import HISTORY
 
@@ -59,9 +60,11 @@ sha256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 maybe_text = nullable(text)
 maybe_time = nullable(time)
 maybe_number = nullable(number)
+maybe_whole = nullable(whole)
 maybe_boolean = nullable(boolean)
 texts = array(text)
 anything: Schema = {"type": "object"}
+any_value: Schema = {}
 zone = enum(*ZONES)
 
 SYNC_RESULT = obj(
@@ -201,7 +204,7 @@ TASK_DETAIL = obj(
 APPROVAL = obj(
     id=text,
     path=text,
-    stage=enum(Stage.PENDING_APPROVAL, Stage.APPROVED),
+    stage=enum(Stage.PENDING_APPROVAL, Stage.APPROVED, Stage.REJECTED),
     sha256=sha256,
     action=maybe_text,
     domain=maybe_text,
@@ -213,8 +216,14 @@ APPROVAL = obj(
     why=text,
     drafted_by=text,
     source_task=maybe_text,
+    state=enum("waiting", "snoozed", "superseded"),
     expires=maybe_time,
+    expires_in_seconds=maybe_whole,
     expired=boolean,
+    warning=maybe_text,
+    snoozed_until=maybe_time,
+    superseded_by=maybe_text,
+    instruction=maybe_text,
     needs_confirmation=boolean,
     reason=maybe_text,
     problems=texts,
@@ -228,6 +237,27 @@ APPROVAL_DETAIL = obj(
 )
 REJECTED = obj(id=text, stage=enum(Stage.REJECTED))
 EDITED = obj(id=text, sha256=sha256)
+REVISED = obj(id=text, state=enum("superseded"), next=text, task=text, draft=whole)
+SNOOZED = obj(
+    id=text,
+    state=enum("snoozed"),
+    snoozed_until=time,
+    expires=maybe_time,
+    expires_in_seconds=maybe_whole,
+    warning=maybe_text,
+)
+_PAIR = obj(before=any_value, after=any_value)
+ANSWER = obj(
+    at=time,
+    request=text,
+    answer=enum(*ANSWERS),
+    by=text,
+    via=text,
+    said=text,
+    action_id=maybe_text,
+    drafted_by=text,
+    change=nullable(obj(draft=nullable(obj(before=text, after=text)), fields=by_name(_PAIR), diff=text)),
+)
 
 ACTION = obj(
     at=text,

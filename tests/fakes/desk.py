@@ -179,7 +179,8 @@ class Desk:
         parts: dict[str, Any] = {"store": store, "claims": claims, "sender": self.world}
         parts["approvals"] = Approvals(
             node.layout, claims, store, zones, mode=s.agent_mode, clock=self.clock,
-            known_to_git=lambda path, data: (path, data) in self.in_git, alert=self._alert,
+            known_to_git=lambda path, data: (path, data) in self.in_git,
+            in_git=lambda path: [data for at, data in self.in_git if at == path], alert=self._alert,
             remote=lambda approve: node.remote_approvals.take(approve),
         )  # fmt: skip
         parts["remote_approvals"] = RemoteApprovals(

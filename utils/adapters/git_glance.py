@@ -83,6 +83,28 @@ class GitGlance:
             for line, missing in zip(lines, absent, strict=True)
         )
 
+    def contents(self, path: str) -> list[bytes] | None:
+        """What HEAD and the fetched branches have at this path, each content once; None where that can't be told."""
+        if "\0" in path or sync_rules.name_refusal(path) is not None:
+            return None
+        head = self._ask("rev-parse", "-q", "--verify", "HEAD^{commit}")
+        if head is None:
+            return [] if self._is_without_commits() else None
+        refs = self._ask("for-each-ref", "--format=%(objectname)", "refs/remotes", "refs/vault-sync")
+        if refs is None or "broken ref" in refs.warnings:
+            return None
+        found = []
+        for tip in sorted({*head.output.split(), *refs.output.split()}):
+            listed = self._ask("ls-tree", "-z", "--full-tree", tip, "--", path)
+            if listed is None:
+                return None
+            if listed.output:
+                blob = self._ask("cat-file", "blob", listed.output.split()[2])
+                if blob is None:
+                    return None
+                found.append(blob.output.encode("utf-8", "surrogateescape"))
+        return list(dict.fromkeys(found))
+
     def _is_without_commits(self) -> bool:
         """Whether the repository certainly holds no commit at all."""
         objects = self._ask("cat-file", "--batch-all-objects", "--batch-check=%(objecttype)")

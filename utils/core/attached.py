@@ -48,6 +48,13 @@ def read(fields: Mapping[str, Any]) -> tuple[list[Attached], list[str]]:
     return found, problems
 
 
+def named(fields: Mapping[str, Any]) -> list[Attached]:
+    """Every file that a request takes along: what it attaches, and the `image` of a post."""
+    image = fields.get("image")
+    frozen = {key: image[key] for key in ("path", "sha256") if key in image} if isinstance(image, Mapping) else None
+    return read(fields)[0] + (read({"attachments": [frozen]})[0] if frozen else [])
+
+
 def _one(entry: object) -> Attached:
     if not isinstance(entry, Mapping) or set(entry) - {"path", "sha256", "name"}:
         raise ValueError("it needs 'path' and 'sha256', takes 'name', and nothing else")

@@ -83,6 +83,14 @@ class ReplyRules:
 
 
 @dataclass(frozen=True)
+class Wish:
+    """What the human wants of a new draft. `draft` is the earlier one, as the human left it ("" where it is lost)."""
+
+    instruction: str
+    draft: str
+
+
+@dataclass(frozen=True)
 class Proposal:
     """What an engine returns, and nothing else (S12): no recipient, no subject, no attachment, no tool."""
 
@@ -90,6 +98,7 @@ class Proposal:
     priority: str  # one of utils.core.task.PRIORITIES
     draft: str | None  # None: no reply is needed
     why: str
+    unmet: str = ""  # why the human's wish is not followed, in a plain sentence; "" where it is
 
 
 @dataclass(frozen=True)

@@ -54,13 +54,32 @@ ACTIONS: Mapping[str, Action] = {
         Action("instagram_post", "social", ("image",)),
         Action("twitter_post", "social", (), ("image",)),
         Action("whatsapp_send", "social", ("to",), ("template",)),
-        Action("payment", "accounting", ("payee", "amount", "currency", "reference")),
-        Action("invoice", "accounting", ("partner", "lines", "currency", "due_date")),
+        Action("payment", "accounting", ("payee", "amount", "currency", "reference"), ("iban", "bic")),
+        Action(
+            "invoice",
+            "accounting",
+            ("partner", "lines", "currency", "due_date"),
+            ("kind", "date", "reference", "draft_id"),
+        ),
     )
 }
 
 #: Actions whose recipients are people with an e-mail address.
 MAIL_ACTIONS = frozenset({"send_email", "reply_email", "forward_email"})
+
+#: Actions of the MCP tools that don't bear their action's name.
+TOOL_ACTIONS: Mapping[str, str] = {
+    "post_invoice": "invoice",
+    "record_expense": "invoice",
+    "register_payment": "payment",
+}
+
+
+def tool_for(action: str, fields: Mapping[str, Any]) -> str:
+    """The MCP tool that carries out a request: an invoice of the kind `expense` is a vendor's bill."""
+    if action == "invoice":
+        return "record_expense" if fields.get("kind") == "expense" else "post_invoice"
+    return "register_payment" if action == "payment" else action
 
 
 def refusal(mode: str, action: str) -> str | None:
@@ -96,10 +115,10 @@ def move_is_enough(
 ) -> tuple[bool, str]:
     """Whether a human's move into Approved/ approves this request (S7), and the reason in plain words.
 
-    `known_recipients` are the lower-case addresses that an earlier receipt of ours names. `verified_sender` is the
-    authenticated sender of the mail that is being answered, as this very node read it, and counts as known; what the
-    request says of its sender does not, for a compromised cloud writes what it likes. Mail recipients only; what else
-    needs care says `approve_by: confirm` in `zones.json`.
+    `known_recipients` are the lower-case addresses (and telephone numbers) that an earlier receipt of ours names.
+    `verified_sender` is the authenticated sender of the mail that is being answered, as this very node read it, and
+    counts as known; what the request says of its sender does not, for a compromised cloud writes what it likes. Mail
+    and WhatsApp alone; what else needs care says `approve_by: confirm` in `zones.json`.
     """
     if policy.approve_by is ApproveBy.CONFIRM:
         return False, f"{action} always needs a confirmation"
@@ -109,6 +128,11 @@ def move_is_enough(
         new = [a for a in recipients if a.lower() != sender and a.lower() not in known_recipients]
         if new:
             return False, f"first mail to {', '.join(new)}: please confirm"
+    if action == "whatsapp_send":
+        to = fields.get("to")
+        new = [str(one) for one in (to if isinstance(to, list) else [to]) if str(one) not in known_recipients]
+        if new:
+            return False, f"first message to {', '.join(new)}: please confirm"
     return True, "moved by the human"
 
 

@@ -180,7 +180,7 @@ def _doubts(fields: Mapping[str, Any], body: str, draft: str) -> list[str]:
     # Our own notes have such characters written out; in others they can turn the order of what is read around.
     if visible.has_hidden(notes):
         found.append("The notes above the draft have invisible or direction-changing characters.")
-    files, _ = attached.read(fields)
+    files = attached.named(fields)
     if files:
         names = ", ".join(map(str, files))
         found.append(f"It takes files along, named in the properties alone: {names}.")

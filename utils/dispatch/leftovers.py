@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from utils.claim_task import Claims, Gone, TargetTaken
+from utils.core.revision import revision_of
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.stages import Stage
 from utils.core.task import InvalidTask, Task, task_from
@@ -78,7 +79,7 @@ class Leftovers:
             zone = self._zones.resolve_zone(task.type)
             if zone not in zones:  # asked first: a look for its requests walks four stages
                 continue
-            wanted = request_ids(task.id)
+            wanted = request_ids(task.id, first=revision_of(task.meta).number)
             if not any(file.stem in wanted for stage in _ANSWERED for file in self._layout.files(stage)):
                 yield path, task, zone
 

@@ -9,6 +9,7 @@ from utils.core.policy import MAIL_ACTIONS
 from utils.core.request_notes import is_recipient_flag, notes_disagree, recipient_flags
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, split_draft
+from utils.execution.answer_log import NewDraft
 
 _DISAGREE = "The notes in the file name other recipients or another subject than will be sent: go by the fields."
 
@@ -49,6 +50,21 @@ class BadEdit(Invalid):
     """The edit itself makes no request that could be sent; nothing was written."""
 
 
+class BadAnswer(Invalid):
+    """The answer itself makes no sense, such as a pause that is over already; nothing was done."""
+
+
+class Superseded(ApprovalError):
+    """A new draft was asked for: this one can't be approved any more. `next` is the id that the new one has."""
+
+    def __init__(self, new: NewDraft) -> None:
+        super().__init__(
+            f"a new draft was asked for by {new.by} ({new.instruction}): this one can't be approved any more; the new"
+            f" one is {new.next}"
+        )
+        self.next = new.next
+
+
 class AlreadyActed(Invalid):
     """The request was approved and is being executed, or has been."""
 
@@ -68,6 +84,17 @@ class Pending:
     expired: bool
     reason: str | None  # from the note beside the file
     problems: tuple[str, ...]
+    expires_in: int | None = None  # whole seconds
+    warning: str | None = None  # that it expires soon, or when it comes back
+    snoozed_until: datetime | None = None
+    superseded: NewDraft | None = None
+
+    @property
+    def state(self) -> str:
+        """`waiting`, `snoozed` or `superseded`."""
+        if self.superseded is not None:
+            return "superseded"
+        return "waiting" if self.snoozed_until is None else "snoozed"
 
     @property
     def risk(self) -> tuple[str, ...]:

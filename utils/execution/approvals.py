@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core.policy import Mode, move_is_enough
 from utils.core.stages import Stage
+from utils.core.task import ApprovalRequest, format_time
 from utils.core.zones import ZonesConfig
-from utils.execution import notes, requests
+from utils.execution import change, notes, requests
+from utils.execution.answer_log import NewDraft
 from utils.execution.answers import (
     AlreadyActed,
     ApprovalError,
+    BadAnswer,
     BadEdit,
     Changed,
     Expired,
@@ -28,11 +31,16 @@ from utils.execution.answers import (
     NotFound,
     NotHere,
     Pending,
+    Superseded,
 )
+from utils.execution.decisions import Decisions
 from utils.execution.journal import ActionRecord, State
 from utils.execution.remote import Approve
 from utils.execution.requests import RequestFile
+from utils.execution.revisions import Revisions
+from utils.execution.source_tasks import SourceTasks
 from utils.execution.store import ExecutionStore
+from utils.execution.waiting import Waiting
 from utils.ports import Clock
 from utils.vault import frontmatter
 from utils.vault.layout import Layout
@@ -56,6 +64,7 @@ class Approvals:
         mode: str,
         clock: Clock,
         known_to_git: Callable[[str, bytes], bool],
+        in_git: Callable[[str], list[bytes] | None],
         alert: Callable[..., Any],
         remote: Callable[[Approve], Mapping[str, str]] = lambda approve: {},
         passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
@@ -69,24 +78,36 @@ class Approvals:
         self._clock = clock
         self._known_to_git = known_to_git
         self._alert = alert
+        self._waiting = Waiting(layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on)
+        self._tasks = SourceTasks(layout, claims, store)
+        self._revisions = Revisions(layout, claims, store.answers)
+        self._decisions = Decisions(
+            layout,
+            claims,
+            store,
+            self,
+            clock=clock,
+            known_to_git=known_to_git,
+            in_git=in_git,
+            why_not_enough=self._why_not_enough,
+        )
         self._remote = remote
-        self._passed_on = passed_on
 
     def pending(self) -> list[Pending]:
-        """What waits for an answer: what is pending, and on Local what lies in `Approved/` without a record.
+        """What waits for an answer: what is pending, and on Local what lies in `Approved/` without a record. What is
+        snoozed is among it, and says so.
 
         A draft-only node has no records: what lies in `Approved/` there is Local's business.
         """
-        stages = (Stage.PENDING_APPROVAL, Stage.APPROVED) if self._mode == Mode.FULL else (Stage.PENDING_APPROVAL,)
-        files = requests.read_all(self._layout, *stages)
-        return [self._shown(file) for file in files if not self._is_answered(file)]
+        return self._waiting.pending()
+
+    def superseded(self) -> list[Pending]:
+        """The requests that a new draft was asked for, as long as their files lie in the vault."""
+        return self._waiting.superseded()
 
     def get(self, request_id: str) -> Pending:
-        """One request that waits for an answer. Raises `NotFound`."""
-        files = [file for file in self._files(request_id) if not self._is_answered(file)]
-        if not files:
-            raise NotFound(f"no request {request_id} waits for an answer")
-        return self._shown(files[0])
+        """One request that waits for an answer, or a superseded one. Raises `NotFound`."""
+        return self._waiting.get(request_id)
 
     def approve(
         self, request_id: str, sha256: str, *, by: str, via: str = "api", until: datetime | None = None
@@ -94,14 +115,15 @@ class Approvals:
         """Approve exactly the bytes with this hash. The record is durable before the file moves to `Approved/`.
 
         It counts no longer than `until`. Approving the same bytes again answers the same record. Raises `NotHere`,
-        `NotFound`, `Changed`, `Expired`, `Invalid` (or `AlreadyActed`).
+        `NotFound`, `Changed`, `Expired`, `Superseded`, `Invalid` (or `AlreadyActed`).
         """
         self._here()
+        self._not_superseded(request_id)
         live = self._store.live(request_id)
         if live is not None and live.sha256 == sha256:
             self._place(live)
             return self._store.get(live.action_id) or live
-        files = self._files(request_id)
+        files = self._waiting.files(request_id)
         if not files:
             raise NotFound(f"no request {request_id} waits for an answer")
         if len(files) > 1:
@@ -114,17 +136,15 @@ class Approvals:
         self._place(record)
         return self._store.get(record.action_id) or record
 
-    def reject(self, request_id: str, reason: str = "", *, by: str, sha256: str | None = None) -> None:
+    def reject(
+        self, request_id: str, reason: str = "", *, by: str, sha256: str | None = None, via: str = "api"
+    ) -> None:
         """Move the request and the task it serves to `Rejected/`, with the reason; nothing will be executed.
 
         Raises `NotHere`, `NotFound`, `Changed` (where `sha256` is given), `AlreadyActed`, `Invalid`.
         """
         self._here()
-        files = self._files(request_id)
-        if not files:
-            raise NotFound(f"no request {request_id} waits for an answer")
-        if sha256 is not None and files[0].sha256 != sha256:
-            raise Changed(files[0].sha256)
+        files = self._to_answer(request_id, sha256)
         live = self._store.live(request_id)
         acted = live is not None and live.state is State.DONE and live.filed  # then this file is a copy of no effect
         if live is not None and not acted and not self._store.void(live, f"rejected by {by}"):
@@ -139,7 +159,56 @@ class Approvals:
                 raise Invalid(f"{file.path.name} lies in Rejected/ already: remove one of them") from None
         task = files[0].request.source_task if files[0].request else None
         if task and not acted:
-            self._reject_task(task, words)
+            self._tasks.reject(task, words)
+        drafted_by = files[0].request.drafted_by if files[0].request else ""
+        self._store.answers.note(request_id, "rejected", by=by, via=via, said=reason, drafted_by=drafted_by)
+
+    def revise(
+        self, request_id: str, instruction: str, *, by: str, sha256: str | None = None, via: str = "api"
+    ) -> NewDraft:
+        """Ask for a new draft. The request is superseded from now on, and its task goes back to the drafting side.
+
+        Asking for the same again answers the same. Raises `NotHere`, `NotFound`, `Changed` (where `sha256` is given),
+        `Superseded`, `AlreadyActed`, `BadAnswer`, `Invalid`.
+        """
+        self._here()
+        if not instruction.strip():
+            raise BadAnswer("'instruction' is empty: say what should be different")
+        known = self._store.answers.superseded(request_id)
+        if known is not None and known.instruction != instruction:
+            raise Superseded(known)
+        if known is None:
+            known = self._supersede(self._to_answer(request_id, sha256)[0], instruction, by=by, via=via)
+        self._revisions.carry_out(known)
+        return known
+
+    def _supersede(self, file: RequestFile, instruction: str, *, by: str, via: str) -> NewDraft:
+        if file.request is None:
+            raise Invalid(*file.problems)
+        new = self._revisions.plan(file.request, instruction, by=by, now=self._clock.now().replace(microsecond=0))
+        live = self._store.live(file.request_id)
+        if live is not None and not self._store.void(live, f"{by} asked for a new draft"):
+            raise AlreadyActed(f"too late for a new draft: its execution is {live.state}")
+        if not self._store.answers.supersede(new, via=via, drafted_by=file.request.drafted_by):
+            raise AlreadyActed(f"{file.request_id} was answered by somebody else at the same time: look again")
+        return new
+
+    def snooze(
+        self, request_id: str, until: datetime, *, by: str, sha256: str | None = None, via: str = "api"
+    ) -> Pending:
+        """Hide a request from the list until then; it stays where it lies, and its time goes on.
+
+        Raises `NotHere`, `NotFound`, `Changed` (where `sha256` is given), `Superseded`, `BadAnswer`, `Invalid`.
+        """
+        self._here()
+        if until <= self._clock.now():
+            raise BadAnswer(f"'until' is {format_time(until)}, which has passed")
+        file = self._to_answer(request_id, sha256)[0]
+        if file.stage is not Stage.PENDING_APPROVAL:
+            raise Invalid("it lies in Approved/ and waits for a confirmation: move it back to Pending_Approval/ first")
+        self._store.answers.snooze(request_id, until, by=by, via=via)
+        self._claims.explain(file.path, notes.snoozed(until, file.request.expires if file.request else None))
+        return self._waiting.shown(file, {request_id: until})
 
     def edit(
         self,
@@ -152,14 +221,18 @@ class Approvals:
         to: list[str] | None = None,
         cc: list[str] | None = None,
         bcc: list[str] | None = None,
+        renew: bool = False,
+        via: str = "api",
     ) -> str:
         """Change a waiting request where it lies; what is None stays. Returns the sha256 of the new bytes.
 
-        A person's other keys, comments and notes stay as they are. Raises `NotHere`, `NotFound`, `Changed`, `BadEdit`,
+        `renew` gives it its time anew, as policy has it for its action: so an expired one asks again. A person's other
+        keys, comments and notes stay as they are. Raises `NotHere`, `NotFound`, `Superseded`, `Changed`, `BadEdit`,
         `Invalid`.
         """
         self._here()
-        pending = [file for file in self._files(request_id) if not self._is_answered(file)]
+        self._not_superseded(request_id)
+        pending = self._waiting.unanswered(request_id)
         if not pending:
             raise NotFound(f"no request {request_id} waits for an answer")
         file = pending[0]
@@ -167,7 +240,10 @@ class Approvals:
             raise Changed(file.sha256)
         if file.request is None:
             raise Invalid(*file.problems)
-        changes = {"subject": subject, "to": to, "cc": cc, "bcc": bcc}
+        self._store.answers.saw(request_id, sha256, file.data)  # as it was before
+        latest = self._waiting.latest_expiry(file.request.action).replace(microsecond=0)
+        expires = format_time(latest) if renew else None
+        changes = {"subject": subject, "to": to, "cc": cc, "bcc": bcc, "expires": expires}
         meta, body = requests.edited(
             file.data, {name: value for name, value in changes.items() if value is not None}, draft
         )
@@ -185,24 +261,44 @@ class Approvals:
         except Gone:
             raise NotFound(f"{request_id} was moved meanwhile: look again") from None
         written = RequestFile(file.path, file.stage, data, requests.sha256(data))
+        self._store.answers.note(request_id, "edited", by=by, via=via, drafted_by=file.request.drafted_by)
         if file.stage is Stage.PENDING_APPROVAL:
-            self._see(written)
+            self._waiting.see(written)
         return written.sha256
 
     def observe(self) -> None:
-        """Note what lies in `Pending_Approval/`, turn human moves into records, and follow rejections by hand.
+        """Note what lies in `Pending_Approval/`, follow what a person decided in a file or by a move, wake what was
+        snoozed until now, and warn of what will expire soon.
 
         Called before anything is committed and in each cycle of the approval watcher. Does nothing in draft-only mode.
         """
         if self._mode != Mode.FULL:
             return
-        for file in requests.read_all(self._layout, Stage.PENDING_APPROVAL):
-            self._see(file)
+        self._revisions.carry_on()
+        waiting = self._without_superseded(Stage.PENDING_APPROVAL)
+        for file in waiting:
+            self._waiting.see(file)
+        self._decisions.follow(waiting)
         remote = self._remote(self.approve)
-        for file in requests.read_all(self._layout, Stage.APPROVED):
-            if self._store.live(file.request_id) is None and not file.problems and not self._is_expired(file):
+        moved = self._without_superseded(Stage.APPROVED)
+        for file in moved:
+            if self._store.live(file.request_id) is None and not file.problems and not self._waiting.is_expired(file):
                 self._judge_move(file, remote.get(file.request_id))
-        self._follow_rejections()
+        self._tasks.follow_rejections()
+        self._waiting.wake(waiting)
+        self._waiting.warn_of_expiry([*waiting, *moved])
+        self._store.answers.forget_all_but({file.request_id for file in (*waiting, *moved)})
+
+    def _without_superseded(self, stage: Stage) -> list[RequestFile]:
+        """The requests of a stage. One that a new draft was asked for goes back to where that put it."""
+        files = []
+        for file in requests.read_all(self._layout, stage):
+            new = self._store.answers.superseded(file.request_id)
+            if new is None:
+                files.append(file)
+            elif new.finished:
+                self._revisions.put_away(file.path, new)
+        return files
 
     # Moves
 
@@ -211,7 +307,7 @@ class Approvals:
         path = self._layout.relative(file.path)
         known = self._store.doubts_about(path, file.sha256)
         if known is not None:
-            if self._note(file) is None:  # it was away meanwhile, and its note with it
+            if self._waiting.note(file) is None:  # it was away meanwhile, and its note with it
                 self._claims.explain(file.path, notes.confirm(file, known))
             return
         via, by, doubt = self._worth_of_move(file, path)
@@ -234,11 +330,23 @@ class Approvals:
         if changed:
             return "", "", "; ".join(changed)
         if request.doubts:
-            return "", "", f"it may look otherwise than what would be sent: {'; '.join(request.doubts)}"
+            return "", "", _looks_otherwise(request)
         if self._zones.remote_approvals == "trust" and request.action not in NEVER_TRUSTED:
             return "trust", "whoever moved it (remote_approvals: trust)", None
         if not self._store.was_seen(file.request_id, file.sha256):
             return "", "", "approved remotely, or edited while it was moved: confirm here"
+        why = self._why_not_enough(request)
+        if why is not None:
+            return "", "", why
+        # Asked last: only here is git needed at all.
+        if self._known_to_git(path, file.data):
+            return "", "", "approved remotely: confirm here"
+        return "move", "local human", None
+
+    def _why_not_enough(self, request: ApprovalRequest) -> str | None:
+        """Why the local human's own move does not approve a request, or None where it does."""
+        if request.doubts:
+            return _looks_otherwise(request)
         enough, why = move_is_enough(
             request.action,
             request.fields,
@@ -246,41 +354,19 @@ class Approvals:
             self._zones.actions[request.action],
             self._store.known_recipients(),
         )
-        if not enough:
-            return "", "", why
-        # Asked last: only here is git needed at all.
-        if self._known_to_git(path, file.data):
-            return "", "", "approved remotely: confirm here"
-        return "move", "local human", None
-
-    def _follow_rejections(self) -> None:
-        """A request that a person moved to `Rejected/` takes its task along."""
-        rejected: set[str] | None = None
-        for path in list(self._layout.files(Stage.IN_PROGRESS)):
-            names = self._store.requests_of(path.stem)
-            if not names:
-                continue
-            if rejected is None:
-                rejected = {file.stem for file in self._layout.files(Stage.REJECTED)}
-            if all(name in rejected and not self._files(name) for name in names):
-                self._reject_task(path.stem, "Its request was moved to Rejected/")
-
-    def _reject_task(self, task_id: str, reason: str) -> None:
-        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task_id]:
-            try:
-                self._claims.move(path, Stage.REJECTED, reason=reason)
-            except (Gone, TargetTaken) as error:
-                log.warning("the task of a rejected request stays where it is: %s", error)
+        return None if enough else why
 
     # Records
 
     def _record(self, file: RequestFile, *, by: str, via: str, until: datetime | None = None) -> ActionRecord:
         if file.problems or file.request is None:
             raise Invalid(*file.problems)
-        if self._is_expired(file):
+        if self._waiting.is_expired(file):
             raise Expired(
-                f"{file.request_id} expired at {file.request.expires:%Y-%m-%d %H:%M} UTC: ask for a new draft"
+                f"{file.request_id} expired at {file.request.expires:%Y-%m-%d %H:%M} UTC: have it asked again"
+                " ('renew' in an edit), or ask for a new draft"
             )
+        self._not_superseded(file.request_id)
         changed = requests.problems_of_files(self._layout, file.request)
         if changed:
             raise Invalid(*changed)
@@ -291,15 +377,22 @@ class Approvals:
             and not self._store.void(live, "approved anew after an edit")
         ):
             raise AlreadyActed(f"{file.request_id} was approved before and its execution is {live.state}")
-        hours = self._zones.actions[file.request.action].expires_hours
-        expires = min(file.request.expires, self._clock.now() + timedelta(hours=hours))
-        expires = min(expires, until or expires)
-        record = self._store.approve(file.request, file.data, file.sha256, by=by, via=via, expires_at=expires)
+        expires = min(file.request.expires, self._waiting.latest_expiry(file.request.action))
+        record = self._store.approve(
+            file.request,
+            file.data,
+            file.sha256,
+            by=by,
+            via=via,
+            expires_at=min(expires, until or expires),
+            change=change.dumps(change.between(self._store.answers.versions(file.request_id), file.request)),
+        )
         if record is not None:
             log.info("%s approved by %s via %s, action %s", file.request_id, by, via, record.action_id)
             if file.stage is Stage.APPROVED:
                 self._claims.explain(file.path, None)
             return record
+        self._not_superseded(file.request_id)
         live = self._store.live(file.request_id)
         if live is None or live.sha256 != file.sha256:
             raise AlreadyActed(f"{file.request_id} was approved by somebody else at the same time: look again")
@@ -309,7 +402,7 @@ class Approvals:
         """Carry the approved file on to `Approved/`; what can't be moved now is moved by the watcher."""
         if record.state is not State.APPROVED or record.placed:
             return
-        for file in self._files(record.request_id):
+        for file in self._waiting.files(record.request_id):
             if file.stage is Stage.PENDING_APPROVAL and file.sha256 == record.sha256:
                 try:
                     self._claims.move(file.path, Stage.APPROVED)
@@ -327,7 +420,7 @@ class Approvals:
             if not record.placed:
                 self._place(record)
                 continue
-            stages = {file.stage for file in self._files(record.request_id)}
+            stages = {file.stage for file in self._waiting.files(record.request_id)}
             if not stages:
                 self._let_go(record)
             elif stages == {Stage.PENDING_APPROVAL} and self._store.void(record, "taken back by a person"):
@@ -335,7 +428,7 @@ class Approvals:
 
     def lies(self, request_id: str) -> bool:
         """Whether a file of this request lies where requests wait or are executed."""
-        return bool(self._files(request_id))
+        return bool(self._waiting.files(request_id))
 
     def _let_go(self, record: ActionRecord) -> None:
         """A person removed the file of an approved request, or moved it elsewhere: nothing is sent, its task goes on.
@@ -347,25 +440,10 @@ class Approvals:
         lies = self._layout.find(record.request_id)
         where = " and ".join(self._layout.relative(path) for path in lies)
         reason = f"its file was moved to {where} by a person" if where else "its file was removed"
-        self._task_follows(record.source_task, {self._layout.stage_of(path) for path in lies}, reason)
+        self._tasks.follow(record.source_task, {self._layout.stage_of(path) for path in lies}, reason)
         if self._store.void(record, reason):
             title = f"{record.request_id} will not be executed"
             self._alert("INFO", title, f"It was approved, but {reason}.", source="approvals")
-
-    def _task_follows(self, task: str | None, stages: set[Stage | None], reason: str) -> None:
-        """To where its request went; without a request it is work to be done again."""
-        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task]:
-            words = f"It waited for a request that was approved, but {reason}."
-            domain = path.stem.partition("-")[0]
-            try:
-                if not stages:
-                    self._claims.release(path, domain, words)
-                elif stages <= {Stage.REJECTED, Stage.DONE}:
-                    self._claims.move(path, Stage.REJECTED if Stage.REJECTED in stages else Stage.DONE, reason=words)
-                else:
-                    self._claims.explain(path, f"{words} Move it back to Pending_Approval/ to have it asked again.")
-            except (Gone, TargetTaken) as error:
-                log.warning("the task of %s stays where it is: %s", path.stem, error)
 
     # Reading
 
@@ -373,60 +451,21 @@ class Approvals:
         if self._mode != Mode.FULL:
             raise NotHere("this node is draft-only: answer the request on the Local node")
 
-    def _files(self, request_id: str) -> list[RequestFile]:
-        stages = (Stage.PENDING_APPROVAL, Stage.APPROVED)
-        paths = [path for stage in stages for path in self._layout.files(stage) if path.stem == request_id]
-        return [file for file in (requests.read(self._layout, path) for path in paths) if file is not None]
+    def _to_answer(self, request_id: str, sha256: str | None) -> list[RequestFile]:
+        """Where a request lies that is to be answered. Raises `Superseded`, `NotFound`, `Changed`."""
+        self._not_superseded(request_id)
+        files = self._waiting.files(request_id)
+        if not files:
+            raise NotFound(f"no request {request_id} waits for an answer")
+        if sha256 is not None and files[0].sha256 != sha256:
+            raise Changed(files[0].sha256)
+        return files
 
-    def _is_answered(self, file: RequestFile) -> bool:
-        return file.stage is Stage.APPROVED and self._store.live(file.request_id) is not None
+    def _not_superseded(self, request_id: str) -> None:
+        new = self._store.answers.superseded(request_id)
+        if new is not None:
+            raise Superseded(new)
 
-    def _is_expired(self, file: RequestFile) -> bool:
-        return file.request is not None and file.request.expires <= self._clock.now()
 
-    def _see(self, file: RequestFile) -> None:
-        """Remember what lies in `Pending_Approval/`; beside what can't be used, a note says so until it is mended.
-
-        A file that is only being written must not be called broken, so it has a moment to become whole.
-        """
-        path = self._layout.relative(file.path)
-        if not self._store.was_seen(file.request_id, file.sha256):
-            if file.problems:
-                if not requests.is_settled(file.path, self._clock.now()):
-                    return
-                self._store.doubt(path, file.sha256, notes.mend(file.problems))
-            task = file.request.source_task if file.request else None
-            self._store.saw(file.request_id, file.sha256, path, task)
-        wanted = self._store.doubts_about(path, file.sha256)
-        note = self._note(file) or ""
-        if wanted is not None and wanted not in note:
-            self._claims.explain(file.path, wanted)
-        elif wanted is None and notes.asks_to_mend(note):
-            self._claims.explain(file.path, None)
-
-    def _note(self, file: RequestFile) -> str | None:
-        try:
-            return self._layout.reason(file.path).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return None
-
-    def _shown(self, file: RequestFile) -> Pending:
-        problems = list(file.problems)
-        if file.request is not None:
-            problems += requests.problems_of_files(self._layout, file.request)
-        live = self._store.live(file.request_id)
-        if live is not None and live.state is State.DONE:
-            problems.append("this request was executed before; approving it again does nothing")
-        return Pending(
-            request_id=file.request_id,
-            path=self._layout.relative(file.path),
-            stage=file.stage,
-            text=file.data.decode("utf-8", errors="replace"),
-            sha256=file.sha256,
-            request=file.request,
-            needs_confirmation=file.stage is Stage.APPROVED,
-            expires=file.request.expires if file.request else None,
-            expired=self._is_expired(file),
-            reason=self._note(file) or self._passed_on(file.request_id, file.sha256),
-            problems=tuple(problems),
-        )
+def _looks_otherwise(request: ApprovalRequest) -> str:
+    return f"it may look otherwise than what would be sent: {'; '.join(request.doubts)}"

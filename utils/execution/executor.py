@@ -15,7 +15,7 @@ from typing import Any
 from utils.claim_task import Claims
 from utils.core.acting import Absence, Receipt
 from utils.core.brakes import Hold
-from utils.core.policy import MAIL_ACTIONS, Mode, refusal
+from utils.core.policy import MAIL_ACTIONS, Mode, refusal, tool_for
 from utils.core.stages import Stage
 from utils.core.task import InvalidTask
 from utils.execution import notes, requests
@@ -34,8 +34,19 @@ from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
 
-#: Which MCP server carries out which action, by a tool of the action's name.
-SERVERS = {"send_email": "email", "reply_email": "email", "forward_email": "email"}
+#: Which MCP server carries out which action, by the tool that `policy.tool_for` names.
+SERVERS = {
+    "send_email": "email",
+    "reply_email": "email",
+    "forward_email": "email",
+    "linkedin_post": "social",
+    "facebook_post": "social",
+    "instagram_post": "social",
+    "twitter_post": "social",
+    "whatsapp_send": "whatsapp",
+    "invoice": "odoo",
+    "payment": "odoo",
+}
 
 #: After a lost answer what is found is evidence for the human alone, whatever it says.
 SETTLED_BY_HAND = frozenset({"payment"})
@@ -282,8 +293,10 @@ class Executor:
             self._execute(record, counts)
 
     def _execute(self, record: ActionRecord, counts: Counts) -> None:
-        if requests.sha256(record.frozen) != record.sha256:
-            self._void(record, "the stored approval is damaged; approve it again", counts)
+        try:
+            tool = tool_for(record.action, requests.order(record).request.fields)
+        except InvalidTask as error:
+            self._void(record, f"the stored approval can't be used ({error}); approve it again", counts)
             return
         sending = self._store.begin(record)
         if sending is None:
@@ -291,7 +304,7 @@ class Executor:
             return
         failure: Exception | None = None
         try:
-            self._tools.call(SERVERS[record.action], record.action, {"action_id": record.action_id})
+            self._tools.call(SERVERS[record.action], tool, {"action_id": record.action_id})
         except (AdapterError, OutcomeUnknown) as error:
             failure = error
             log.warning("%s %s: %s", record.action, record.request_id, error)

@@ -103,13 +103,18 @@ class Filing:
         for path in self._places(record, Stage.APPROVED):
             file = requests.read(self._layout, path)
             if file is not None and file.sha256 != record.sha256:  # only what was sent may lie in Done/
-                self._claims.restore(Stage.DONE, path.name, record.frozen, reason=notes.receipt(record))
+                self._claims.restore(Stage.DONE, path.name, record.frozen, reason=self._receipt(record))
                 self.quarantine(path, notes.edited_too_late(record))
             else:
-                self._carry(path, Stage.DONE, reason=notes.receipt(record))
+                self._carry(path, Stage.DONE, reason=self._receipt(record))
         if record.source_task:
             for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == record.source_task]:
                 self._carry(path, Stage.DONE)
+
+    def _receipt(self, record: ActionRecord) -> str:
+        """The receipt, and what the human changed of the draft."""
+        change = notes.changed(self._store.answers.change_of(record.action_id))
+        return "\n\n".join(filter(None, (notes.receipt(record), change)))
 
     def _carry(self, path: Path, stage: Stage, reason: str | None = None) -> Path | None:
         try:

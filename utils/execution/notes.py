@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
 from utils.core.brakes import Hold
+from utils.core.commands import elsewhere
 from utils.core.policy import MAIL_ACTIONS
-from utils.core.task import format_time
+from utils.core.task import format_time, quote_block
+from utils.execution.answer_log import NewDraft
+from utils.execution.change import Change
 from utils.execution.journal import ActionRecord
 from utils.execution.requests import RequestFile
 
@@ -33,10 +37,87 @@ def mend_and_return(problems: Sequence[str]) -> str:
 def confirm(file: RequestFile, doubt: str) -> str:
     """For a file in `Approved/` whose move is no approval."""
     return (
-        f"Not executed yet: {doubt}.\n\n"
-        f"To confirm it, on the Local node: `POST /api/approvals/{file.request_id}/approve` with "
+        f"Not executed yet: {doubt}.\n\n{how_to_confirm(file.request_id)}: "
+        f"`POST /api/approvals/{file.request_id}/approve` with "
         f'`{{"sha256": "{file.sha256}"}}`. To refuse it, move it to Rejected/.'
     )
+
+
+def how_to_confirm(request_id: str) -> str:
+    """Where a person confirms what a move can't approve."""
+    return f"To confirm it, on the Local node: `{elsewhere(f'approve approve {request_id}')}`, or by the API"
+
+
+def superseded(new: NewDraft) -> str:
+    """For a request in `Rejected/` that a new draft was asked for."""
+    return (
+        f"Superseded: {new.by} asked for a new draft at {format_time(new.at)}.\n\n"
+        f"{quote_block(new.instruction)}\n\n"
+        f"This one can't be approved any more; the new one will be [[{new.next}]]."
+    )
+
+
+_SNOOZED = "Snoozed until "
+
+
+def snoozed(until: datetime, expires: datetime | None) -> str:
+    """For a file in `Pending_Approval/` that is hidden from the list for a while."""
+    text = f"{_SNOOZED}{format_time(until)}: until then it is not listed, and then comes back by itself."
+    if expires is None:
+        return text
+    if expires <= until:
+        return f"{text} It expires before that, at {format_time(expires)}, and can't be approved after it."
+    return f"{text} Its time goes on meanwhile: it expires at {format_time(expires)}."
+
+
+def is_snoozed(note: str) -> bool:
+    """Whether a note is one of `snoozed`."""
+    return f"\n\n{_SNOOZED}" in note
+
+
+def typed_elsewhere(word: str) -> str:
+    """For a request that came by a sync with a decision in its properties (S7)."""
+    return (
+        f"It came with `decision: {word}`, which counts only where it is written on the Local node. It was taken out, "
+        "and nothing was done: write it again here, or answer by API or command line."
+    )
+
+
+def not_decided(word: str, why: str) -> str:
+    """For a decision in the properties that was taken out and not carried out."""
+    return f"`decision: {word}` was not carried out: {why}"
+
+
+_UNDECIDED = "Not decided yet: "
+
+
+def incomplete(why: str) -> str:
+    """For a decision in the properties that says too little."""
+    return f"{_UNDECIDED}{why}."
+
+
+def is_incomplete(note: str) -> bool:
+    """Whether a note is one of `incomplete`."""
+    return f"\n\n{_UNDECIDED}" in note
+
+
+def changed(change: Change) -> str:
+    """What the human changed of the draft before approving it, for the note beside the file in `Done/`; "" where
+    nothing."""
+    if not change:
+        return ""
+    lines = [f"- {name}: {_inline(before)} → {_inline(after)}" for name, (before, after) in change.fields.items()]
+    text = "\n".join(["## What you changed of the draft", "", *lines])
+    if change.draft is None:
+        return text
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", change.diff())), default=0))
+    return f"{text}{chr(10) * (2 if lines else 0)}{fence}diff\n{change.diff()}\n{fence}"
+
+
+def _inline(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or "(none)"
+    return " ".join(str(value).split()) if value is not None else "(none)"
 
 
 def held(hold: Hold) -> str:

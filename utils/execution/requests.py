@@ -11,22 +11,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from utils.core import attached
+from utils.core import attached, books, social, whatsapp
 from utils.core.acting import Order
 from utils.core.policy import MAIL_ACTIONS
 from utils.core.request_notes import is_recipient_flag, recipient_flags, with_field_notes
+from utils.core.social import LIMITS
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, InvalidTask, request_from, split_draft, with_draft
 from utils.execution import render
 from utils.execution.journal import ActionRecord
-from utils.vault import frontmatter, frozen
+from utils.vault import frontmatter, frozen, images
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 4 * 1024 * 1024
 #: What else must hold of a request of these actions before it can be approved; each answers plain sentences. Pure.
-RULES: Mapping[str, Callable[[ApprovalRequest], list[str]]] = dict.fromkeys(MAIL_ACTIONS, render.problems)
+RULES: Mapping[str, Callable[[ApprovalRequest], list[str]]] = {
+    **dict.fromkeys(MAIL_ACTIONS, render.problems),
+    **dict.fromkeys(LIMITS, social.problems),
+    "whatsapp_send": whatsapp.problems,
+    "invoice": books.problems,
+    "payment": books.problems,
+}
 #: A file that can't be used and was written less long ago (seconds) may still be in the making.
 SETTLE_SECONDS = 2.0
 
@@ -79,13 +86,13 @@ def read(layout: Layout, path: Path) -> RequestFile | None:
     return RequestFile(path, stage, data, sha256(data))
 
 
-def is_settled(path: Path, now: datetime) -> bool:
-    """Whether the file lies there and was not written just now."""
+def is_settled(path: Path, now: datetime, seconds: float = SETTLE_SECONDS) -> bool:
+    """Whether the file lies there and was not written within the last `seconds`."""
     try:
         age = now.timestamp() - path.stat().st_mtime
     except FileNotFoundError:
         return False
-    return not 0 <= age < SETTLE_SECONDS
+    return not 0 <= age < seconds
 
 
 def read_all(layout: Layout, *stages: Stage) -> list[RequestFile]:
@@ -126,6 +133,8 @@ def parse(data: bytes, name: str) -> tuple[ApprovalRequest | None, list[str]]:
 def problems_of_files(layout: Layout, request: ApprovalRequest) -> list[str]:
     """What is wrong with the files that it attaches, as they lie in the vault now, in plain sentences."""
     try:
+        if request.action in LIMITS and not social.problems(request):
+            images.whole(layout.root, request)
         frozen.read_all(layout.root, attached.read(request.fields)[0])
     except InvalidTask as error:
         return error.problems

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils.execution.journal import LIVE
 
-_VERSION = 2
+_VERSION = 3
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
 _ONE_LIVE_RECORD = f"CREATE UNIQUE INDEX one_live_record ON actions (request_id) WHERE state IN ({_LIVE})"
 _PAUSES = "CREATE TABLE pauses (provider TEXT PRIMARY KEY, at TEXT NOT NULL)"
@@ -44,6 +44,27 @@ CREATE TABLE recipients (address TEXT PRIMARY KEY, at TEXT NOT NULL);
 {_PAUSES};
 {_REACHED};
 """
+_ANSWERS = """
+CREATE TABLE versions (
+    number INTEGER PRIMARY KEY, request_id TEXT NOT NULL, sha256 TEXT NOT NULL, data BLOB NOT NULL, at TEXT NOT NULL,
+    UNIQUE (request_id, sha256)
+);
+CREATE TABLE answers (
+    number INTEGER PRIMARY KEY, at TEXT NOT NULL, request_id TEXT NOT NULL, answer TEXT NOT NULL, by TEXT NOT NULL,
+    via TEXT NOT NULL, said TEXT NOT NULL, action_id TEXT, drafted_by TEXT NOT NULL, change TEXT
+);
+CREATE INDEX answers_by_request ON answers (request_id);
+CREATE TABLE snoozes (request_id TEXT PRIMARY KEY, until TEXT NOT NULL);
+CREATE TABLE revisions (
+    request_id TEXT PRIMARY KEY, at TEXT NOT NULL, by TEXT NOT NULL, instruction TEXT NOT NULL, task TEXT NOT NULL,
+    next TEXT NOT NULL, number INTEGER NOT NULL, finished INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE decisions (
+    request_id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, word TEXT NOT NULL, said TEXT NOT NULL
+);
+CREATE TABLE typed (request_id TEXT NOT NULL, word TEXT NOT NULL, PRIMARY KEY (request_id, word));
+CREATE TABLE warned (request_id TEXT PRIMARY KEY, expires TEXT NOT NULL);
+"""
 #: From version 1, which knew mail only, and a state `prepared` that no action was ever in.
 _FROM_1 = f"""
 ALTER TABLE actions RENAME COLUMN message_id TO reference;
@@ -54,7 +75,7 @@ DROP INDEX one_live_record;
 {_REACHED};
 """
 #: What brings a file of which version to today's; 0 is a new one.
-_STEPS = {0: _SCHEMA, 1: _FROM_1}
+_STEPS = {0: _SCHEMA + _ANSWERS, 1: _FROM_1 + _ANSWERS, 2: _ANSWERS}
 
 
 class StoreProblem(RuntimeError):

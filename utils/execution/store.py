@@ -21,6 +21,7 @@ from typing import Any
 from utils.core.acting import Receipt
 from utils.core.brakes import Act
 from utils.core.task import ApprovalRequest, format_time, parse_time
+from utils.execution.answer_log import AnswerLog
 from utils.execution.journal import LIVE, TRANSITIONS, ActionRecord, Outcome, State, check_transition
 from utils.execution.schema import StoreProblem, open_database
 from utils.ports import Clock
@@ -39,6 +40,7 @@ class ExecutionStore:
         self._clock = clock
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self.answers = AnswerLog(self._rows, lambda: self._transaction(), self._now)
 
     # What was seen, what was doubted
 
@@ -90,14 +92,26 @@ class ExecutionStore:
     # Approval records
 
     def approve(
-        self, request: ApprovalRequest, frozen: bytes, sha256: str, *, by: str, via: str, expires_at: datetime
+        self,
+        request: ApprovalRequest,
+        frozen: bytes,
+        sha256: str,
+        *,
+        by: str,
+        via: str,
+        expires_at: datetime,
+        change: str | None = None,
     ) -> ActionRecord | None:
-        """Write an approval record, durably. None where the request has a live record already."""
+        """Write an approval record, durably, and the answer with what the human had changed of the draft.
+
+        None where the request has a live record already, or is superseded.
+        """
         action_id = uuid.uuid4().hex
         with self._transaction() as db:
             done = db.execute(
                 "INSERT OR IGNORE INTO actions (action_id, request_id, action, sha256, frozen, source_task,"
-                " approved_at, approved_by, via, expires_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " approved_at, approved_by, via, expires_at, state) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+                " WHERE NOT EXISTS (SELECT 1 FROM revisions WHERE request_id = ?)",
                 (
                     action_id,
                     request.id,
@@ -110,11 +124,16 @@ class ExecutionStore:
                     via,
                     format_time(expires_at),
                     State.APPROVED.value,
+                    request.id,
                 ),
             )
             if done.rowcount != 1:
                 return None
             self._event(db, action_id, State.APPROVED, f"by {by} via {via}")
+            drafter = request.drafted_by
+            self.answers.write(
+                db, request.id, "approved", by=by, via=via, action_id=action_id, drafted_by=drafter, change_text=change
+            )
         return self.get(action_id)
 
     def get(self, action_id: str) -> ActionRecord | None:
@@ -137,6 +156,10 @@ class ExecutionStore:
     def unfiled(self) -> list[ActionRecord]:
         """Finished actions whose outcome is not yet shown in the vault, oldest first."""
         return self._records("WHERE state IN ('done', 'failed', 'unknown') AND filed = 0 ORDER BY rowid")
+
+    def was_approved(self, request_id: str, sha256: str) -> bool:
+        """Whether these bytes of a request ever had a record, whatever became of it."""
+        return bool(self._rows("SELECT 1 FROM actions WHERE request_id = ? AND sha256 = ?", request_id, sha256))
 
     def recent(self, limit: int = 50, *, before: str | None = None, state: str | None = None) -> list[ActionRecord]:
         """Records, newest approval first; `before` is the action id that the page before ended with."""

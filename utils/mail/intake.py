@@ -19,9 +19,10 @@ from typing import Any, Protocol
 
 from utils.claim_task import Claims, Gone, Lost
 from utils.core.lease import State
-from utils.core.mail import Attachment, IncomingMail, Proposal, RawMail
+from utils.core.mail import Attachment, IncomingMail, Proposal, RawMail, ReplyRules, Wish
+from utils.core.revision import Revision, revision_of
 from utils.core.stages import IllegalMove, Stage
-from utils.core.task import ID_PATTERN, PRIORITIES, InvalidTask, Task, make_id, request_id, task_from
+from utils.core.task import ID_PATTERN, PRIORITIES, InvalidTask, Task, make_id, request_id, split_draft, task_from
 from utils.core.triage import no_reply_reason
 from utils.mail import attachments, reply, task_file
 from utils.mail.handbook import reply_rules
@@ -30,6 +31,7 @@ from utils.mail.secrets import without_secrets
 from utils.mail.task_file import DOMAIN, TASK_TYPE, Plan
 from utils.ports import AdapterError, Clock, DraftEngine, Mailbox, SecretScanner
 from utils.settings import Settings
+from utils.tasks.board import headline_of
 from utils.vault import atomic, frontmatter
 from utils.vault.attempts import DIED, TRIES, Attempts, is_the_nodes_fault
 from utils.vault.frontmatter import InvalidFrontMatter
@@ -38,6 +40,7 @@ from utils.vault.layout import Layout
 log = logging.getLogger(__name__)
 
 SOURCE = "gmail_watcher"
+_NOTE = "the task was written by hand"
 
 
 class Zones(Protocol):
@@ -319,13 +322,14 @@ class MailIntake:
 
     def _answer(self, task: Task, mail: IncomingMail, path: Path, now: datetime, *, insist: bool) -> str:
         own = {address.lower() for address in (self._settings.mail_from, self._settings.imap_user) if "@" in address}
-        needless = None if insist else no_reply_reason(mail, own)
+        due = revision_of(task.meta)
+        needless = None if insist or due.instruction else no_reply_reason(mail, own)
         if needless:
             category, reason = needless
             return self._no_reply(task, mail, path, Plan("no_reply", category, "low", f"No reply: {reason}.", ()), now)
         s = self._settings
         rules = reply_rules(self._layout.root, our_address=s.mail_from, our_name=s.mail_from_name)
-        proposal = _checked(self._engine.propose(mail, rules))
+        proposal = _checked(self._proposal(mail, rules, due))
         self._engine_trouble = None
         self._claims.beat(path)  # an engine may think for minutes
         if proposal.draft is None:
@@ -345,12 +349,31 @@ class MailIntake:
         # The request first: a task with a plan counts as worked off, and a request that the human removed stays away.
         self._claims.create(Stage.PENDING_APPROVAL, meta, body, claimed=path)
         steps = (
-            f"1. Read the draft: [[{request_id(task.id, action)}]].",
+            f"1. Read the draft: [[{request_id(task.id, action, due.number)}]].",
             "2. Change what is not right, then approve or reject it.",
             "3. Local sends it and files both under Done/.",
         )
         self._write_plan(task, mail, Plan("draft", proposal.category, proposal.priority, proposal.why, steps), now)
         return "drafted"
+
+    def _proposal(self, mail: IncomingMail, rules: ReplyRules, due: Revision) -> Proposal:
+        if not due.instruction:
+            return self._engine.propose(mail, rules)
+        wish = Wish(due.instruction, self._draft_of(due.request))
+        proposal = self._engine.revise(mail, rules, wish)
+        if proposal.draft is None and wish.draft.strip():  # the human asked for a draft, so there is one
+            unmet = proposal.unmet or "The engine proposes no reply; this is the earlier draft."
+            return replace(proposal, draft=wish.draft, unmet=unmet)
+        return proposal
+
+    def _draft_of(self, request: str) -> str:
+        """The draft of an earlier request as the human left it, wherever its file lies; "" where it is gone."""
+        for path in self._layout.find(request) if request else ():
+            try:
+                return split_draft(frontmatter.read(_read(path))[1])[1] or ""
+            except (Gone, InvalidFrontMatter):
+                continue
+        return ""
 
     def _no_reply(self, task: Task, mail: IncomingMail, path: Path, decided: Plan, now: datetime) -> str:
         steps = ("No action needed. To get a draft all the same, move the task back to Needs_Action/email/.",)
@@ -364,12 +387,15 @@ class MailIntake:
                 f"The mail is too large to be read ({mail.size / 1_000_000:.1f} MB; MAIL_MAX_MB): it is in the mailbox."
             )
         if not reply.recipient(mail):
-            return "There is no sender to answer: the mail has no usable From, or the task was written by hand."
+            return f"There is no sender to answer: {_NOTE if _is_note(mail) else 'the mail has no usable From'}."
         return None
 
     def _leave_to_human(self, task: Task, mail: IncomingMail, reason: str, now: datetime) -> None:
-        steps = ("1. Look at it and answer by hand, if it needs an answer.", "2. Then you may move the task to Done/.")
+        look = "1. Do it by hand." if _is_note(mail) else "1. Look at it and answer by hand, if it needs an answer."
+        steps = (look, "2. Then move the task to Done/. No receipt says that it is done: your move does.")
         title = f"A mail for you to answer by hand: {mail.subject or '(no subject)'}"
+        if _is_note(mail):
+            title = f"A task for you to do by hand: {headline_of({'source': task.source}, task.body) or task.id}"
         self._alert("INFO", title, f"{reason} Task: {task.id}.", source=SOURCE)
         self._write_plan(task, mail, Plan("by_hand", "other", task.priority, reason, steps), now)
 
@@ -415,6 +441,11 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise Gone(f"{path.name} is no longer there") from None
+
+
+def _is_note(mail: IncomingMail) -> bool:
+    """Whether a person wrote the task: no mailbox has such a mail."""
+    return not (mail.message_id or mail.source_key or mail.provider)
 
 
 def _suffix(task_id: str) -> str:

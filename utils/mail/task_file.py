@@ -14,6 +14,7 @@ from typing import Any
 from utils.core import visible
 from utils.core.mail import Attachment, IncomingMail, Proposal
 from utils.core.request_notes import field_notes
+from utils.core.revision import revision_of
 from utils.core.task import Task, format_time, parse_time, quote_block, request_id, with_draft
 from utils.core.triage import TRIAGE_HEADERS, read
 from utils.mail import reply
@@ -162,9 +163,12 @@ def request(
     """`(front matter, body)` of the approval request with the proposed draft. `proposal.draft` must not be None;
     `warnings` are what the human should look at."""
     action = reply.action_of(mail)
+    revised = revision_of(task.meta)
+    if proposal.unmet:
+        warnings = (f"Your instruction was not followed. {texts.one_line(proposal.unmet)}", *warnings)
     why = texts.one_line(proposal.why)
     meta = {
-        "id": request_id(task.id, action),
+        "id": request_id(task.id, action, revised.number),
         "type": task.type,
         "domain": task.domain,
         "created": format_time(now),
@@ -177,11 +181,14 @@ def request(
         "why": why,
         "drafted_by": engine,
         "source_task": task.id,
+        **({"supersedes": revised.request} if revised.request else {}),
         "source": {name: task.source.get(name) for name in _REQUEST_SOURCE},
     }
     notes = [
         *(f"- Look: {warning}" for warning in warnings),
         f"- Why: {why}",
+        *([f"- You asked: {texts.one_line(revised.instruction, 2000)}"] if revised.instruction else []),
+        *([f"- The draft before: [[{revised.request}]]"] if revised.request else []),
         "",
         "## The mail",
         "",

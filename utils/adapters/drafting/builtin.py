@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from utils.core.mail import IncomingMail, Proposal, ReplyRules
+from utils.core.mail import IncomingMail, Proposal, ReplyRules, Wish
 from utils.core.triage import Reading, read
 
 _TITLES = re.compile(r"^(?:(?:mr|mrs|ms|dr|prof|herr|frau)\b\.?\s*)+", re.IGNORECASE)
@@ -40,6 +41,17 @@ _SENTENCES = {
 }
 _RULE = re.compile(r"^[ \t]*[-*]?[ \t]*(next step|closing)[ \t]*:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 
+_POLITE = r"(?:please|bitte)"
+_VERB = r"(?:(?:write|answer|reply|make|antworte|schreibe?)\s+)?(?:it\s+|that\s+|es\s+)?"
+#: The wishes that templates can follow; each has to be the whole instruction.
+_LANGUAGE = re.compile(
+    rf"{_POLITE}?\s*{_VERB}(?:in|auf)\s+(?P<word>german|english|deutsch|englisch)\s*{_POLITE}?[.!]?", re.IGNORECASE
+)
+_SHORTER = re.compile(
+    rf"{_POLITE}?\s*{_VERB}(?:a\s+bit\s+|much\s+|etwas\s+|viel\s+)?(?:shorter|briefer|kürzer)\s*{_POLITE}?[.!]?",
+    re.IGNORECASE,
+)
+_CODES = {"german": "de", "deutsch": "de", "english": "en", "englisch": "en"}
 _GREETS = re.compile(
     r"(?:kind|best|warm|many)?\s*(?:regards|wishes|greetings)|mit freundlichen|sincerely", re.IGNORECASE
 )
@@ -60,6 +72,33 @@ class BuiltinEngine:
             _draft(mail, rules, reading),
             f"Read by rules, not by a model: {why}. The draft acknowledges the mail; the answer is for you to add.",
         )
+
+    def revise(self, mail: IncomingMail, rules: ReplyRules, wish: Wish) -> Proposal:
+        """Follows two wishes, another language (German, English) and a shorter text; of any other it says that it
+        can't, and hands back the earlier draft."""
+        reading = read(mail)
+        instruction = " ".join(wish.instruction.split())
+        language = _LANGUAGE.fullmatch(instruction)
+        if language is not None:
+            reading = replace(reading, language=_CODES[language["word"].lower()])
+        elif _SHORTER.fullmatch(instruction):
+            reading = replace(reading, questions=(), deadline="")
+        else:
+            unmet = (
+                "The builtin engine is rules and templates, and can't follow an instruction but 'in German', 'in "
+                "English' and 'shorter'. This is the earlier draft: change it yourself."
+            )
+            draft = wish.draft if wish.draft.strip() else _draft(mail, rules, reading)
+            return Proposal(reading.category, reading.priority, draft, "Nothing was drafted anew.", unmet)
+        draft = _draft(mail, rules, reading)
+        if draft.strip() == wish.draft.strip():
+            return Proposal(
+                reading.category, reading.priority, draft, "Nothing was drafted anew.", "It already is as you wish."
+            )
+        why = (
+            f"Made anew from the templates, as you wished: {instruction}. What you had changed is in the earlier draft."
+        )
+        return Proposal(reading.category, reading.priority, draft, why)
 
 
 def _draft(mail: IncomingMail, rules: ReplyRules, reading: Reading) -> str:

@@ -1,0 +1,400 @@
+"""What waits for your word, and your answers: `python -m scripts.approve`.
+
+`list` (the default) shows what waits, for how long it can still be approved, and the risks. `view` shows exactly what
+will be sent. The five answers: `approve`, `edit` (then look and approve), `revise` (a new draft with an instruction),
+`reject`, `snooze`. A request is named by its id, or by the end of it. Answers are given on the Local node.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from utils.bootstrap import Services
+from utils.core import expiry, visible
+from utils.core.commands import command, elsewhere
+from utils.core.decision import LONGEST
+from utils.core.task import format_time, parse_time
+from utils.daemon import tell_problems
+from utils.execution.answers import ApprovalError, Invalid, NotFound, NotHere, Pending
+from utils.settings import InvalidSettings
+from utils.vault import frontmatter
+from utils.vault.skeleton import VaultProblem
+
+BY, VIA = "human (command line)", "cli"
+_SPAN = re.compile(r"(\d{1,5})\s*(m|min|h|d)")
+_UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
+_FIELDS = ("subject", "to", "cc", "bcc")
+
+
+class Refused(Exception):
+    """What was asked for is not done; the text says why."""
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    summary, _, rest = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(prog="python -m scripts.approve", description=f"{summary}\n\n{rest}")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    parser.set_defaults(command="list", show="waiting", json=False)
+    parser.add_argument("--json", action="store_true", help="the list as one JSON object")
+
+    listing = commands.add_parser("list", parents=[shared], help="what waits: age, risk, time left (the default)")
+    listing.add_argument("--show", choices=("waiting", "snoozed", "superseded", "all"), default="waiting")
+
+    def one(name: str, help_text: str) -> argparse.ArgumentParser:
+        found = commands.add_parser(name, parents=[shared], help=help_text, description=help_text)
+        found.add_argument("request", metavar="ID", help="the request's id, or the end of it")
+        return found
+
+    def bound(name: str, help_text: str) -> argparse.ArgumentParser:
+        found = one(name, help_text)
+        found.add_argument("--sha256", metavar="HEX", type=_digest, help="only if these bytes lie there still")
+        return found
+
+    one("view", "exactly what will be sent, and its sha256")
+    approve = bound("approve", "shows what will be sent, asks, and approves exactly that")
+    approve.add_argument("--yes", action="store_true", help="do not ask; needs --sha256, as `view` showed it")
+    edit = bound("edit", "opens what will be sent in $EDITOR; then look at it and approve it")
+    edit.add_argument("--draft-file", metavar="FILE", help="take the text from here (-: standard input)")
+    edit.add_argument("--renew", action="store_true", help="give it its time anew: an expired request asks again")
+    revise = bound("revise", "asks for a new draft; the old one can't be approved any more")
+    revise.add_argument("instruction", metavar="INSTRUCTION", type=_words, help="what should be different")
+    reject = bound("reject", "rejects it and the task it serves; nothing is sent")
+    reject.add_argument(
+        "reason", metavar="REASON", nargs="?", default="", type=_words, help="why, for the note beside it"
+    )
+    snooze = bound("snooze", "hides it from the list until a time; it comes back by itself, and its time goes on")
+    snooze.add_argument("until", metavar="UNTIL", help="a time (2026-06-01T17:00:00Z), or a span: 30m, 2h, 1d")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what is asked; 0 done, 1 refused (with the reason), 2 wrong usage or bad settings, 130 interrupted."""
+    options = arguments().parse_args(argv)
+    try:
+        services = Services.from_environment()
+    except InvalidSettings as error:
+        tell_problems("approve", error.problems)
+        return 2
+    try:
+        _do(services, options)
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # whoever reads has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("\nstopped; nothing was answered", file=sys.stderr)
+        return 130
+    except EOFError:
+        return _failed(options, "there is no answer to read: nothing was answered")
+    except NotHere:
+        return _failed(options, _elsewhere(services))
+    except (ApprovalError, Refused, VaultProblem) as error:
+        return _failed(options, str(error))
+    except OSError as error:
+        return _failed(options, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    finally:
+        services.close()
+
+
+def _failed(options: argparse.Namespace, reason: str) -> int:
+    if options.json:
+        print(json.dumps({"error": reason}, ensure_ascii=False))
+    else:
+        print(f"error: {reason}", file=sys.stderr)
+    return 1
+
+
+def _elsewhere(services: Services) -> str:
+    """Where a draft-only node's person goes with an answer."""
+    return (
+        f"this node ({services.settings.agent_name}) is draft-only and takes no answers. Answer on the Local node: "
+        f"`{elsewhere('approve')}` there, its API, or its vault in Obsidian (after a sync)"
+    )
+
+
+def _do(services: Services, options: argparse.Namespace) -> None:
+    if options.command == "list":
+        _list(services, options)
+        return
+    if services.settings.draft_only and options.command != "view":
+        raise NotHere
+    pending = _find(services, options.request)
+    if getattr(options, "sha256", None) not in (None, pending.sha256):
+        raise Refused(f"{pending.request_id} was changed since it was shown: look at it again (`view`)")
+    {
+        "view": _view,
+        "approve": _approve,
+        "edit": _edit,
+        "revise": _revise,
+        "reject": _reject,
+        "snooze": _snooze,
+    }[options.command](services, options, pending)
+
+
+# What waits
+
+
+def _list(services: Services, options: argparse.Namespace) -> None:
+    approvals = services.approvals
+    found = approvals.superseded() if options.show in ("superseded", "all") else []
+    found += approvals.pending() if options.show != "superseded" else []
+    shown = [pending for pending in found if options.show in ("all", pending.state)]
+    shown.sort(key=lambda pending: (pending.expires_in is None, pending.expires_in or 0, pending.request_id))
+    if options.json:
+        print(json.dumps({"items": [_facts(pending) for pending in shown]}, ensure_ascii=False, indent=1))
+        return
+    now = services.clock.now()
+    for pending in shown:
+        print(*_lines(pending, now), sep="\n")
+    hidden = sum(pending.state == "snoozed" for pending in found) if options.show == "waiting" else 0
+    more = f"; {hidden} snoozed (`list --show snoozed`)" if hidden else ""
+    print(f"{len(shown)} {'requests' if options.show == 'all' else options.show}{more}")
+
+
+def _lines(pending: Pending, now: datetime) -> list[str]:
+    request = pending.request
+    what = f"{request.action} → {', '.join(_people(pending)) or '(nobody)'}" if request else "can't be read"
+    lines = [f"{pending.request_id}  {_safe(what)}"]
+    if request:
+        age = expiry.in_words(max(0, int((now - parse_time(request.created)).total_seconds())))
+        left = "expired: edit --renew has it asked again" if pending.expired else f"{_left(pending)} left"
+        lines[0] += f"  {age} old, {left}"
+        lines.append(f"    {_safe(str(request.fields.get('subject') or request.draft.strip().partition(chr(10))[0]))}")
+    lines += [f"  ! {_safe(text)}" for text in (*pending.problems, *pending.risk)]
+    lines += [f"  ! {pending.warning}"] if pending.warning else []
+    if pending.needs_confirmation and pending.state == "waiting":
+        lines.append("  ! lies in Approved/, but is not confirmed yet: look at it, then approve it here")
+    if pending.snoozed_until:
+        lines.append(f"  snoozed until {format_time(pending.snoozed_until)}")
+    if pending.superseded:
+        lines.append(f"  superseded by {pending.superseded.next}: {_safe(pending.superseded.instruction)}")
+    return lines
+
+
+def _view(services: Services, options: argparse.Namespace, pending: Pending) -> None:
+    if options.json:
+        print(json.dumps(_facts(pending) | {"content": pending.text}, ensure_ascii=False, indent=1))
+        return
+    print(*_shown(services, pending), sep="\n")
+
+
+def _shown(services: Services, pending: Pending) -> list[str]:
+    """What will be sent, each invisible character written out, and what is to be said of it."""
+    lines = _lines(pending, services.clock.now())
+    if pending.request is None:
+        return [*lines, "", _safe(pending.text, keep="\n")]
+    fields = [f"{name}: {_safe(_inline(value))}" for name, value in pending.request.fields.items()]
+    draft = _safe(pending.request.draft, keep="\n").split("\n")
+    return [*lines, "", *fields, "", *(f"| {line}" for line in draft), "", f"sha256: {pending.sha256}"]
+
+
+def _left(pending: Pending) -> str:
+    return expiry.in_words(pending.expires_in or 0)
+
+
+def _people(pending: Pending) -> list[str]:
+    fields = pending.request.fields if pending.request else {}
+    return [str(entry) for name in ("to", "cc", "bcc") for entry in _list_of(fields.get(name))]
+
+
+def _list_of(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _inline(value: Any) -> str:
+    return ", ".join(str(entry) for entry in value) if isinstance(value, list) else str(value)
+
+
+def _safe(text: str, keep: str = "") -> str:
+    """Foreign text for a terminal: nothing invisible, no control character, no line of its own but those of `keep`."""
+    escaped = visible.escape(text)
+    return "".join(char if char.isprintable() or char in keep else " " if char in "\t\r\n" else "�" for char in escaped)
+
+
+def _facts(pending: Pending) -> dict[str, Any]:
+    request = pending.request
+    return {
+        "id": pending.request_id,
+        "path": pending.path,
+        "state": pending.state,
+        "sha256": pending.sha256,
+        "action": request.action if request else None,
+        "fields": dict(request.fields) if request else {},
+        "draft": request.draft if request else None,
+        "created": request.created if request else None,
+        "expires": format_time(pending.expires) if pending.expires else None,
+        "expires_in_seconds": pending.expires_in,
+        "expired": pending.expired,
+        "warning": pending.warning,
+        "risk": list(pending.risk),
+        "problems": list(pending.problems),
+        "needs_confirmation": pending.needs_confirmation,
+        "snoozed_until": format_time(pending.snoozed_until) if pending.snoozed_until else None,
+        "superseded_by": pending.superseded.next if pending.superseded else None,
+    }
+
+
+def _find(services: Services, named: str) -> Pending:
+    """The request of this id, or the one whose id ends so. Raises `NotFound` or `Refused`."""
+    approvals = services.approvals
+    known = {pending.request_id: pending for pending in (*approvals.superseded(), *approvals.pending())}
+    if named in known:
+        return known[named]
+    found = [request_id for request_id in known if named and request_id.endswith(named)]
+    if not found:
+        raise NotFound(f"no request {named} waits for an answer; `{command('approve')}` lists what does")
+    if len(found) > 1:
+        raise Refused(f"{named} may be any of {', '.join(sorted(found))}")
+    return known[found[0]]
+
+
+# The answers
+
+
+def _approve(services: Services, options: argparse.Namespace, pending: Pending) -> None:
+    if options.yes and options.sha256 is None:
+        raise Refused("--yes needs --sha256: approve what you have seen (`view` shows it)")
+    if options.sha256 is None:
+        if options.json or not sys.stdin.isatty():
+            raise Refused("there is nobody to ask: name what you have seen by --sha256 (`view` shows it)")
+        print(*_shown(services, pending), "", sep="\n")
+        if input("Send exactly this? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise Refused("not approved")
+    with _undisturbed():
+        record = services.approvals.approve(pending.request_id, pending.sha256, by=BY, via=VIA)
+    _say(options, record.to_dict(), f"{pending.request_id} is approved (action {record.action_id})")
+
+
+def _edit(services: Services, options: argparse.Namespace, pending: Pending) -> None:
+    if pending.request is None:
+        raise Invalid(*pending.problems)
+    changes: dict[str, Any] = {}
+    if options.draft_file is not None:
+        data = sys.stdin.buffer.read() if options.draft_file == "-" else Path(options.draft_file).read_bytes()
+        changes["draft"] = _decoded(data).removesuffix("\n")
+    elif not options.renew or sys.stdin.isatty():
+        changes = _from_editor(pending)
+    if not changes and not options.renew:
+        raise Refused("nothing was changed")
+    name, before = pending.request_id, pending.sha256
+    with _undisturbed():
+        sha256 = services.approvals.edit(name, before, by=BY, via=VIA, renew=options.renew, **changes)
+    then = command(f"approve approve {name}")
+    _say(options, {"id": name, "sha256": sha256}, f"{name} is changed. To look at it and approve it: {then}")
+
+
+def _from_editor(pending: Pending) -> dict[str, Any]:
+    """What the person changed in their editor. The fields stand above the draft, as in the note itself."""
+    assert pending.request is not None
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not editor:
+        raise Refused("no editor is set: set EDITOR, or give the text by --draft-file")
+    fields = pending.request.fields
+    shown = {name: fields[name] for name in _FIELDS if name in fields}
+    with tempfile.TemporaryDirectory(prefix="approve-") as folder:
+        file = Path(folder, f"{pending.request_id}.md")
+        file.touch(0o600)
+        file.write_bytes(frontmatter.write(shown, pending.request.draft + "\n"))
+        with _undisturbed():  # Ctrl-C is the editor's
+            code = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
+        if code:
+            raise Refused(f"the editor ended with exit code {code}: nothing was changed")
+        try:
+            meta, body = frontmatter.read(file.read_bytes())
+        except frontmatter.InvalidFrontMatter as error:
+            raise Refused(f"what you wrote can't be read ({error}): nothing was changed") from None
+    unknown = ", ".join(str(name) for name in meta if name not in _FIELDS)
+    if unknown:
+        raise Refused(f"{unknown}: can't be changed here; only {', '.join(_FIELDS)} and the text")
+    changes = {name: meta[name] for name in meta if meta[name] != shown.get(name)}
+    draft = body.removesuffix("\n")
+    return changes | ({"draft": draft} if draft != pending.request.draft else {})
+
+
+def _revise(services: Services, options: argparse.Namespace, pending: Pending) -> None:
+    with _undisturbed():
+        new = services.approvals.revise(pending.request_id, options.instruction, by=BY, sha256=pending.sha256, via=VIA)
+    facts = {"id": pending.request_id, "state": "superseded", "next": new.next, "task": new.task, "draft": new.number}
+    _say(options, facts, f"{pending.request_id} is superseded; the new draft will be {new.next}")
+
+
+def _reject(services: Services, options: argparse.Namespace, pending: Pending) -> None:
+    with _undisturbed():
+        services.approvals.reject(pending.request_id, options.reason, by=BY, sha256=pending.sha256, via=VIA)
+    _say(options, {"id": pending.request_id, "stage": "rejected"}, f"{pending.request_id} is rejected")
+
+
+def _snooze(services: Services, options: argparse.Namespace, pending: Pending) -> None:
+    until = _moment(options.until, services.clock.now())
+    with _undisturbed():
+        shown = services.approvals.snooze(pending.request_id, until, by=BY, sha256=pending.sha256, via=VIA)
+    text = f"{pending.request_id} is hidden until {format_time(until)}"
+    if shown.expires is not None:
+        before = " before that" if shown.expires <= until else ""
+        text += f"; its time goes on: it expires{before} at {format_time(shown.expires)}"
+    _say(options, _facts(shown), text)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C does nothing meanwhile: an answer is given wholly or not at all."""
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # unlike SIG_IGN, no child inherits it
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("the text is not UTF-8: nothing was changed") from None
+
+
+def _say(options: argparse.Namespace, facts: dict[str, Any], text: str) -> None:
+    print(json.dumps(facts, ensure_ascii=False) if options.json else text)
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    span = _SPAN.fullmatch(text.strip())
+    if span is not None:
+        return (now + timedelta(**{_UNITS[span[2]]: int(span[1])})).replace(microsecond=0)
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise Refused(f"{text!r} is no time: write 2026-06-01T17:00:00Z, or a span such as 30m, 2h, 1d") from None
+
+
+def _digest(text: str) -> str:
+    if re.fullmatch("[0-9a-f]{64}", text) is None:
+        raise argparse.ArgumentTypeError("must be the 64 hex digits that `view` showed")
+    return text
+
+
+def _words(text: str) -> str:
+    if len(text) > LONGEST:
+        raise argparse.ArgumentTypeError(f"at most {LONGEST} characters")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""A decision that a person writes into a request's properties: `decision: approve | reject | revise | snooze`. Pure.
+
+What it needs besides stands beside it: `instruction` for a new draft, `until` for a pause; a rejection may have a
+`reason`. An empty `decision` is none, so that a template may have the property.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from utils.core.task import parse_time
+
+KEYS = ("decision", "instruction", "until", "reason")
+LONGEST = 2_000  # characters of an instruction or a reason
+
+
+class Word(StrEnum):
+    """What a person can decide about a request."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    REVISE = "revise"
+    SNOOZE = "snooze"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`said` is the instruction, the reason, or the time as it was written; "" for an approval."""
+
+    word: Word
+    said: str = ""
+
+
+class Incomplete(ValueError):
+    """The properties say no decision yet that could be carried out; the text says what is missing."""
+
+
+def written(meta: Mapping[str, Any]) -> str | None:
+    """The word that stands in `decision`, whatever it is; None where there is none."""
+    word = meta.get("decision")
+    return str(word).strip().lower() or None if word is not None else None
+
+
+def decision_of(meta: Mapping[str, Any]) -> Decision | None:
+    """The decision in a request's front matter, or None. Raises `Incomplete`."""
+    word = written(meta)
+    if word is None:
+        return None
+    if word not in set(Word):
+        raise Incomplete(f"'decision' is {word[:40]!r}; it must be one of {', '.join(Word)}")
+    said = {name: _text(meta.get(name)) for name in KEYS}
+    match Word(word):
+        case Word.REVISE:
+            if not said["instruction"]:
+                raise Incomplete("'decision: revise' needs 'instruction': what should be different?")
+            return Decision(Word.REVISE, said["instruction"])
+        case Word.SNOOZE:
+            try:
+                parse_time(said["until"])
+            except ValueError:
+                raise Incomplete("'decision: snooze' needs 'until', a time such as 2026-06-01T17:00:00Z") from None
+            return Decision(Word.SNOOZE, said["until"])
+        case Word.REJECT:
+            return Decision(Word.REJECT, said["reason"] or said["instruction"])
+    return Decision(Word.APPROVE)
+
+
+def without(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The front matter without the decision and what belongs to it. The same mapping otherwise: order and comments."""
+    for name in KEYS:
+        if name in meta:
+            meta.pop(name)  # type: ignore[attr-defined]
+    return meta  # type: ignore[return-value]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()[:LONGEST]

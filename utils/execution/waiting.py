@@ -1,0 +1,193 @@
+"""What waits for the human: the files of one node's requests, how they are shown, and what is told of them unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from utils.claim_task import Claims
+from utils.core import expiry
+from utils.core.policy import Mode
+from utils.core.stages import Stage
+from utils.core.task import format_time, parse_time
+from utils.core.zones import ZonesConfig
+from utils.execution import notes, requests
+from utils.execution.answers import NotFound, Pending
+from utils.execution.journal import State
+from utils.execution.requests import RequestFile
+from utils.execution.store import ExecutionStore
+from utils.ports import Clock
+from utils.vault.layout import Layout
+
+_WHERE = (Stage.PENDING_APPROVAL, Stage.APPROVED)
+
+
+class Waiting:
+    """Reads what waits. A draft-only node has no records, and shows what is pending as it lies there."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        claims: Claims,
+        store: ExecutionStore,
+        zones: ZonesConfig,
+        *,
+        mode: str,
+        clock: Clock,
+        alert: Callable[..., Any],
+        passed_on: Callable[[str, str], str | None],
+    ) -> None:
+        """`passed_on(request, sha256)` says that an approval is on its way to Local, or None."""
+        self._layout = layout
+        self._claims = claims
+        self._store = store
+        self._zones = zones
+        self._here = mode == Mode.FULL
+        self._clock = clock
+        self._alert = alert
+        self._passed_on = passed_on
+
+    # Shown
+
+    def pending(self) -> list[Pending]:
+        """What is pending, and on Local what lies in `Approved/` without a record; what is snoozed is among it."""
+        files = requests.read_all(self._layout, *(_WHERE if self._here else _WHERE[:1]))
+        snoozed = self._snoozed()
+        return [self.shown(file, snoozed) for file in files if not self._is_answered(file)]
+
+    def superseded(self) -> list[Pending]:
+        """The requests that a new draft was asked for, as long as their files lie in `Rejected/`."""
+        names = {new.request_id for new in self._store.answers.revisions()} if self._here else set()
+        return self._put_away(names)
+
+    def get(self, request_id: str) -> Pending:
+        """One request that waits for an answer, or a superseded one. Raises `NotFound`."""
+        files = self.unanswered(request_id)
+        if files:
+            return self.shown(files[0], self._snoozed())
+        if self._here and self._store.answers.superseded(request_id) is not None:
+            for pending in self._put_away({request_id}):
+                return pending
+        raise NotFound(f"no request {request_id} waits for an answer")
+
+    def _put_away(self, names: Collection[str]) -> list[Pending]:
+        paths = [path for path in self._layout.files(Stage.REJECTED) if path.stem in names] if names else []
+        files = (requests.read(self._layout, path) for path in paths)
+        return [self.shown(file, {}) for file in files if file is not None]
+
+    def shown(self, file: RequestFile, snoozed: Mapping[str, datetime]) -> Pending:
+        """A file as the human sees it. `snoozed`: until when which requests are hidden."""
+        problems = list(file.problems)
+        if file.request is not None and file.stage is not Stage.REJECTED:
+            problems += requests.problems_of_files(self._layout, file.request)
+        live = self._store.live(file.request_id)
+        if live is not None and live.state is State.DONE:
+            problems.append("this request was executed before; approving it again does nothing")
+        return Pending(
+            request_id=file.request_id,
+            path=self._layout.relative(file.path),
+            stage=file.stage,
+            text=file.data.decode("utf-8", errors="replace"),
+            sha256=file.sha256,
+            request=file.request,
+            needs_confirmation=file.stage is Stage.APPROVED,
+            expires=file.request.expires if file.request else None,
+            expired=self.is_expired(file),
+            reason=self.note(file) or self._passed_on(file.request_id, file.sha256),
+            problems=tuple(problems),
+            expires_in=expiry.seconds_left(file.request.expires, self._clock.now()) if file.request else None,
+            warning=self._warning(file),
+            snoozed_until=snoozed.get(file.request_id),
+            superseded=self._store.answers.superseded(file.request_id) if self._here else None,
+        )
+
+    # Read
+
+    def files(self, request_id: str) -> list[RequestFile]:
+        """Where a request lies that waits, or was approved."""
+        paths = [path for stage in _WHERE for path in self._layout.files(stage) if path.stem == request_id]
+        return [file for file in (requests.read(self._layout, path) for path in paths) if file is not None]
+
+    def unanswered(self, request_id: str) -> list[RequestFile]:
+        """Where a request lies that waits for an answer."""
+        return [file for file in self.files(request_id) if not self._is_answered(file)]
+
+    def is_expired(self, file: RequestFile) -> bool:
+        """Whether it is too old to be approved."""
+        return file.request is not None and file.request.expires <= self._clock.now()
+
+    def latest_expiry(self, action: str) -> datetime:
+        """When a request that is made, or approved, now expires at the latest."""
+        return self._clock.now() + timedelta(hours=self._zones.actions[action].expires_hours)
+
+    def note(self, file: RequestFile) -> str | None:
+        """The note beside a file."""
+        try:
+            return self._layout.reason(file.path).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
+
+    def _is_answered(self, file: RequestFile) -> bool:
+        return file.stage is Stage.APPROVED and self._store.live(file.request_id) is not None
+
+    def _snoozed(self) -> dict[str, datetime]:
+        """Until when requests are hidden now. A draft-only node hides none."""
+        if not self._here:
+            return {}
+        now = self._clock.now()
+        return {name: until for name, until in self._store.answers.snoozed().items() if until > now}
+
+    def _warning(self, file: RequestFile) -> str | None:
+        """That a request will soon be too old to be approved, or None."""
+        request, now = file.request, self._clock.now()
+        if request is None:
+            return None
+        longest = timedelta(hours=self._zones.actions[request.action].expires_hours)
+        if not expiry.is_short(parse_time(request.created), request.expires, longest, now):
+            return None
+        left = expiry.in_words(expiry.seconds_left(request.expires, now))
+        return f"expires in {left}, at {format_time(request.expires)}; after that it asks again, and is not sent"
+
+    # Noted and told unasked
+
+    def see(self, file: RequestFile) -> None:
+        """Remember what lies in `Pending_Approval/`; beside what can't be used, a note says so until it is mended.
+
+        A file that is only being written must not be called broken, so it has a moment to become whole.
+        """
+        path = self._layout.relative(file.path)
+        if not self._store.was_seen(file.request_id, file.sha256):
+            if file.problems:
+                if not requests.is_settled(file.path, self._clock.now()):
+                    return
+                self._store.doubt(path, file.sha256, notes.mend(file.problems))
+            task = file.request.source_task if file.request else None
+            self._store.answers.saw(file.request_id, file.sha256, file.data)
+            self._store.saw(file.request_id, file.sha256, path, task)
+        wanted = self._store.doubts_about(path, file.sha256)
+        note = self.note(file) or ""
+        if wanted is not None and wanted not in note:
+            self._claims.explain(file.path, wanted)
+        elif wanted is None and notes.asks_to_mend(note):
+            self._claims.explain(file.path, None)
+
+    def wake(self, waiting: Iterable[RequestFile]) -> None:
+        """What was snoozed until now comes back: its note goes away."""
+        until = self._store.answers.snoozed()
+        for file in waiting:
+            if file.request_id in until and until[file.request_id] <= self._clock.now():
+                if notes.is_snoozed(self.note(file) or ""):
+                    self._claims.explain(file.path, None)
+                self._store.answers.wake(file.request_id)
+
+    def warn_of_expiry(self, files: Iterable[RequestFile]) -> None:
+        """Tell once of each request that has a quarter of its time left, all in one alert."""
+        lines = []
+        for file in files:
+            warning = self._warning(file) if self._store.live(file.request_id) is None else None
+            if file.request and warning and self._store.answers.warn(file.request_id, file.request.expires):
+                lines.append(f"- {file.request_id} ({file.request.action}): {warning}")
+        if lines:
+            title = f"{len(lines)} request{'s' if len(lines) > 1 else ''} will expire soon"
+            self._alert("WARNING", title, "\n".join(lines), source="approvals")

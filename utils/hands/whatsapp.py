@@ -1,0 +1,90 @@
+"""Messages by WhatsApp: free text while its window is open, else a template that reads as it was approved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from utils.core import whatsapp
+from utils.core.acting import Absence, Order, Plan, Receipt
+from utils.core.social import same_text
+from utils.core.task import format_time
+from utils.core.whatsapp import WINDOW, Message, Template
+from utils.hands.social import Mark, check_account, read_mark
+from utils.ports import AdapterError
+
+
+class Sender(Protocol):
+    """The provider. Methods raise `AdapterError`; `send` `OutcomeUnknown` too."""
+
+    def template_text(self, template: Template) -> str:
+        """What the filled template will read."""
+
+    def send(self, message: Message, mark: str) -> Receipt:
+        """Hand it over, once."""
+
+    def find(self, mark: str) -> Receipt | Absence:
+        """What became of the message with this mark."""
+
+    def last_message(self, number: str) -> datetime | None:
+        """When this number last wrote to us, if that is known."""
+
+
+class WhatsAppHand:
+    """Sends one message. `missing`: settings that the account lacks; `sender` is asked for when it is first needed."""
+
+    provider = "whatsapp"
+
+    def __init__(
+        self, sender: Callable[[], Sender], now: Callable[[], datetime], *, account: str, missing: Sequence[str] = ()
+    ) -> None:
+        self._sender = sender
+        self._now = now
+        self._account = account
+        self._missing = missing
+
+    def plan(self, order: Order) -> Plan:
+        """Raises `InvalidTask`; `AdapterError` where no account is set up."""
+        check_account(self.provider, self._missing)
+        message = whatsapp.message(order.request)
+        shown = [("From", self._account), ("To", message.to), ("Text", message.text)]
+        if message.template is not None:
+            shown.append(("Template", f"{message.template.name} ({message.template.language})"))
+        elif message.window_ends is not None:
+            shown.append(("Free text until", format_time(message.window_ends)))
+        return Plan(order.action_id, recipients=(message.to,), shown=tuple(shown))
+
+    def act(self, order: Order, plan: Plan, prepared: Callable[[str], None]) -> Receipt:
+        """Check what changes with time, note, send. Raises `AdapterError` or `OutcomeUnknown`."""
+        sender, message = self._sender(), whatsapp.message(order.request)
+        if message.template is None:
+            self._check_window(sender, message)
+        else:
+            self._check_template(sender, message, message.template)
+        prepared(str(Mark(self._now())))
+        return sender.send(message, plan.reference)
+
+    def find(self, order: Order, plan: Plan) -> Receipt | Absence:
+        """By our mark in webhooks, where those are kept. Raises `AdapterError`."""
+        if read_mark(order.prepared) is None:
+            return Absence.PROVEN
+        return self._sender().find(order.reference or plan.reference)
+
+    def _check_window(self, sender: Sender, message: Message) -> None:
+        """What webhooks tell of the window counts before what the request tells."""
+        wrote = sender.last_message(message.to)
+        ends = wrote + WINDOW if wrote is not None else message.window_ends
+        if ends is None or ends <= self._now():
+            raise AdapterError(
+                f"the last message of {message.to} is more than 24 hours old: WhatsApp takes only a template now",
+                retry=False,
+            )
+
+    def _check_template(self, sender: Sender, message: Message, template: Template) -> None:
+        text = sender.template_text(template)
+        if not same_text(message.text, text):
+            raise AdapterError(
+                f"the template reads otherwise than the approved draft; put this there and approve it again: {text}",
+                retry=False,
+            )
