@@ -24,11 +24,12 @@ from typing import Any
 from unittest import mock
 
 from tests.conftest import FakeClock
+from tests.social_kit import NUMBER, image, jpeg
 from utils.bootstrap import Services
 from utils.core.brakes import Brakes
 from utils.core.policy import ACTIONS
 from utils.core.task import format_time, make_id, request_id, with_draft
-from utils.execution import executor, requests, schema
+from utils.execution import requests, schema
 from utils.execution.store import ExecutionStore
 from utils.settings import Settings, load
 from utils.vault import atomic, frontmatter, jsonl, locks
@@ -134,6 +135,7 @@ class Node:
                 alerts=SimpleNamespace(send=self._alert),
                 sync=SimpleNamespace(
                     known_to_git=lambda path, data: (path, data) in self.in_git,
+                    in_git=lambda path: [data for at, data in self.in_git if at == path],
                     reason_to_wait=lambda now: self.waits,
                     put_back_at=lambda: None,
                 ),
@@ -252,8 +254,6 @@ def laid() -> Iterator[Ground]:
             )
             patches.enter_context(mock.patch.object(locks, "hold", ground.hold))
             patches.enter_context(mock.patch.object(requests, "parse", lru_cache(4096)(requests.parse)))
-            servers = dict.fromkeys(ACTIONS, "made-up") | executor.SERVERS
-            patches.enter_context(mock.patch.object(executor, "SERVERS", servers))
             for module, name in ((atomic, "write"), (atomic, "rename_noreplace"), (jsonl, "write")):
                 patches.enter_context(mock.patch.object(module, name, _stepping(ground, getattr(module, name))))
             patches.enter_context(mock.patch.object(os, "fsync", lambda descriptor: None))
@@ -298,15 +298,17 @@ FIELDS: dict[str, Any] = {
     "subject": "Re: a question",
     "in_reply_to": "<q1@example.org>",
     "source_message": "<q1@example.org>",
-    "image": "launch.png",
     "payee": "ACME",
     "amount": "10.00",
     "currency": "EUR",
     "reference": "2026-1",
     "partner": "ACME",
-    "lines": [{"text": "Work", "amount": "10.00"}],
+    "lines": [{"description": "Work", "price": "10.00"}],
     "due_date": "2026-07-01",
 }
+
+
+PICTURE_DATA = jpeg()
 
 
 @lru_cache(256)
@@ -321,9 +323,13 @@ def paper(number: int, action: str, expires: datetime) -> Paper:
         "priority": "normal",
         "source": {"from_address": ANN, "sender_authenticated": True, "message_id": "<q1@example.org>"},
     }
-    fields = {name: FIELDS[name] for name in ACTIONS[action].required}
+    fields = {name: FIELDS[name] for name in ACTIONS[action].required if name != "image"}
     if action == "forward_email":
         fields["subject"] = "Fwd: a question"
+    elif action == "instagram_post":
+        fields["image"] = image(PICTURE_DATA)
+    elif action == "whatsapp_send":
+        fields |= {"to": NUMBER, "source": {"from_number": NUMBER, "received": format_time(START)}}
     meta = {"id": request_id(task_id, action), **common, "action": action, **fields, "risk": [], "why": "a question"}
     meta |= {"expires": format_time(expires), "drafted_by": "builtin", "source_task": task_id}
     wordings = tuple(

@@ -27,6 +27,7 @@ from tests.acting_ground import ANN, NO_CAPS, START, Broken, Ground, Killed, Nod
 from utils.bootstrap import Services
 from utils.core.acting import Order, Receipt
 from utils.core.brakes import Brakes
+from utils.core.policy import tool_for
 from utils.execution import requests
 from utils.execution.answers import ApprovalError
 from utils.execution.counts import ExecutionProblem
@@ -201,7 +202,10 @@ class World(Node):
 
     def _client(self) -> None:
         """Another MCP client asks the server to carry something out."""
-        self._serve(self.services("api"), self._some(*State), dry_run=self.dice.random() < 0.2)
+        action_id = self._some(*State)
+        record = self.services("api").store.get(action_id)
+        tool = tool_for(record.action if record else "reply_email", {})
+        self._serve(self.services("api"), tool, action_id, dry_run=self.dice.random() < 0.2)
 
     def _stop(self) -> None:
         self.services("api").brakes.stop("wait")
@@ -261,7 +265,7 @@ class World(Node):
         self._judge_call(services, action_id, watcher)
         answers: list[str | None] = []
         server = Process("server", parent=watcher, forbidden=watcher.forbidden)
-        lived = self.run(server, lambda: answers.append(self._serve(services, action_id)))
+        lived = self.run(server, lambda: answers.append(self._serve(services, tool, action_id)))
         if not lived:
             raise OutcomeUnknown("the server ended")
         if answers[0] is not None:
@@ -269,13 +273,12 @@ class World(Node):
         self.step()
         return {}
 
-    def _serve(self, services: Services, action_id: str, *, dry_run: bool = False) -> str | None:
+    def _serve(self, services: Services, tool: str, action_id: str, *, dry_run: bool = False) -> str | None:
         process = self.running[-1]
         if dry_run or services.brakes.stopped() is not None:
             process.forbidden = "a dry run" if dry_run else "stopped"
-        record = services.store.get(action_id)
         try:
-            acting.Desk(services).act(record.action if record else "reply_email", action_id, dry_run)
+            acting.Desk(services).act(tool, action_id, dry_run)
         except ToolError as error:
             return str(error)
         return None

@@ -19,11 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mcp.server.mcpserver.exceptions import ToolError
 
 from mcp_servers import acting
-from tests.acting_ground import ANN, NO_CAPS, START, Broken, Ground, Node, Paper, Process, paper
+from tests.acting_ground import ANN, NO_CAPS, PICTURE_DATA, START, Broken, Ground, Node, Paper, Process, paper
+from tests.social_kit import PICTURE
 from utils.adapters.approver_keys import ApproverKeys
 from utils.bootstrap import Services
 from utils.core.acting import Absence, Order, Plan, Receipt
-from utils.core.policy import ACTIONS
+from utils.core.policy import ACTIONS, TOOL_ACTIONS, tool_for
 from utils.core.remote_approval import BadStatement, Statement, encode, read
 from utils.execution import requests
 from utils.execution.answers import ApprovalError
@@ -76,6 +77,10 @@ class Attempt(Node):
         action = action or self.dice.choice(["reply_email", "reply_email", *ACTIONS])
         self.paper = paper(0, action, START + timedelta(hours=24))
         self.lay(PENDING, self.paper)
+        if action == "instagram_post":
+            picture = self.vault / PICTURE
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            picture.write_bytes(PICTURE_DATA)
 
     @property
     def local(self) -> Services:
@@ -166,7 +171,7 @@ class Attempt(Node):
         record = self.released() if self.dice.random() < 0.5 else self.approved()
         mode = self.dice.choice(["draft_only", "", "FULL", "full ", "cloud"])
         cloud = self.services("cloud", agent_mode=mode, agent_name="cloud")
-        for tool in (record.action, self.dice.choice(list(ACTIONS))):
+        for tool in (tool_for(record.action, {}), self.dice.choice([*ACTIONS, *TOOL_ACTIONS])):
             self.ask(cloud, tool, record.action_id, self.dice.random() < 0.2)
         with self.refused():
             cloud.approvals.approve(self.paper.id, record.sha256, by="cloud")
@@ -205,7 +210,7 @@ class Attempt(Node):
     def flipped_in_journal(self) -> None:
         record = self.approved() if self.serial % 2 else self.released()
         self.ground.database.execute("UPDATE actions SET frozen = ?", (self.flipped(record.frozen),))
-        self.ask(self.local, record.action, record.action_id)
+        self.ask(self.local, tool_for(record.action, {}), record.action_id)
         self.cycle()
 
     def flipped_statement(self) -> None:
@@ -300,7 +305,7 @@ class Attempt(Node):
         self.lay(folder, self.paper, self.dice.choice(self.paper.wordings))
         if self.dice.random() < 0.5:
             self.in_git.add((f"{folder}/{self.paper.name}", self.paper.wordings[0]))
-        self.ask(self.local, record.action, record.action_id)
+        self.ask(self.local, tool_for(record.action, {}), record.action_id)
         with self.refused():
             self.local.approvals.approve(self.paper.id, record.sha256, by="anna")
         self.cycle()
@@ -312,7 +317,7 @@ class Attempt(Node):
                 self.local.executor.cancel(record.action_id, by="anna")
             else:
                 self.local.approvals.reject(self.paper.id, by="anna")
-        self.ask(self.local, record.action, record.action_id)
+        self.ask(self.local, tool_for(record.action, {}), record.action_id)
         self.cycle()
 
     def swapped(self) -> None:
@@ -368,15 +373,15 @@ class Attempt(Node):
     def by_client(self) -> None:
         """Another MCP client: not released, not of this tool, of no id that there is."""
         record = self.approved()
-        self.ask(self.local, record.action, record.action_id)
+        self.ask(self.local, tool_for(record.action, {}), record.action_id)
         odd = self.dice.choice(["", "'; --", "%", record.action_id[:-1], record.request_id, record.sha256, "../x"])
-        self.ask(self.local, record.action, odd)
+        self.ask(self.local, tool_for(record.action, {}), odd)
         released = self.local.store.begin(record)
         assert released is not None
-        for tool in ACTIONS:
-            if tool != record.action:
+        for tool in (*ACTIONS, *TOOL_ACTIONS):
+            if tool != tool_for(record.action, {}):
                 self.ask(self.local, tool, record.action_id)
-        self.ask(self.local, record.action, record.action_id, dry_run=True)
+        self.ask(self.local, tool_for(record.action, {}), record.action_id, dry_run=True)
 
     def over_and_done(self) -> None:
         """A token that was used, whatever came of it, and one that was taken back."""
@@ -389,7 +394,7 @@ class Attempt(Node):
                 self.local.store.report(record, outcome, receipt=receipt)
         else:
             assert self.local.store.revoke(record)
-        self.ask(self.local, record.action, record.action_id)
+        self.ask(self.local, tool_for(record.action, {}), record.action_id)
 
     def braked(self) -> None:
         """Approved, but everything is stopped, or it is a dry run."""
@@ -401,7 +406,7 @@ class Attempt(Node):
             services = self.services("dry", dry_run=True)
         self.cycle(services)
         services.store.begin(record)
-        self.ask(services, record.action, record.action_id)
+        self.ask(services, tool_for(record.action, {}), record.action_id)
 
 
 KINDS: tuple[Callable[[Attempt], None], ...] = (

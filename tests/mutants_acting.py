@@ -111,7 +111,7 @@ MUTANTS = (
     ("revoked-counts", "the signature of a revoked key counts (S7)", REMOTE_RULE,
      "    if here.approver.revoked_at is not None:\n", "    if False:\n", ATTEMPTS, "forged_statement"),
     ("another-tool", "a tool carries out another action than its own", SERVER,
-     "        if record.action != action:\n", "        if False:\n", ATTEMPTS, "by_client"),
+     "        if right != tool:\n", "        if False:\n", ATTEMPTS, "by_client"),
     ("mode-guessed", "a mode that is not known counts as full (S5)", "utils/core/policy.py",
      "    if mode != Mode.FULL:\n", "    if mode == Mode.DRAFT_ONLY:\n", ATTEMPTS, "as_cloud"),
 )
