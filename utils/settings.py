@@ -468,7 +468,7 @@ def _combined(s: Settings) -> list[str]:
     if s.mail_sender == "gmail" and not s.draft_only:
         problems += _missing(s, "MAIL_SENDER=gmail", "gmail_send_token_path", "mail_from")
     if s.gmail_send_token_path and s.gmail_send_token_path.is_relative_to(s.vault_path):
-        problems.append("GMAIL_SEND_TOKEN_PATH: must not lie inside the vault (VAULT_PATH), which is synced")
+        problems.append(f"GMAIL_SEND_TOKEN_PATH = {str(s.gmail_send_token_path)!r}: must not lie inside the vault")
     if s.odoo_user or s.odoo_api_key:
         problems += _missing(s, "ODOO_USER and ODOO_API_KEY", "odoo_url", "odoo_user", "odoo_api_key")
     if s.odoo_url.startswith("http://") and s.odoo_api_key and not is_loopback(urlsplit(s.odoo_url).hostname or ""):
@@ -496,7 +496,9 @@ def _providers(s: Settings) -> list[str]:
     kept = [name.upper() for name in secrets if s.agent_name == CLOUD and getattr(s, name)]
     problems = [f"{name} = (hidden): the cloud node never acts; keep it on Local" for name in kept]
     if s.agent_name == CLOUD and s.gmail_send_token_path:
-        problems.append("GMAIL_SEND_TOKEN_PATH: the cloud node never acts; keep the token on Local")
+        problems.append(
+            f"GMAIL_SEND_TOKEN_PATH = {str(s.gmail_send_token_path)!r}: the cloud node never acts; keep it on Local"
+        )
     for name in ("linkedin_api_url", "graph_api_url", "x_api_url", "gmail_api_url"):
         url = getattr(s, name)
         if not url.startswith("https://") and not is_loopback(urlsplit(url).hostname or ""):

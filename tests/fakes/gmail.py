@@ -88,7 +88,7 @@ class GmailServer(Provider):
     def put(self, *, labels: set[str], at: datetime | None = None, mark: str = "", thread: str = "") -> Mail:
         """A mail that lies in the mailbox already."""
         headers = [("Subject", "an old one"), *([("X-Action-Id", mark)] if mark else [])]
-        mail = Mail(self._id("m"), thread or self._id("t"), labels, at or self.now(), headers)
+        mail = Mail(self._id("18c"), thread or self._id("17b"), labels, at or self.now(), headers)
         self.mails.append(mail)
         return mail
 
@@ -137,7 +137,7 @@ class GmailServer(Provider):
         if thread and not (message["In-Reply-To"] and message["References"]):
             raise _error(400, "invalidArgument", "a draft in a thread needs In-Reply-To and References")
         headers = [(name, str(value)) for name, value in message.items()]
-        mail = Mail(self._id("m"), thread or self._id("t"), {"DRAFT"}, self.now(), headers, raw)
+        mail = Mail(self._id("18c"), thread or self._id("17b"), {"DRAFT"}, self.now(), headers, raw)
         draft = f"r{self._id('')}"
         self.drafts[draft] = mail
         return 200, {"id": draft, "message": {"id": mail.id, "threadId": mail.thread, "labelIds": ["DRAFT"]}}, {}
@@ -158,10 +158,16 @@ class GmailServer(Provider):
             self._ghosts[body["id"]] = draft
         headers = [(key, value) for key, value in draft.headers if key.lower() != "message-id"]
         headers.append(("Message-ID", f"<CA{secrets.token_hex(8)}@mail.example>"))
-        sent = Mail(self._id("m"), draft.thread, {"SENT"}, self.now(), headers, draft.raw)
+        sent = Mail(self._id("18c"), draft.thread, {"SENT"}, self.now(), headers, draft.raw)
         self.mails.append(sent)
         self.ledger.append(
-            {"id": sent.id, "action": draft.header("X-Action-Id"), "to": recipients, "raw": draft.raw, "thread": sent.thread}
+            {
+                "id": sent.id,
+                "action": draft.header("X-Action-Id"),
+                "to": recipients,
+                "raw": draft.raw,
+                "thread": sent.thread,
+            }
         )
         return 200, {"id": sent.id, "threadId": sent.thread, "labelIds": ["SENT"]}, {}
 
@@ -215,7 +221,7 @@ class GmailServer(Provider):
 
     def _id(self, kind: str) -> str:
         self._count += 1
-        return f"{dict(m='18c', t='17b').get(kind, '')}{self._count:013x}"
+        return f"{kind}{self._count:013x}"
 
     def _allow(self, call: Call, scopes: set[str]) -> None:
         scheme, _, token = call.headers.get("authorization", "").partition(" ")
@@ -242,7 +248,9 @@ class GmailServer(Provider):
 
     def _token(self, call: Call) -> Answer:
         form = call.form
-        if (form.get("client_id"), form.get("client_secret")) != (CLIENT, SECRET):
+        basic = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()  # RFC 6749 §2.3.1: either way
+        in_form = (form.get("client_id"), form.get("client_secret")) == (CLIENT, SECRET)
+        if not in_form and call.headers.get("authorization") != f"Basic {basic}":
             return 401, {"error": "invalid_client", "error_description": "The OAuth client was not found."}, {}
         answer = {"expires_in": 3599, "scope": " ".join(sorted(self.granted)), "token_type": "Bearer"}
         if form["grant_type"] == "authorization_code":
@@ -290,4 +298,3 @@ def _related(call: Call) -> tuple[dict[str, Any], bytes]:
 def _error(status: int, reason: str, message: str, headers: dict[str, str] | None = None) -> Refused:
     one = {"domain": "global", "reason": reason, "message": message}
     return Refused(status, {"error": {"code": status, "message": message, "errors": [one]}}, headers)
-

@@ -6,7 +6,6 @@ changed, and never written here. Google names an expired or withdrawn refresh to
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from pathlib import Path
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 import google.auth.transport.requests
 import requests
-from google.auth.exceptions import GoogleAuthError, RefreshError
+from google.auth.exceptions import GoogleAuthError
 from google.oauth2.credentials import Credentials
 from requests.auth import AuthBase
 
@@ -48,23 +47,38 @@ class GoogleToken(AuthBase):
     def _access_token(self) -> str:
         credentials = self._load()
         if not credentials.valid:
-            with requests.Session() as session:
-                session.max_redirects = 0
-                ask = functools.partial(google.auth.transport.requests.Request(session), timeout=self._timeout)
-                try:
-                    credentials.refresh(ask)
-                except RefreshError as error:
-                    raise self._refused(error) from error
-                except GoogleAuthError as error:
-                    raise AdapterError(f"Google's token endpoint can't be reached: {_first(error)}", retry=True) from error
+            self._refresh(credentials)
         return str(credentials.token)
+
+    def _refresh(self, credentials: Credentials) -> None:
+        statuses: list[int] = []
+        with requests.Session() as session:
+            session.max_redirects = 0
+            request = google.auth.transport.requests.Request(session)
+
+            def ask(**options: Any) -> Any:
+                response = request(**options, timeout=self._timeout)
+                statuses.append(response.status)
+                return response
+
+            try:
+                credentials.refresh(ask)
+            except GoogleAuthError as error:
+                # The library itself takes a page of a broken proxy for a refusal.
+                refused = statuses and 400 <= statuses[-1] < 500 and statuses[-1] not in (408, 429)
+                if refused and not error.retryable:
+                    words = f"Google gives no access token any more: {_first(error)}. {self._remedy}"
+                    raise AuthRefused(words) from error
+                raise AdapterError(f"Google gives no access token for now: {_first(error)}", retry=True) from error
 
     def _load(self) -> Credentials:
         try:
             with self._path.open("rb") as file:
                 status, data = os.fstat(file.fileno()), file.read()
         except OSError as error:
-            raise AuthRefused(f"the token file {self._path} can't be read ({error.strerror}): {self._remedy}") from error
+            raise AuthRefused(
+                f"the token file {self._path} can't be read ({error.strerror}): {self._remedy}"
+            ) from error
         if status.st_mode & 0o077:
             raise AuthRefused(f"the token file {self._path} can be read by others: chmod 600, and better renew it")
         read_from = (status.st_ino, status.st_mtime_ns)
@@ -81,13 +95,10 @@ class GoogleToken(AuthBase):
             if not good or not (endpoint.scheme == "https" or is_loopback(endpoint.hostname or "")):
                 raise ValueError("a value is missing, or the token endpoint is not https://")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise AuthRefused(f"the token file {self._path} is none ({type(error).__name__}): {self._remedy}") from error
+            raise AuthRefused(
+                f"the token file {self._path} is none ({type(error).__name__}): {self._remedy}"
+            ) from error
         return Credentials(token=None, token_uri=endpoint.geturl(), **needed)
-
-    def _refused(self, error: RefreshError) -> AdapterError:
-        if error.retryable:
-            return AdapterError(f"Google gives no access token for now: {_first(error)}", retry=True)
-        return AuthRefused(f"Google gives no access token any more: {_first(error)}. {self._remedy}")
 
 
 def _first(error: GoogleAuthError) -> str:

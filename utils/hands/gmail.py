@@ -110,7 +110,6 @@ class GmailHand:
 
 def thread_of(request: ApprovalRequest) -> str:
     """Gmail's id of the conversation that a reply belongs to, where the mail was read from Gmail; else ""."""
-    source = request.fields.get("source")
     found = request.source.get("gmail_thread_id")
     is_reply = request.action == "reply_email"
     return found if is_reply and isinstance(found, str) and re.fullmatch(r"[0-9a-f]{1,32}", found) else ""

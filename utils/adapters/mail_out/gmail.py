@@ -40,7 +40,10 @@ class Gmail:
         )
 
     def create(self, mail: OutgoingMail, thread: str = "") -> str:
-        """Make a draft, in `thread` (Gmail's id) if that is still there: its id. Nothing is sent. Raises `AdapterError`."""
+        """Make a draft, in `thread` (Gmail's id) if that is still there, and send nothing: its id.
+
+        Raises `AdapterError`.
+        """
         answer = self._upload(mail, thread, allow=(404,) if thread else ())
         if answer.status == 404:
             answer = self._upload(mail, "")
@@ -84,7 +87,9 @@ class Gmail:
             asked = {"format": "metadata", "metadataHeaders": ACTION_HEADER}
             body = self._api.read("GET", f"{_ME}/messages/{_quoted(identifier)}", allow=(404,), params=asked).body
             if _mark(body) == action_id:
-                return Receipt("gmail", identifier, f"found among sent mail, thread {shown(field_of(body, 'threadId'))}")
+                return Receipt(
+                    "gmail", identifier, f"found among sent mail, thread {shown(field_of(body, 'threadId'))}"
+                )
             at = _internal_date(body)
             if at is not None and at < since:
                 return None
@@ -102,7 +107,9 @@ class Gmail:
         boundary = f"=_{secrets.token_hex(16)}"
         about = json.dumps({"message": {"threadId": thread} if thread else {}}).encode()
         parts = (("application/json; charset=UTF-8", about), ("message/rfc822", _with_bcc(mail)))
-        body = b"".join(f"--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode() + data + b"\r\n" for kind, data in parts)
+        body = b"".join(
+            f"--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode() + data + b"\r\n" for kind, data in parts
+        )
         return self._api.read(
             "POST",
             f"/upload{_ME}/drafts",
