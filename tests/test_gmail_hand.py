@@ -425,6 +425,29 @@ def test_a_file_that_is_exchanged_in_the_last_moment_is_not_sent(story: Story) -
     assert story.server.calls == []
 
 
+@pytest.mark.parametrize("noted", [True, False])
+def test_what_became_of_a_mail_is_not_asked_of_another_sender(story: Story, noted: bool) -> None:
+    """The settings were changed while nobody knew: neither draft nor note of Gmail's says anything of SMTP, or back."""
+    record = story.released()
+    gmail = story.desk.node.hand("reply_email")
+    assert story.desk.store.consume(
+        record, gmail.plan(requests.order(record)).reference if noted else "<1@acme.example>"
+    )
+    if noted:
+        assert story.desk.store.prepared(record, str(Mark(story.desk.clock.now(), "r-1")))
+        story.desk._settings["MAIL_SENDER"] = "outbox"
+        story.desk.restart()
+    assert story.desk.cycle() == "unknown 1"
+    assert story.now(record).state is State.UNKNOWN and story.desk.world.ledger == [] and story.ledger == []
+
+
+def test_the_action_log_names_our_header_and_no_message_id(story: Story) -> None:
+    record = story.approved()
+    story.desk.cycle()
+    (line,) = story.desk.action_log()
+    assert line["reference"] == f"X-Action-Id: {record.action_id}" and line["message_id"] is None
+
+
 # Credentials
 
 
@@ -527,9 +550,9 @@ def test_death_at_any_step_never_sends_twice_and_loses_nothing(
         except Killed:
             died = True
         story.desk.restart()
-        for _ in range(3):
+        for _ in range(4):
             story.desk.cycle()
-            story.desk.clock.advance(60)
+            story.desk.clock.advance(120)
         state, done = story.now(record).state, len(story.ledger) - sent
         assert done <= 1, f"twice, after death at step {step}"
         assert state in (State.DONE, State.UNKNOWN), f"{state} after death at step {step}"

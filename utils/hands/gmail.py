@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from utils.adapters.mail_out.gmail import Gmail
+from utils.adapters.mail_out.gmail import ACTION_HEADER, Gmail
 from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.task import ApprovalRequest, InvalidTask
 from utils.hands.mail import Letters
@@ -48,8 +49,8 @@ class GmailHand:
         self._pause = pause
 
     def plan(self, order: Order) -> Plan:
-        """Raises `InvalidTask`."""
-        return self._letters.plan(order)
+        """As any mail, but found again by our own header: Gmail gives it another Message-ID. Raises `InvalidTask`."""
+        return replace(self._letters.plan(order), reference=_reference(order))
 
     def act(self, order: Order, plan: Plan, prepared: Callable[[str], None]) -> Receipt:
         """Clear away what an earlier try left, make a draft, note it, send it. Raises `AdapterError`, `OutcomeUnknown`.
@@ -74,8 +75,8 @@ class GmailHand:
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
         """By our mark among sent mail, then by the draft. Raises `AdapterError`."""
         mark = read_mark(order.prepared)
-        if mark is None:
-            return Absence.PROVEN  # the call that sends comes after the mark
+        if mark is None:  # the call that sends comes after the mark; what another sender did nobody can tell here
+            return Absence.PROVEN if order.reference == _reference(order) else Absence.OPEN
         gmail = self._gmail()
         lies = False
         for pause in (*_PAUSES, 0):
@@ -106,6 +107,10 @@ class GmailHand:
                 prepared("")
         except AdapterError as error:
             log.warning("the draft %s stays in Gmail for now: %s", draft, error)
+
+
+def _reference(order: Order) -> str:
+    return f"{ACTION_HEADER}: {order.action_id}"
 
 
 def thread_of(request: ApprovalRequest) -> str:
