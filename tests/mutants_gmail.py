@@ -4,24 +4,24 @@ Each is (name, what it breaks, file, text, replacement, test file, which tests).
 """
 
 CLIENT, HAND, TOKEN = "utils/adapters/mail_out/gmail.py", "utils/hands/gmail.py", "utils/adapters/google_token.py"
-HISTORIES, AUTH = "tests/test_gmail_hand.py", "tests/test_gmail_auth.py"
+HISTORIES, CRASHES, AUTH = (f"tests/test_gmail_{name}.py" for name in ("hand", "crashes", "auth"))
 
 # fmt: off
 MUTANTS = (
     ("gmail-no-mark", "a draft is sent before its id is noted (S8)", HAND,
      "            prepared(str(Mark(self._now(), draft)))\n            return gmail.send(draft)\n",
      "            receipt = gmail.send(draft)\n            prepared(str(Mark(self._now(), draft)))\n"
-     "            return receipt\n", HISTORIES, "death_at_any_step and nothing"),
+     "            return receipt\n", CRASHES, "death_at_any_step and nothing"),
     ("gmail-no-fence", "a later try does not mind that the draft before is gone (S8)", HAND,
      "            if not gmail.remove(mark.made):\n", "            if not gmail.remove(mark.made) and False:\n",
-     HISTORIES, "before_the_next_try or before_gone"),
+     HISTORIES, "before_the_next_try"),
     ("gmail-not-cleared", "the draft before is not removed: a late call could still send it (S8)", HAND,
      "        if order.reference:  # of a try before\n", "        if False:\n", HISTORIES, "after_the_next_try"),
     ("gmail-another-s-word", "that Gmail has no draft proves that SMTP sent nothing (S8)", HAND,
      "return Absence.PROVEN if order.reference == _reference(order) else Absence.OPEN", "return Absence.PROVEN",
-     HISTORIES, "another_sender"),
+     CRASHES, "another_sender"),
     ("mail-another-s-word", "that the outbox has no file proves that Gmail sent nothing (S8)", "utils/hands/mail.py",
-     "        if order.prepared:", "        if False:", HISTORIES, "another_sender"),
+     "        if order.prepared:", "        if False:", CRASHES, "another_sender"),
     ("gmail-hasty", "what is seen at once counts, while the lost call is at work (S8)", HAND,
      "SETTLED = timedelta(seconds=30)", "SETTLED = timedelta(seconds=0)", HISTORIES, "works_on_while or shows_late"),
     ("gmail-draft-alone", "a draft that is shown counts before what was sent (S8)", HAND,
@@ -54,13 +54,13 @@ MUTANTS = (
     ("gmail-throttled-pauses", "too many calls pass for refused credentials", CLIENT,
      "if reasons & _THROTTLED or ", "if ", HISTORIES, "what_each_answer"),
     ("gmail-open-token", "a token file that others can read is used", TOKEN,
-     "        if status.st_mode & 0o077:\n", "        if False:\n", HISTORIES, "token_file_that"),
+     "        if status.st_mode & 0o077:\n", "        if False:\n", CRASHES, "token_file_that"),
     ("gmail-old-token", "a renewed token is not read before a restart", TOKEN,
      "if self._credentials is None or read_from != self._read_from:", "if self._credentials is None:",
-     HISTORIES, "until_it_is_renewed"),
+     CRASHES, "until_it_is_renewed"),
     ("gmail-endpoint-down", "a token endpoint that is down passes for a withdrawn access", TOKEN,
      "refused = statuses and 400 <= statuses[-1] < 500 and statuses[-1] not in (408, 429)", "refused = True",
-     HISTORIES, "endpoint_that_is_down"),
+     CRASHES, "endpoint_that_is_down"),
     ("gmail-cloud-token", "the token may lie on the cloud node (S5)", "utils/settings.py",
      "    if s.agent_name == CLOUD and s.gmail_send_token_path:\n", "    if False:\n",
      "tests/test_settings.py", "go_together"),
