@@ -74,9 +74,9 @@ def arguments() -> argparse.ArgumentParser:
     )
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
-    parser.set_defaults(command="list", json=False)
     parser.add_argument("--json", action="store_true", help="the list as one JSON object")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    parser.set_defaults(command="list", json=False)
 
     def add(name: str, help_text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, parents=[shared], help=help_text, description=help_text)
@@ -116,24 +116,17 @@ def _text(longest: int) -> Any:
 def _do(services: Services, options: argparse.Namespace) -> int:
     if options.command in ("settle", "cancel") and services.settings.draft_only:
         raise NotHere
-    match options.command:
-        case "list":
-            return _list(services, options)
-        case "view":
-            return _view(services, options)
-        case "settle":
-            return _settle(services, options)
-        case "cancel":
-            return _cancel(services, options)
-        case "stop":
-            return _stop(services, options)
-        case "go":
-            return _go(services, options)
-        case "log":
-            return _log(services, options)
-        case "verify":
-            return _verify(services, options)
-    return _accept(services, options)
+    return {
+        "list": _list,
+        "view": _view,
+        "settle": _settle,
+        "cancel": _cancel,
+        "stop": _stop,
+        "go": _go,
+        "log": _log,
+        "verify": _verify,
+        "accept": _accept,
+    }[options.command](services, options)
 
 
 def _failed(options: argparse.Namespace, reason: str) -> int:
