@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from utils.execution.action_log import ActionLog
     from utils.execution.approvals import Approvals
     from utils.execution.brakes import Brakes
+    from utils.execution.dashboard_note import DashboardNote
     from utils.execution.executor import Executor
     from utils.execution.remote import RemoteApprovals
     from utils.execution.store import ExecutionStore
@@ -254,6 +255,24 @@ class Services:
             brakes=self.brakes,
             reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
             put_back_at=self.sync.put_back_at,
+        )
+
+    @cached_property
+    def dashboard_note(self) -> DashboardNote:
+        """`Dashboard.md`, which the Local node keeps up to date."""
+        from utils.execution.dashboard_note import DashboardNote
+
+        s = self.settings
+        return DashboardNote(
+            self.layout,
+            self.approvals,
+            self.store,
+            self.executor,
+            self.brakes,
+            mode=s.agent_mode,
+            dry_run=s.dry_run,
+            clock=self.clock,
+            alert=self.alerts.send,
         )
 
     @cached_property
