@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.conftest import FakeClock
 from tests.fakes.desk import Bomb, Desk, Killed, World, sha
 from utils.bootstrap import Services
+from utils.core.remote_approval import Approver
 from utils.core.stages import Stage
 from utils.execution.approvals import Invalid
 from utils.execution.journal import State
@@ -103,6 +104,36 @@ def test_trust_executes_what_a_sync_brought_but_no_payment(desk: Desk) -> None:
     desk.move(payment, "Approved")
     assert set(desk.cycle().split(", ")) == {"sent 1", "waiting for a confirmation 1"}
     assert desk.places(path.name) == ["Done"] and desk.places(payment.name) == ["Approved"]
+
+
+@pytest.mark.parametrize("how", ["between cancel's two steps", "cut off", "the key was revoked"])
+def test_trust_does_not_undo_a_no(desk: Desk, how: str) -> None:
+    """The record is void, and its file still lies in Approved/: that is nobody's move."""
+    desk.trust = True
+    desk.restart()
+    path = desk.request()
+    key = how == "the key was revoked"
+    record = desk.approvals.approve(path.stem, sha(path), by="boss", via="signed:1" if key else "api")
+    if how == "between cancel's two steps":
+        filing = desk.executor._filing
+        send_back = filing.send_back
+        filing.send_back = lambda *move: (desk.approvals.observe(), send_back(*move))  # type: ignore[method-assign]
+        desk.executor.cancel(record.action_id, by="anna")
+        assert desk.cycle() == "idle" and desk.places(path.name) == ["Pending_Approval/email"]
+    elif key:
+        assert desk.node.remote_approvals.withdraw(Approver("boss", "key", "2026-06-01T09:00:00Z")) == 1
+    else:
+        assert desk.store.void(record, "rejected by anna")
+        desk.restart()
+    if how != "between cancel's two steps":
+        waits_for_a_word = "waiting for a confirmation 1"
+        assert [desk.cycle(), desk.cycle()] == [waits_for_a_word] * 2 and len(desk.alerts) == 1
+        assert "came to nothing" in (desk.approvals.get(path.stem).reason or "")
+        desk.move(desk.vault / "Approved" / path.name, "Pending_Approval/email")
+        assert desk.cycle() == "idle"
+    assert desk.world.calls == 0
+    desk.move(desk.vault / "Pending_Approval/email" / path.name, "Approved")  # a move after that counts again
+    assert desk.cycle() == "sent 1"
 
 
 def test_a_move_back_before_execution_is_no_approval(desk: Desk) -> None:

@@ -173,6 +173,14 @@ def test_a_recipient_has_a_cap_of_its_own(desk: Desk) -> None:
     assert everybody.count(ANN) == 1 and "carl@example.org" in everybody
 
 
+def test_capital_letters_do_not_get_past_the_cap_of_a_recipient(desk: Desk) -> None:
+    desk.limits = Brakes(per_recipient_per_day=1)
+    desk.restart()
+    for key in ("mail 1", "mail 2", "mail 3"):
+        approved(desk, key, to=["Ann@Example.org"])
+    assert sorted(desk.cycle().split(", ")) == ["over a cap 2", "sent 1"]
+
+
 def test_an_unknown_outcome_counts_and_a_refusal_does_not(desk: Desk) -> None:
     from utils.ports import AdapterError, OutcomeUnknown
 

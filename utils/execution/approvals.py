@@ -305,6 +305,10 @@ class Approvals:
     def _judge_move(self, file: RequestFile, remote: str | None) -> None:
         """`remote`: why an approval of it that was given elsewhere does not count."""
         path = self._layout.relative(file.path)
+        ended = self._store.newest(file.request_id)
+        if ended is not None and ended.state in (State.VOID, State.FAILED) and not self._was_seen(file):
+            self._keep_ended(file, ended)
+            return
         known = self._store.doubts_about(path, file.sha256)
         if known is not None:
             if self._waiting.note(file) is None:  # it was away meanwhile, and its note with it
@@ -322,6 +326,19 @@ class Approvals:
         if self._store.doubt(path, file.sha256, doubt):
             self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{path}: {doubt}", source="approvals")
 
+    def _keep_ended(self, file: RequestFile, ended: ActionRecord) -> None:
+        """An approval of it came to nothing, and the file was not seen waiting since: so it was left behind (by a
+        crash, or the other process is about to take it away), and nobody's move, trusted or not, has approved it."""
+        words = notes.confirm(file, f"its approval came to nothing ({ended.error})")
+        is_news = self._store.once(ended.action_id, "left in Approved/")
+        if is_news or self._waiting.note(file) is None:
+            self._claims.explain(file.path, words)
+        if is_news:
+            self._alert("INFO", f"{file.request_id} waits for a confirmation", words, source="approvals")
+
+    def _was_seen(self, file: RequestFile) -> bool:
+        return self._store.was_seen(file.request_id, file.sha256)
+
     def _worth_of_move(self, file: RequestFile, path: str) -> tuple[str, str, str | None]:
         """`(via, by, doubt)`: what a file in `Approved/` without a record is worth; no doubt means it is approved."""
         request = file.request
@@ -333,7 +350,7 @@ class Approvals:
             return "", "", _looks_otherwise(request)
         if self._zones.remote_approvals == "trust" and request.action not in NEVER_TRUSTED:
             return "trust", "whoever moved it (remote_approvals: trust)", None
-        if not self._store.was_seen(file.request_id, file.sha256):
+        if not self._was_seen(file):
             return "", "", "approved remotely, or edited while it was moved: confirm here"
         why = self._why_not_enough(request)
         if why is not None:
