@@ -126,9 +126,6 @@ class Desk:
             return _result(hand, plan, None)
         if record.state is not State.SENDING:
             raise ToolError(f"action {action_id} is {record.state}, not released for execution: nothing was done")
-        stop = self.services.brakes.stopped()
-        if stop is not None:
-            raise ToolError(f"everything is stopped: {stop or 'no reason was given'}. Nothing was done")
         lock = acting_lock(self.services.settings.state_dir)
         try:
             with locks.hold(lock, timeout=30, note=f"action {action_id}"):
@@ -163,6 +160,10 @@ class Desk:
 
     def _act(self, hand: Hand, record: ActionRecord, order: Order, plan: Plan) -> Receipt:
         store = self.services.store
+        stop = self.services.brakes.stopped()  # asked last of all: whoever pulled it may have done so while we waited
+        if stop is not None:
+            store.not_yet(record, "stopped")
+            raise ToolError(f"everything is stopped: {stop or 'no reason was given'}. Nothing was done")
         if not store.consume(record, plan.reference, plan.recipients):
             raise ToolError(f"action {record.action_id} was done, tried or taken back before: nothing was done now")
         try:

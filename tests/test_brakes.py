@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,12 +18,15 @@ from mcp_servers import acting
 from tests.api_client import Api
 from tests.conftest import FakeClock
 from tests.fakes.desk import ANN, Desk, World, sha
+from tests.test_acting import TwoSteps
 from utils.bootstrap import Services
 from utils.core import zones
 from utils.core.brakes import Act, Brakes, QuietHours, hold
 from utils.execution.approvals import AlreadyActed, NotFound, NotHere
+from utils.execution.executor import acting_lock
 from utils.execution.journal import ActionRecord, State
 from utils.settings import PROJECT_ROOT
+from utils.vault import locks
 from Watchers.approval_watcher import ApprovalWatcher
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -59,18 +63,47 @@ def test_while_stop_is_there_nothing_is_carried_out_and_then_all_of_it_is(desk: 
     assert desk.cycle() == "sent 1" and state(desk, record) is State.DONE
 
 
-def test_the_server_looks_at_the_kill_switch_too(desk: Desk) -> None:
-    """Somebody pulls it between the executor's look and the server's act."""
+def pulled_before_the_call(desk: Desk) -> None:
+    call = desk.tools.call
+
+    def pull_and_call(server: str, tool: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        desk.node.brakes.stop("something is wrong")
+        return call(server, tool, arguments)
+
+    desk.tools.call = pull_and_call  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("action", ["reply_email", "payment"])  # a payment is never tried a second time
+def test_what_the_server_is_stopped_from_waits_and_no_attempt_is_counted(
+    make_node: Callable[..., Services], clock: FakeClock, action: str
+) -> None:
+    """Somebody pulls the kill switch between the executor's look and the server's act."""
+    desk = Desk(make_node, clock, World(), hand=TwoSteps)
+    bill = {"payee": "ACME", "amount": "10.00", "currency": "EUR", "reference": "R1", "in_reply_to": None}
+    record = approved(desk, action=action, **(bill if action == "payment" else {}))
+    pulled_before_the_call(desk)
+    assert desk.cycle() == "stopped 1" and desk.cycle() == "stopped 1"
+    waiting = desk.store.get(record.action_id)
+    assert waiting is not None and waiting.state is State.APPROVED and waiting.attempts == 0
+    assert waiting.token is None and waiting.next_try_at is None
+    desk.restart()
+    assert desk.node.brakes.go() and not desk.node.brakes.go()
+    assert desk.cycle() in ("sent 1", "executed 1") and state(desk, record) is State.DONE
+
+
+def test_the_kill_switch_stops_a_server_that_waited_for_the_one_before(desk: Desk) -> None:
     record = approved(desk)
     sending = desk.store.begin(record)
     assert sending is not None
-    desk.node.brakes.stop("something is wrong")
-    with pytest.raises(ToolError, match="something is wrong"):
-        acting.Desk(desk.node).act("reply_email", record.action_id)
+    server = acting.Desk(desk.node)
+    with ThreadPoolExecutor(1) as pool:
+        with locks.hold(acting_lock(desk.node.settings.state_dir)):
+            call = pool.submit(server.act, "reply_email", record.action_id)
+            desk.node.brakes.stop("something is wrong")
+        with pytest.raises(ToolError, match="something is wrong"):
+            call.result()
     assert desk.world.calls == 0
-    assert desk.cycle() == "waiting to try again 1, stopped 1"  # its token was never used
-    assert desk.node.brakes.go() and not desk.node.brakes.go()
-    desk.clock.advance(31)
+    assert desk.cycle() == "stopped 1" and desk.node.brakes.go()
     assert desk.cycle() == "sent 1"
 
 
@@ -122,10 +155,21 @@ def test_what_is_being_sent_cannot_be_taken_back(desk: Desk) -> None:
     assert state(desk, record) is State.SENDING
 
 
-def test_a_clock_set_back_keeps_nothing_waiting_longer_than_the_window() -> None:
+@pytest.mark.parametrize("hours", [1, 72])
+def test_after_the_clock_was_set_back_nothing_waits_for_hours(
+    make_node: Callable[..., Services], clock: FakeClock, hours: int
+) -> None:
+    desk = Desk(make_node, clock, World(), UNDO_SECONDS="10")
+    record = approved(desk)
+    desk.clock.advance(-hours * 3600)
+    assert desk.node.brakes.undo_seconds(record) == 0 and desk.node.brakes.next_look(desk.clock.now()) is None
+    assert desk.cycle() == "sent 1"
+
+
+def test_a_clock_set_back_by_a_moment_takes_nobodys_undo_window_away() -> None:
     limits: dict[str, Any] = {"undo": timedelta(seconds=10), "brakes": Brakes(), "acts": []}
-    held = hold("send_email", (), NOON + timedelta(days=3), NOON, **limits)
-    assert held is not None and held.until == NOON + timedelta(seconds=10)
+    held = hold("send_email", (), NOON + timedelta(seconds=2), NOON, **limits)
+    assert held is not None and held.until == NOON + timedelta(seconds=12)
 
 
 def test_the_watcher_looks_again_when_the_window_ends(make_node: Callable[..., Services], clock: FakeClock) -> None:

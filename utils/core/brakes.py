@@ -84,16 +84,26 @@ def hold(
 ) -> Hold | None:
     """The brake that holds an action the longest, or None: it may be carried out now.
 
-    `acts`: what was carried out within the last day, in any order. `recipients`: lower-case addresses. An approval from
-    the future (the clock was set back) waits no longer than `undo` from now.
+    `acts`: what was carried out within the last day, in any order. `recipients`: lower-case addresses. Of `undo` see
+    `undo_ends`.
     """
     held = [*_caps(action, recipients, now, brakes, acts)]
-    if approved_at + undo > now:
-        held.append(Hold("can be taken back", "it can still be taken back", min(approved_at, now) + undo))
+    undo_end = undo_ends(approved_at, now, undo)
+    if undo_end is not None:
+        held.append(Hold("can be taken back", "it can still be taken back", undo_end))
     end = brakes.quiet_hours.end(now) if brakes.quiet_hours else None
     if end is not None:
         held.append(Hold("quiet hours", "these are quiet hours", end))
     return max(held, key=lambda one: (one.until is None, one.until or now), default=None)
+
+
+def undo_ends(approved_at: datetime, now: datetime, undo: timedelta) -> datetime | None:
+    """When the undo window ends that is open now, or None.
+
+    An approval from further ahead than the window is long (the clock was set back) has none: when it ends by the clock
+    of today nobody knows. So no approval waits longer than twice `undo`.
+    """
+    return approved_at + undo if approved_at - undo <= now < approved_at + undo else None
 
 
 def _caps(action: str, recipients: Collection[str], now: datetime, brakes: Brakes, acts: Sequence[Act]) -> list[Hold]:

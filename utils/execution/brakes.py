@@ -83,13 +83,15 @@ class Brakes:
 
     def undo_seconds(self, record: ActionRecord) -> int:
         """For how many seconds from now, rounded up, nothing is done for this approval."""
-        left = min(record.approved_at, now := self._clock.now()) + self._undo - now
-        return max(0, ceil(left.total_seconds()))
+        now = self._clock.now()
+        end = brakes.undo_ends(record.approved_at, now, self._undo)
+        return ceil((end - now).total_seconds()) if end is not None else 0
 
     def next_look(self, now: datetime) -> datetime | None:
         """When the first undo window ends that is open now: that is sooner than anybody looks."""
-        ends = [record.approved_at + self._undo for record in self._store.in_state(State.APPROVED)]
-        return min((end for end in ends if end > now), default=None)
+        waiting = self._store.in_state(State.APPROVED)
+        ends = [brakes.undo_ends(record.approved_at, now, self._undo) for record in waiting]
+        return min((end for end in ends if end is not None), default=None)
 
     def _recipients(self, record: ActionRecord) -> Collection[str]:
         """Whom it would reach, in lower case as the store keeps it; nobody where it can't be planned: then the server refuses it and says why."""

@@ -354,6 +354,8 @@ class Executor:
         except locks.Locked:
             counts.add("in flight")
             return
+        if current is not None and current.state is State.APPROVED:
+            counts.add("stopped")  # by the server, which looks last: it waits as before
         if current is None or current.state is not State.SENDING:
             return
         found = proof(current)

@@ -308,6 +308,20 @@ class ExecutionStore:
             self._event(db, record.action_id, "token revoked", "")
         return True
 
+    def not_yet(self, record: ActionRecord, why: str) -> bool:
+        """`sending → approved`, before any server consumed the token: it waits as before, and no attempt is counted."""
+        check_transition(record.state, State.APPROVED)
+        with self._transaction() as db:
+            done = db.execute(
+                "UPDATE actions SET state = ?, token = NULL, attempts = attempts - 1 WHERE action_id = ? AND state = ?"
+                " AND token IS ? AND token_consumed_at IS NULL",
+                (State.APPROVED.value, record.action_id, State.SENDING.value, record.token),
+            )
+            if done.rowcount != 1:
+                return False
+            self._event(db, record.action_id, State.APPROVED, f"not yet: {why}")
+        return True
+
     def retry_at(self, record: ActionRecord, when: datetime, error: str) -> bool:
         """`sending → approved`: nothing happened, for certain; try again at `when`."""
         return self._step(
