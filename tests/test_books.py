@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
+import time
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from utils.core.books import invoice_from, minor_units, number, payment_from, reference, rounded, shown_invoice
 from utils.core.policy import TOOL_ACTIONS, tool_for
 from utils.core.task import InvalidTask
+from utils.hands import books
 
 TODAY = date(2026, 11, 16)
 INVOICE: dict[str, Any] = {
@@ -162,3 +165,20 @@ def test_each_request_has_one_tool() -> None:
     assert tool_for("payment", {"kind": "expense"}) == "register_payment"
     assert tool_for("send_email", {}) == "send_email"
     assert {TOOL_ACTIONS[tool_for(action, {})] for action in ("invoice", "payment")} == {"invoice", "payment"}
+
+
+@pytest.mark.parametrize(("zone", "day"), [("Europe/Vienna", 1), ("UTC", 30), ("America/New_York", 30)])
+def test_the_day_in_the_books_is_that_of_the_node(monkeypatch: pytest.MonkeyPatch, zone: str, day: int) -> None:
+    """Approved on 1 December at half past midnight in Vienna: not an invoice, or a transfer, of November."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        order: Any = SimpleNamespace(
+            request=SimpleNamespace(fields=INVOICE), approved_at=datetime(2026, 11, 30, 23, 30, tzinfo=UTC)
+        )
+        assert books.InvoiceHand._invoice(order).day.day == day
+        order.request.fields = PAYMENT
+        assert books._payment(order).day.day == day
+    finally:
+        monkeypatch.undo()
+        time.tzset()

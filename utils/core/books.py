@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -95,6 +95,11 @@ class Payment:
     day: date
     iban: str = ""
     bic: str = ""
+
+
+def local_day(when: datetime) -> date:
+    """The day of an aware time where this node is (`TZ`): books are kept by the calendar on the wall, not by UTC."""
+    return when.astimezone().date()
 
 
 def minor_units(currency: str) -> int:

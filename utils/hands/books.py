@@ -131,4 +131,4 @@ def _payment(order: Order) -> books.Payment:
 
 
 def _day(order: Order) -> date:
-    return order.approved_at.date()
+    return books.local_day(order.approved_at)
