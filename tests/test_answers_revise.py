@@ -19,12 +19,11 @@ from utils.adapters.drafting.builtin import BuiltinEngine
 from utils.bootstrap import Services
 from utils.core.lease import State as Lease
 from utils.core.mail import Category, IncomingMail, Proposal, ReplyRules, Wish
-from utils.core.revision import MOST, Revision, number_of, revision_of
+from utils.core.revision import MOST, Revision, number_of, request_ids, revision_of
 from utils.core.stages import Stage
 from utils.core.task import request_from, request_id, split_draft
 from utils.execution.answers import AlreadyActed, Invalid, Superseded
 from utils.execution.journal import State
-from utils.tasks.board import request_ids
 from utils.vault import frontmatter
 
 MakeNode = Callable[..., Services]

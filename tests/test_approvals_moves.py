@@ -18,6 +18,7 @@ from utils.core.remote_approval import Approver
 from utils.core.stages import Stage
 from utils.execution.approvals import Invalid
 from utils.execution.journal import State
+from utils.vault import frontmatter
 
 
 @pytest.fixture
@@ -385,3 +386,31 @@ def test_a_draft_that_may_look_otherwise_asks_for_a_confirmation(desk: Desk) -> 
     shown = desk.approvals.get(path.stem)
     assert "look otherwise" in (shown.reason or "")
     assert shown.risk
+
+
+@pytest.mark.parametrize("answer", ["approve", "reject", "reject by a move", "approve and remove"])
+def test_a_request_moves_no_task_but_the_one_it_was_made_from(desk: Desk, answer: str) -> None:
+    """Whoever writes a request may name any task of its domain in it, and have it finished by the human's answer."""
+    own, other = desk.request("mail 1"), desk.request("mail 2")
+    victim = frontmatter.read(other.read_bytes())[0]["source_task"]
+    other.unlink()
+    meta, body = frontmatter.read(own.read_bytes())
+    own.write_bytes(frontmatter.write({**meta, "source_task": victim}, body))
+    desk.approvals.observe()
+    match answer:
+        case "approve":
+            desk.approvals.approve(own.stem, sha(own), by="anna")
+            assert desk.cycle() == "sent 1"
+        case "reject":
+            desk.approvals.reject(own.stem, "no", by="anna")
+        case "reject by a move":
+            desk.move(own, "Rejected")
+        case _:
+            desk.approvals.approve(own.stem, sha(own), by="anna")
+            (desk.vault / "Approved" / own.name).unlink()
+    desk.cycle()
+    desk.cycle()
+    assert desk.places(f"{victim}.md") == ["In_Progress/cloud"]
+    if answer in ("approve", "reject"):
+        note = desk.vault / ("Done" if answer == "approve" else "Rejected") / f"{own.stem}.reason.md"
+        assert f"The task {victim} stays where it is" in note.read_text()

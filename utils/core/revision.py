@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from utils.core.policy import ACTIONS
 from utils.core.task import ID_PATTERN, request_id
 
 #: Drafts of one task; after that the human is quicker.
@@ -45,3 +46,19 @@ def revision_of(meta: Mapping[str, Any]) -> Revision:
 def number_of(request: str, task: str, action: str) -> int:
     """Which draft of the task a request is, by its id alone; 1 for one that a person wrote."""
     return next((n for n in range(1, MOST + 1) if request_id(task, action, n) == request), 1)
+
+
+def request_ids(task_id: str, *, first: int = 1) -> frozenset[str]:
+    """The ids that requests made for a task have, from its `first` draft on."""
+    try:
+        return frozenset(request_id(task_id, action, number) for action in ACTIONS for number in range(first, MOST + 1))
+    except ValueError:  # a time that no calendar has: nobody made a request for it
+        return frozenset()
+
+
+def own_task(request: str, task: str | None) -> str | None:
+    """The task that a request may finish: the one it names (`source_task`), where its id was made from that task's.
+
+    A request may be written by anybody, and name any task: no answer to it moves another one.
+    """
+    return task if task is not None and request in request_ids(task) else None

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from utils.claim_task import Claims, Gone, TargetTaken
-from utils.core.revision import revision_of
+from utils.core.revision import request_ids, revision_of
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.stages import Stage
 from utils.core.task import InvalidTask, Task, task_from
-from utils.tasks.board import request_ids
 from utils.vault import frontmatter
 from utils.vault.frontmatter import InvalidFrontMatter
 from utils.vault.layout import Layout

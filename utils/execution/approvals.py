@@ -15,6 +15,7 @@ from typing import Any
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core.policy import Mode, move_is_enough
+from utils.core.revision import own_task
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, format_time
 from utils.core.zones import ZonesConfig
@@ -150,14 +151,16 @@ class Approvals:
         if live is not None and not acted and not self._store.void(live, f"rejected by {by}"):
             raise AlreadyActed(f"too late to reject: its execution is {live.state}")
         words = f"Rejected by {by}" + (f": {reason}" if reason else "")
+        named = files[0].request.source_task if files[0].request else None
+        told = "\n\n".join(filter(None, (words, notes.not_its_task(request_id, named))))
         for file in files:
             try:
-                self._claims.move(file.path, Stage.REJECTED, reason=words)
+                self._claims.move(file.path, Stage.REJECTED, reason=told)
             except Gone:
                 raise NotFound(f"{request_id} was moved meanwhile: look again") from None
             except TargetTaken:
                 raise Invalid(f"{file.path.name} lies in Rejected/ already: remove one of them") from None
-        task = files[0].request.source_task if files[0].request else None
+        task = own_task(request_id, named)
         if task and not acted:
             self._tasks.reject(task, words)
         drafted_by = files[0].request.drafted_by if files[0].request else ""
@@ -457,7 +460,7 @@ class Approvals:
         lies = self._layout.find(record.request_id)
         where = " and ".join(self._layout.relative(path) for path in lies)
         reason = f"its file was moved to {where} by a person" if where else "its file was removed"
-        self._tasks.follow(record.source_task, {self._layout.stage_of(path) for path in lies}, reason)
+        self._tasks.follow(own_task(record.request_id, record.source_task), {self._layout.stage_of(path) for path in lies}, reason)
         if self._store.void(record, reason):
             title = f"{record.request_id} will not be executed"
             self._alert("INFO", title, f"It was approved, but {reason}.", source="approvals")

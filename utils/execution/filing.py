@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims, Gone, TargetTaken
+from utils.core.revision import own_task
 from utils.core.stages import Stage
 from utils.execution import notes, requests
 from utils.execution.action_log import ActionLog
@@ -107,14 +108,14 @@ class Filing:
                 self.quarantine(path, notes.edited_too_late(record))
             else:
                 self._carry(path, Stage.DONE, reason=self._receipt(record))
-        if record.source_task:
-            for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == record.source_task]:
-                self._carry(path, Stage.DONE)
+        task = own_task(record.request_id, record.source_task)
+        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task]:
+            self._carry(path, Stage.DONE)
 
     def _receipt(self, record: ActionRecord) -> str:
-        """The receipt, and what the human changed of the draft."""
+        """The receipt, which task is left where it is, and what the human changed of the draft."""
         change = notes.changed(self._store.answers.change_of(record.action_id))
-        return "\n\n".join(filter(None, (notes.receipt(record), change)))
+        return "\n\n".join(filter(None, (notes.receipt(record), notes.not_its_task(record.request_id, record.source_task), change)))
 
     def _carry(self, path: Path, stage: Stage, reason: str | None = None) -> Path | None:
         try:

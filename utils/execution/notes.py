@@ -9,6 +9,7 @@ from datetime import datetime
 from utils.core.brakes import Hold
 from utils.core.commands import elsewhere
 from utils.core.policy import MAIL_ACTIONS
+from utils.core.revision import own_task
 from utils.core.task import format_time, quote_block
 from utils.execution.answer_log import NewDraft
 from utils.execution.change import Change
@@ -161,6 +162,13 @@ def receipt(record: ActionRecord) -> str:
         f"- Action: {record.action_id}\n"
         f"- sha256 of what was approved: {record.sha256}"
     )
+
+
+def not_its_task(request: str, task: str | None) -> str:
+    """That the task which a request names is left alone; "" where it is its own, or it names none."""
+    if task == own_task(request, task):
+        return ""
+    return f"The task {task} stays where it is: this request names it, but was not made from it."
 
 
 def unknown(record: ActionRecord) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from utils.claim_task import Claims, Gone, TargetTaken
+from utils.core.revision import own_task
 from utils.core.stages import Stage
 from utils.execution.store import ExecutionStore
 from utils.vault.layout import Layout
@@ -25,7 +26,9 @@ class SourceTasks:
         rejected: set[str] | None = None
         for path in list(self._layout.files(Stage.IN_PROGRESS)):
             names = [
-                name for name in self._store.requests_of(path.stem) if self._store.answers.superseded(name) is None
+                name
+                for name in self._store.requests_of(path.stem)
+                if own_task(name, path.stem) and self._store.answers.superseded(name) is None
             ]
             if not names:
                 continue

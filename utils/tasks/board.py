@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from utils.core import visible
-from utils.core.policy import ACTIONS
-from utils.core.revision import MOST
+from utils.core.revision import request_ids
 from utils.core.stages import DOMAINS, Stage
-from utils.core.task import ID_PATTERN, InvalidTask, format_time, parse_time, request_id, task_from
+from utils.core.task import ID_PATTERN, InvalidTask, format_time, parse_time, task_from
 from utils.vault import frontmatter, jsonl
 from utils.vault.layout import Layout
 
@@ -183,14 +182,6 @@ class Board:
         """The approval requests made for a task; their ids follow from its own."""
         names = request_ids(task_id)
         return [{"id": card.id, "stage": card.stage.value} for card in self.cards() if card.id in names]
-
-
-def request_ids(task_id: str, *, first: int = 1) -> frozenset[str]:
-    """The ids that requests made for a task have, from its `first` draft on."""
-    try:
-        return frozenset(request_id(task_id, action, number) for action in ACTIONS for number in range(first, MOST + 1))
-    except ValueError:  # a time that no calendar has: nobody made a request for it
-        return frozenset()
 
 
 @lru_cache(maxsize=16_384)
