@@ -164,7 +164,7 @@ class Desk:
         if stop is not None:
             store.not_yet(record, "stopped")
             raise ToolError(f"everything is stopped: {stop or 'no reason was given'}. Nothing was done")
-        if not store.consume(record, plan.reference, plan.recipients):
+        if not store.consume(record, plan.reference, plan.recipients, hand.provider):
             raise ToolError(f"action {record.action_id} was done, tried or taken back before: nothing was done now")
         try:
             receipt = hand.act(order, plan, lambda prepared: self._keep(record, prepared))

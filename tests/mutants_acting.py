@@ -101,7 +101,7 @@ MUTANTS = (
      '                f"UPDATE actions SET {column} = 1 WHERE action_id = ? AND state = ?",',
      '                f"UPDATE actions SET {column} = 1 WHERE action_id = ? AND ? <> 1",', WORLD, "no_history"),
     ("unseen-is-moved", "a move approves what was never seen to wait (S7)", APPROVALS,
-     "        if not self._store.was_seen(file.request_id, file.sha256):\n            return",
+     "        if not self._was_seen(file):\n            return",
      "        if False:\n            return", ATTEMPTS, "moved_without_worth or by_sync"),
     ("payment-trusted", "`trust` holds for payments too (S7)", APPROVALS,
      'NEVER_TRUSTED = frozenset({"payment", "invoice"})', "NEVER_TRUSTED: frozenset[str] = frozenset()",

@@ -339,6 +339,20 @@ def test_evidence_is_looked_for_by_the_reference_of_then(blind: Desk) -> None:
 
 
 @pytest.mark.parametrize("found", [True, False])
+def test_evidence_of_another_provider_is_none(desk: Desk, found: bool) -> None:
+    """The settings were changed while the outcome was open: `outbox` knows nothing of what `smtp` did."""
+    record = approved(desk)
+    hand(desk).provider = "smtp"
+    (desk.world.lost_answers if found else desk.world.trouble).append(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        desk.cycle()
+    desk.restart()
+    assert now(desk, record).provider == "smtp" and hand(desk).provider == "made-up"
+    assert desk.cycle() == "unknown 1"
+    assert "smtp was asked to do it; made-up, which is set now, can't know: look at smtp" in now(desk, record).error
+
+
+@pytest.mark.parametrize("found", [True, False])
 def test_a_payment_is_settled_by_a_human_whatever_is_found(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, found: bool
 ) -> None:

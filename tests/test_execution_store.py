@@ -205,6 +205,46 @@ def test_a_file_of_version_1_becomes_one_of_today_and_loses_nothing(tmp_path: Pa
         assert db.execute("SELECT * FROM events").fetchall() == events
 
 
+@pytest.mark.parametrize("dump", ["execution-v1-oldest.sql", "execution-v1-made-here.sql"])
+def test_every_file_that_was_ever_called_version_1_becomes_one_of_today(
+    tmp_path: Path, clock: FakeClock, dump: str
+) -> None:
+    """Its first one had no `verified_senders`; the second had a column that must be filled and is not any more."""
+    old, new = tmp_path / "old.sqlite3", tmp_path / "new.sqlite3"
+    with closing(sqlite3.connect(old)) as db:
+        db.executescript((V1.parent / dump).read_text(encoding="utf-8"))
+    stores = [ExecutionStore(path, clock) for path in (old, new)]
+    for store in stores:
+        store.saw("email-20260601T090000Z-00000000", "b" * 64, "Pending_Approval/x.md", "email-20260601T090000Z-11111111")
+        store.vouch("email-20260601T090000Z-11111111", "ann@example.org")
+    (record,) = stores[0].recent(10)
+    assert record.state is State.APPROVED and stores[0].was_seen(record.request_id, record.sha256)
+    assert stores[0].verified_sender(record.source_task) is None
+    for store in stores:
+        store.close()
+    assert structure(old) == structure(new)
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_file_of_version_2_or_3_becomes_one_of_today(tmp_path: Path, clock: FakeClock, reached: bool) -> None:
+    old, new = tmp_path / "old.sqlite3", tmp_path / "new.sqlite3"
+    for path in (old, new):
+        store = ExecutionStore(path, clock)
+        store.recent(1)
+        store.close()
+    with closing(sqlite3.connect(old)) as db:
+        db.execute("ALTER TABLE actions DROP COLUMN provider")
+        if not reached:  # the first files of version 2
+            for table in ("reached", "versions", "answers", "snoozes", "revisions", "decisions", "typed", "warned"):
+                db.execute(f"DROP TABLE {table}")
+            db.execute("DROP INDEX actions_by_act")
+        db.execute(f"PRAGMA user_version = {3 if reached else 2}")
+    store = ExecutionStore(old, clock)
+    assert store.recent(1) == []
+    store.close()
+    assert structure(old) == structure(new)
+
+
 def test_what_version_1_had_begun_is_concluded_by_the_mail_that_left(
     make_node: Callable[..., Services], clock: FakeClock, tmp_path: Path
 ) -> None:

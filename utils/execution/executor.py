@@ -360,7 +360,7 @@ class Executor:
             return
         found = proof(current)
         if found is Proof.HAPPENED and current.receipt is not None:
-            self._store.resume(self._hand(current.action).provider)
+            self._store.resume(self._provider(current))
             self._done(current, current.receipt, counts)
         elif found is Proof.NOTHING_HAPPENED:
             if current.outcome is Outcome.AUTH_REFUSED:
@@ -373,6 +373,10 @@ class Executor:
         known = record.error or failure or "the program was cut off in the middle of sending"
         try:
             order, hand = requests.order(record), self._hand(record.action)
+            if record.provider not in ("", hand.provider):  # the settings changed: another's evidence is none
+                words = f"{record.provider} was asked to do it; {hand.provider}, which is set now, can't know"
+                self._unknown(record, f"{known}; {words}: look at {record.provider}", counts)
+                return
             found = hand.find(order, hand.plan(order))
         except Exception as error:  # whatever it is: else it would be in the way of all others for ever
             if not isinstance(error, AdapterError | InvalidTask):
@@ -389,8 +393,12 @@ class Executor:
         else:
             self._unknown(record, f"{known}; no proof of it was found, which proves nothing", counts)
 
+    def _provider(self, record: ActionRecord) -> str:
+        """Who acted, or would."""
+        return record.provider or self._hand(record.action).provider
+
     def _pause(self, record: ActionRecord) -> None:
-        provider = self._hand(record.action).provider
+        provider = self._provider(record)
         self._store.pause(provider)
         self._alert(
             "CRITICAL",

@@ -95,6 +95,7 @@ class ActionRecord:
     placed: bool = False  # the file was seen in Approved/ under this record
     filed: bool = False  # the outcome is shown in the vault
     prepared: str = ""  # the provider's id of what was made ready before the act, by this attempt or one before
+    provider: str = ""  # who was asked to act, from the moment the token was consumed
 
     @property
     def duration_ms(self) -> int | None:

@@ -8,20 +8,23 @@ from pathlib import Path
 
 from utils.execution.journal import LIVE
 
-_VERSION = 3
+_VERSION = 4
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
 _ONE_LIVE_RECORD = f"CREATE UNIQUE INDEX one_live_record ON actions (request_id) WHERE state IN ({_LIVE})"
 _PAUSES = "CREATE TABLE pauses (provider TEXT PRIMARY KEY, at TEXT NOT NULL)"
-_REACHED = """CREATE TABLE reached (
+_SENDERS = (
+    "CREATE TABLE IF NOT EXISTS verified_senders (task_id TEXT PRIMARY KEY, address TEXT NOT NULL, at TEXT NOT NULL)"
+)
+_REACHED = """CREATE TABLE IF NOT EXISTS reached (
     action_id TEXT NOT NULL, recipient TEXT NOT NULL, PRIMARY KEY (action_id, recipient)
 ) WITHOUT ROWID;
-CREATE INDEX actions_by_act ON actions (token_consumed_at)"""
+CREATE INDEX IF NOT EXISTS actions_by_act ON actions (token_consumed_at)"""
 _SCHEMA = f"""
 CREATE TABLE seen (
     name TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, source_task TEXT, at TEXT NOT NULL,
     counts INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (name, sha256)
 );
-CREATE TABLE verified_senders (task_id TEXT PRIMARY KEY, address TEXT NOT NULL, at TEXT NOT NULL);
+{_SENDERS};
 CREATE INDEX seen_by_task ON seen (source_task);
 CREATE TABLE doubts (
     path TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (path, sha256)
@@ -32,7 +35,8 @@ CREATE TABLE actions (
     expires_at TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_try_at TEXT,
     started_at TEXT, token TEXT, token_consumed_at TEXT, reference TEXT NOT NULL DEFAULT '', outcome TEXT,
     outcome_retry INTEGER NOT NULL DEFAULT 0, receipt TEXT, error TEXT NOT NULL DEFAULT '', finished_at TEXT,
-    placed INTEGER NOT NULL DEFAULT 0, filed INTEGER NOT NULL DEFAULT 0, prepared TEXT NOT NULL DEFAULT ''
+    placed INTEGER NOT NULL DEFAULT 0, filed INTEGER NOT NULL DEFAULT 0, prepared TEXT NOT NULL DEFAULT '',
+    provider TEXT NOT NULL DEFAULT ''
 );
 {_ONE_LIVE_RECORD};
 CREATE INDEX actions_by_state ON actions (state, filed);
@@ -65,17 +69,20 @@ CREATE TABLE decisions (
 CREATE TABLE typed (request_id TEXT NOT NULL, word TEXT NOT NULL, PRIMARY KEY (request_id, word));
 CREATE TABLE warned (request_id TEXT PRIMARY KEY, expires TEXT NOT NULL);
 """
-#: From version 1, which knew mail only, and a state `prepared` that no action was ever in.
+#: From version 1, which knew mail only, and a state `prepared` that no action was ever in. Its first files had no
+#: `verified_senders`; for a short while `seen` said `made_here` (see `_prepare`).
 _FROM_1 = f"""
 ALTER TABLE actions RENAME COLUMN message_id TO reference;
 ALTER TABLE actions ADD COLUMN prepared TEXT NOT NULL DEFAULT '';
 DROP INDEX one_live_record;
 {_ONE_LIVE_RECORD};
 {_PAUSES};
-{_REACHED};
+{_SENDERS};
 """
+_FROM_2 = f"{_REACHED};{_ANSWERS}"  # its first files had no `reached`
+_FROM_3 = "ALTER TABLE actions ADD COLUMN provider TEXT NOT NULL DEFAULT '';"
 #: What brings a file of which version to today's; 0 is a new one.
-_STEPS = {0: _SCHEMA + _ANSWERS, 1: _FROM_1 + _ANSWERS, 2: _ANSWERS}
+_STEPS = {0: _SCHEMA + _ANSWERS, 1: _FROM_1 + _FROM_2 + _FROM_3, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
 
 
 class StoreProblem(RuntimeError):
@@ -107,6 +114,8 @@ def _prepare(db: sqlite3.Connection) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > _VERSION:
             raise StoreProblem("the execution store was written by a newer version of this program: update it")
+        if version == 1 and any(row["name"] == "made_here" for row in db.execute("PRAGMA table_info(seen)")):
+            db.execute("ALTER TABLE seen DROP COLUMN made_here")
         if version < _VERSION:
             for statement in _STEPS[version].split(";"):
                 db.execute(statement)

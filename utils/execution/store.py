@@ -234,16 +234,19 @@ class ExecutionStore:
             return None
         return self.get(record.action_id)
 
-    def consume(self, record: ActionRecord, reference: str, recipients: Collection[str] = ()) -> bool:
+    def consume(
+        self, record: ActionRecord, reference: str, recipients: Collection[str] = (), provider: str = ""
+    ) -> bool:
         """Use up the one-time token; the caller may act once, and only if the answer is True.
 
-        `reference` is by what the act can be found again, should the caller die; `recipients` whom it reaches.
+        `reference` is by what the act can be found again, and `provider` where, should the caller die; `recipients`
+        whom it reaches.
         """
         with self._transaction() as db:
             done = db.execute(
-                "UPDATE actions SET token_consumed_at = ?, reference = ? WHERE action_id = ? AND state = ?"
+                "UPDATE actions SET token_consumed_at = ?, reference = ?, provider = ? WHERE action_id = ? AND state = ?"
                 " AND token = ? AND token_consumed_at IS NULL",
-                (self._now(), reference, record.action_id, State.SENDING.value, record.token),
+                (self._now(), reference, provider, record.action_id, State.SENDING.value, record.token),
             )
             if done.rowcount != 1:
                 return False
