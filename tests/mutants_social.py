@@ -23,8 +23,9 @@ MUTANTS = (
      "        reason = _root(error)\n",
      "        if isinstance(error, ValueError):\n            return AdapterError('', retry=False)\n"
      "        reason = _root(error)\n", PROVIDERS, "can_not_be_read"),
-    ("social-kept-connections", "a connection is used twice", HTTP,
-     "            self._session.close()\n", "            pass\n", PROVIDERS, "serves_one_call"),
+    ("social-drips", "an answer that drips is waited for to its end", "utils/adapters/one_call.py",
+     "            socket.socket.shutdown(connection, socket.SHUT_RDWR)\n", "            pass\n",
+     "tests/test_one_call.py", "drips"),
     ("social-transient-refused", "Meta's unknown error is taken for a refusal", "utils/adapters/social/graph.py",
      "code in _TRANSIENT or", "", PROVIDERS, "meta_s_answers"),
     ("social-absence-proves", "absence from a timeline is taken for proof", "utils/adapters/social/facebook.py",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import ssl
-import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ class Odoo:
     """One account on one database of one server. `key`: an API key; for XML-RPC the password does as well."""
 
     def __init__(self, url: str, database: str, user: str, key: str, *, timeout: float = 30) -> None:
-        """`timeout`: seconds to connect, between two bytes of an answer, and until its end."""
+        """`timeout`: seconds to connect and between two bytes of an answer; a whole one may take twice as long."""
         self._url = url.rstrip("/")
         self._database = database
         self._user = user
@@ -190,28 +189,24 @@ class Odoo:
         import requests
         from urllib3.exceptions import HTTPError
 
+        from utils.adapters.one_call import OneCall, TooMuch
+
         sent = {"Connection": "close", "User-Agent": "ai-employee", "Content-Type": "text/xml", **(headers or {})}
-        deadline = time.monotonic() + self._timeout
         try:
-            with requests.request(
-                method, self._url + path, data=body or None, headers=sent, auth=_as_it_is, stream=True,
-                timeout=self._timeout, allow_redirects=False,
-            ) as response:  # fmt: skip
-                parts, size = [], 0
-                while part := response.raw.read1(
-                    65536, decode_content=True
-                ):  # what is there, so that time is seen to pass
-                    parts.append(part)
-                    size += len(part)
-                    if size > _LONGEST_ANSWER or time.monotonic() > deadline:
-                        raise _Lost(f"Odoo's answer to {what} is too long or too slow")
-                return _Answer(response.status_code, response.headers, b"".join(parts))
+            with (
+                OneCall(self._timeout) as session,
+                session.request(
+                    method, self._url + path, data=body or None, headers=sent, auth=_as_it_is, stream=True,
+                    timeout=self._timeout, allow_redirects=False,
+                ) as response,
+            ):  # fmt: skip
+                return _Answer(response.status_code, response.headers, session.whole(response, _LONGEST_ANSWER))
         except (requests.RequestException, HTTPError) as error:
             if nothing := _did_not_arrive(error):
                 raise AdapterError(f"Odoo at {self._url} can't be reached: {nothing}", retry=True) from None
             lost = _Lost(f"Odoo did not answer {what} ({type(error).__name__})")
-        except _Lost as error:
-            lost = error
+        except TooMuch:
+            lost = _Lost(f"Odoo's answer to {what} is too long or too slow")
         if headers is None:
             raise AdapterError(str(lost), retry=True)
         raise lost

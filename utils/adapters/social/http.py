@@ -15,10 +15,10 @@ from enum import Enum
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, SSLError
 
+from utils.adapters.one_call import OneCall, TooMuch
 from utils.ports import AdapterError, AuthRefused, OutcomeUnknown
 
 _LONGEST_ANSWER = 4 * 1024 * 1024
@@ -92,11 +92,8 @@ class Api:
         self._credentials = credentials
         self._judge = judge
         self._explain = explain
-        self._session = requests.Session()
         own = {"User-Agent": _AGENT, "Accept": "application/json", "Connection": "close"}
-        self._session.headers.update({**own, **(headers or {})})
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=0))
+        self._headers = {**own, **(headers or {})}
 
     def read(self, method: str, path: str, *, allow: Collection[int] = (), **options: Any) -> Answer:
         """A call that nobody outside sees: a question, or an upload. Raises `AdapterError`, whatever goes wrong.
@@ -118,27 +115,32 @@ class Api:
 
     def _call(self, method: str, path: str, options: dict[str, Any], allow: Collection[int] = ()) -> Answer:
         url = path if "://" in path else f"{self.base}{path}"
-        try:
-            request = self._session.prepare_request(requests.Request(method, url, auth=self._auth, **options))
-        except ValueError as error:  # of `requests`: an address or a header that can't be
-            text = f"the address or the credentials of {self._name} can't be used as they are set"
-            raise AdapterError(text, retry=False) from error
-        surroundings = self._session.merge_environment_settings(request.url, {}, True, None, None)
-        timeout = (_CONNECT_SECONDS, self._timeout)
-        try:
-            with self._session.send(request, timeout=timeout, allow_redirects=False, **surroundings) as response:
-                text = response.raw.read(_LONGEST_ANSWER, decode_content=True).decode("utf-8", "replace")
-                answer = Answer(response.status_code, response.headers, _json(text), text)
-        except requests.RequestException as error:
-            raise self._failed(error) from error
-        except Exception as error:  # of urllib3, while the answer is read
-            raise OutcomeUnknown(f"the answer of {self._name} broke off ({type(error).__name__})") from error
-        finally:
-            # A kept connection that the other side has closed by now would leave the outcome of the next call open.
-            self._session.close()
+        # A kept connection that the other side has closed by now would leave the outcome of the next call open.
+        with OneCall(self._timeout) as session:
+            session.headers.update(self._headers)
+            try:
+                request = session.prepare_request(requests.Request(method, url, auth=self._auth, **options))
+            except ValueError as error:  # of `requests`: an address or a header that can't be
+                text = f"the address or the credentials of {self._name} can't be used as they are set"
+                raise AdapterError(text, retry=False) from error
+            answer = self._answer(session, request)
         if 200 <= answer.status < 300 or answer.status in allow:
             return answer
         raise self._refused(answer)
+
+    def _answer(self, session: OneCall, request: requests.PreparedRequest) -> Answer:
+        surroundings = session.merge_environment_settings(request.url, {}, True, None, None)
+        timeout = (_CONNECT_SECONDS, self._timeout)
+        try:
+            with session.send(request, timeout=timeout, allow_redirects=False, **surroundings) as response:
+                text = session.whole(response, _LONGEST_ANSWER).decode("utf-8", "replace")
+                return Answer(response.status_code, response.headers, _json(text), text)
+        except requests.RequestException as error:
+            raise self._failed(error) from error
+        except TooMuch as error:
+            raise OutcomeUnknown(f"the answer of {self._name} is too long or too slow") from error
+        except Exception as error:  # of urllib3, while the answer is read
+            raise OutcomeUnknown(f"the answer of {self._name} broke off ({type(error).__name__})") from error
 
     def _failed(self, error: requests.RequestException) -> Exception:
         reason = _root(error)
