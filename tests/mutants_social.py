@@ -4,13 +4,14 @@ Each is (name, what it breaks, file, text, replacement, test file, which tests).
 """
 
 HTTP, HAND = "utils/adapters/social/http.py", "utils/hands/social.py"
+ONE_CALL = "utils/adapters/one_call.py"
 PROVIDERS, SOCIAL, RULES = (f"tests/test_social_{name}.py" for name in ("providers", "hands", "rules"))
 
 # fmt: off
 MUTANTS = (
-    ("social-retries", "the HTTP session tries again by itself (S8)", HTTP,
-     "HTTPAdapter(max_retries=0)",
-     "HTTPAdapter(max_retries=__import__('urllib3').Retry(2, allowed_methods=None, status_forcelist=[503]))",
+    ("social-retries", "the HTTP session tries again by itself (S8)", ONE_CALL,
+     "__init__(max_retries=0)",
+     "__init__(max_retries=__import__('urllib3').Retry(2, allowed_methods=None, status_forcelist=[503]))",
      PROVIDERS, "whose_answer_got_lost"),
     ("social-redirects", "a redirect of an acting call is followed", HTTP,
      "allow_redirects=False", "allow_redirects=True", PROVIDERS, "redirect"),
@@ -23,7 +24,7 @@ MUTANTS = (
      "        reason = _root(error)\n",
      "        if isinstance(error, ValueError):\n            return AdapterError('', retry=False)\n"
      "        reason = _root(error)\n", PROVIDERS, "can_not_be_read"),
-    ("social-drips", "an answer that drips is waited for to its end", "utils/adapters/one_call.py",
+    ("social-drips", "an answer that drips is waited for to its end", ONE_CALL,
      "            socket.socket.shutdown(connection, socket.SHUT_RDWR)\n", "            pass\n",
      "tests/test_one_call.py", "drips"),
     ("social-transient-refused", "Meta's unknown error is taken for a refusal", "utils/adapters/social/graph.py",

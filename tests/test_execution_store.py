@@ -215,8 +215,9 @@ def test_every_file_that_was_ever_called_version_1_becomes_one_of_today(
         db.executescript((V1.parent / dump).read_text(encoding="utf-8"))
     stores = [ExecutionStore(path, clock) for path in (old, new)]
     for store in stores:
-        store.saw("email-20260601T090000Z-00000000", "b" * 64, "Pending_Approval/x.md", "email-20260601T090000Z-11111111")
-        store.vouch("email-20260601T090000Z-11111111", "ann@example.org")
+        task = "email-20260601T090000Z-11111111"
+        store.saw("email-20260601T090000Z-00000000", "b" * 64, "Pending_Approval/x.md", task)
+        store.vouch(task, "ann@example.org")
     (record,) = stores[0].recent(10)
     assert record.state is State.APPROVED and stores[0].was_seen(record.request_id, record.sha256)
     assert stores[0].verified_sender(record.source_task) is None

@@ -460,7 +460,8 @@ class Approvals:
         lies = self._layout.find(record.request_id)
         where = " and ".join(self._layout.relative(path) for path in lies)
         reason = f"its file was moved to {where} by a person" if where else "its file was removed"
-        self._tasks.follow(own_task(record.request_id, record.source_task), {self._layout.stage_of(path) for path in lies}, reason)
+        task = own_task(record.request_id, record.source_task)
+        self._tasks.follow(task, {self._layout.stage_of(path) for path in lies}, reason)
         if self._store.void(record, reason):
             title = f"{record.request_id} will not be executed"
             self._alert("INFO", title, f"It was approved, but {reason}.", source="approvals")

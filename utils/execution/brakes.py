@@ -94,7 +94,7 @@ class Brakes:
         return min((end for end in ends if end is not None), default=None)
 
     def _recipients(self, record: ActionRecord) -> Collection[str]:
-        """Whom it would reach, in lower case as the store keeps it; nobody where it can't be planned: then the server refuses it and says why."""
+        """Whom it would reach, in lower case; nobody where it can't be planned: the server refuses it, and says why."""
         try:
             order: Order = requests.order(record)
             return {recipient.lower() for recipient in self._hand(record.action).plan(order).recipients}

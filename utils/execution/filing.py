@@ -115,7 +115,8 @@ class Filing:
     def _receipt(self, record: ActionRecord) -> str:
         """The receipt, which task is left where it is, and what the human changed of the draft."""
         change = notes.changed(self._store.answers.change_of(record.action_id))
-        return "\n\n".join(filter(None, (notes.receipt(record), notes.not_its_task(record.request_id, record.source_task), change)))
+        left = notes.not_its_task(record.request_id, record.source_task)
+        return "\n\n".join(filter(None, (notes.receipt(record), left, change)))
 
     def _carry(self, path: Path, stage: Stage, reason: str | None = None) -> Path | None:
         try:

@@ -244,8 +244,8 @@ class ExecutionStore:
         """
         with self._transaction() as db:
             done = db.execute(
-                "UPDATE actions SET token_consumed_at = ?, reference = ?, provider = ? WHERE action_id = ? AND state = ?"
-                " AND token = ? AND token_consumed_at IS NULL",
+                "UPDATE actions SET token_consumed_at = ?, reference = ?, provider = ? WHERE action_id = ?"
+                " AND state = ? AND token = ? AND token_consumed_at IS NULL",
                 (self._now(), reference, provider, record.action_id, State.SENDING.value, record.token),
             )
             if done.rowcount != 1:
