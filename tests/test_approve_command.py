@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from scripts import approve
 from tests.conftest import FakeClock
 from tests.fakes.desk import DRAFT, Desk, World, sha
+from tests.servers import eventually
 from utils.bootstrap import Services
 from utils.settings import PROJECT_ROOT
 
@@ -306,6 +308,7 @@ def test_ctrl_c_at_the_question_answers_nothing(desk: Desk) -> None:
     shown = b""
     while b"[y/N]" not in shown:
         shown += os.read(process.stdout.fileno(), 4096) or pytest.fail(shown.decode())
+    eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING, what="it waits for an answer")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     os.close(master)
