@@ -15,6 +15,7 @@ from utils.core.zones import ZonesConfig
 from utils.execution import notes, requests
 from utils.execution.answers import NotFound, Pending
 from utils.execution.journal import State
+from utils.execution.looks import Looks
 from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
@@ -37,6 +38,7 @@ class Waiting:
         clock: Clock,
         alert: Callable[..., Any],
         passed_on: Callable[[str, str], str | None],
+        looks: Looks,
     ) -> None:
         """`passed_on(request, sha256)` says that an approval is on its way to Local, or None."""
         self._layout = layout
@@ -47,6 +49,7 @@ class Waiting:
         self._clock = clock
         self._alert = alert
         self._passed_on = passed_on
+        self._looks = looks
 
     # Shown
 
@@ -100,6 +103,7 @@ class Waiting:
             warning=self._warning(file),
             snoozed_until=snoozed.get(file.request_id),
             superseded=self._store.answers.superseded(file.request_id) if self._here else None,
+            badges=self._looks.badges(file.request) if file.request else (),
         )
 
     # Read
