@@ -24,6 +24,7 @@ from typing import Any
 
 from utils.bootstrap import Services
 from utils.core import expiry, visible
+from utils.core.badges import Severity
 from utils.core.commands import command, elsewhere
 from utils.core.decision import LONGEST
 from utils.core.task import format_time, parse_time
@@ -36,6 +37,7 @@ from utils.vault.skeleton import VaultProblem
 BY, VIA = "human (command line)", "cli"
 _SPAN = re.compile(r"(\d{1,5})\s*(m|min|h|d)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
+_SIGNS = {Severity.DANGER: "!!", Severity.WARNING: "!", Severity.INFO: "·"}
 _FIELDS = ("subject", "to", "cc", "bcc")
 
 
@@ -178,7 +180,11 @@ def _lines(pending: Pending, now: datetime) -> list[str]:
         left = "expired: edit --renew has it asked again" if pending.expired else f"{_left(pending)} left"
         lines[0] += f"  {age} old, {left}"
         lines.append(f"    {_safe(str(request.fields.get('subject') or request.draft.strip().partition(chr(10))[0]))}")
-    lines += [f"  ! {_safe(text)}" for text in (*pending.problems, *pending.risk)]
+    said = {badge.words for badge in pending.badges}
+    lines += [f"  ! {_safe(text)}" for text in pending.problems]
+    grave = [badge for badge in pending.badges if badge.severity != Severity.INFO]
+    lines += [f"  {_SIGNS[badge.severity]} {_safe(badge.words)}" for badge in grave]
+    lines += [f"  ! {_safe(text)}" for text in pending.risk if text not in said]
     lines += [f"  ! {pending.warning}"] if pending.warning else []
     if pending.needs_confirmation and pending.state == "waiting":
         lines.append("  ! lies in Approved/, but is not confirmed yet: look at it, then approve it here")
@@ -191,7 +197,9 @@ def _lines(pending: Pending, now: datetime) -> list[str]:
 
 def _view(services: Services, options: argparse.Namespace, pending: Pending) -> None:
     if options.json:
-        print(json.dumps(_facts(pending) | {"content": pending.text}, ensure_ascii=False, indent=1))
+        shown = [{"label": label, "text": text} for label, text in services.approvals.shown(pending)]
+        facts = _facts(pending) | {"shown": shown, "content": pending.text}
+        print(json.dumps(facts, ensure_ascii=False, indent=1))
         return
     print(*_shown(services, pending), sep="\n")
 
@@ -201,8 +209,13 @@ def _shown(services: Services, pending: Pending) -> list[str]:
     lines = _lines(pending, services.clock.now())
     if pending.request is None:
         return [*lines, "", _safe(pending.text, keep="\n")]
-    fields = [f"{name}: {_safe(_inline(value))}" for name, value in pending.request.fields.items()]
-    draft = _safe(pending.request.draft, keep="\n").split("\n")
+    lines += [f"  · {_safe(badge.words)}" for badge in pending.badges if badge.severity == Severity.INFO]
+    shown = services.approvals.shown(pending)
+    said = {label.lower() for label, _ in shown}
+    fields = [f"{label}: {_safe(text)}" for label, text in shown if label != "Text"]
+    fields += [f"{name}: {_safe(_inline(value))}" for name, value in pending.request.fields.items() if name not in said]
+    text = next((text for label, text in shown if label == "Text"), pending.request.draft)
+    draft = _safe(text, keep="\n").split("\n")
     return [*lines, "", *fields, "", *(f"| {line}" for line in draft), "", f"sha256: {pending.sha256}"]
 
 
@@ -245,6 +258,7 @@ def _facts(pending: Pending) -> dict[str, Any]:
         "expired": pending.expired,
         "warning": pending.warning,
         "risk": list(pending.risk),
+        "badges": [badge.to_dict() for badge in pending.badges],
         "problems": list(pending.problems),
         "needs_confirmation": pending.needs_confirmation,
         "snoozed_until": format_time(pending.snoozed_until) if pending.snoozed_until else None,

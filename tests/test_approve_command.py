@@ -103,7 +103,7 @@ def test_the_view_hides_nothing_and_lets_nothing_out_into_the_terminal(terminal:
     code, out, _ = terminal.run("view", path.stem[-8:])
     assert code == 0
     assert "\x1b" not in out and "\u202e" not in out and "⟦U+202E⟧" in out and "⟦U+001B⟧" in out
-    assert "bcc: boss@example.net" in out and "in_reply_to: <q1@example.org>" in out
+    assert "Bcc: boss@example.net" in out and "in_reply_to: <q1@example.org>" in out
     assert "| <b>bold</b>" in out and f"sha256: {sha(path)}" in out
     assert terminal.json("view", path.stem)["content"] == path.read_text()
 

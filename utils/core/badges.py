@@ -246,7 +246,7 @@ def _links(request: ApprovalRequest, facts: Facts) -> list[Badge]:
     known = {address.rpartition("@")[2] for address in facts.known or () if "@" in address}
     known |= {facts.letter.sender.lower().rpartition("@")[2]} if facts.letter else set()
     found = []
-    for link in leading:
+    for link in leading[: links.MAX_LINKS]:
         if link.pretends:
             words = f"A link seems to lead to {_say(link.pretends)}, and leads to {_say(link.host or link.target)}."
             found.append(Badge(Kind.LINK_PRETENDS, Severity.DANGER, words))
@@ -255,7 +255,10 @@ def _links(request: ApprovalRequest, facts: Facts) -> list[Badge]:
         alike = next((one for one in sorted(known) if lookalike.is_host_like(link.host, one)), None)
         if alike is not None:
             found.append(_is_not(f"The host {_say(link.host)} of a link", alike))
-    if leading:
+    if len(leading) > links.MAX_LINKS:
+        words = f"Has more than {links.MAX_LINKS} links; only the first were looked at."
+        found.append(Badge(Kind.LINKS, Severity.DANGER, words))
+    elif leading:
         hosts = list(dict.fromkeys(link.host or link.target for link in leading))
         shown = ", ".join(map(_say, hosts[:5])) + (" and others" if len(hosts) > 5 else "")
         found.append(Badge(Kind.LINKS, Severity.INFO, f"Has links to {shown}."))

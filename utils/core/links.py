@@ -7,12 +7,17 @@ links. Hosts are read as browsers do (WHATWG URL): a backslash is a slash, what 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from urllib.parse import unquote
 
 from utils.core import lookalike, visible
 
+#: So many are looked at; that there are more is said.
 MAX_LINKS = 100
+#: In characters; where it leads stands at the beginning.
+LONGEST = 2048
 _BETWEEN = re.compile(r"[\s<>\"`]+")
 _START = re.compile(r"[a-z][a-z0-9+.-]{1,20}://|(?<![\w.-])(?<!://)www\.|(?<![\w.-])mailto:", re.IGNORECASE)
 _BARE = re.compile(r"(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?::\d{1,5})?/", re.IGNORECASE)
@@ -46,24 +51,37 @@ class Link:
 
 
 def found(text: str) -> list[Link]:
-    """The links of a text in their order, each once; those in Markdown first."""
-    links = [Link(match["target"], match["words"]) for match in _MARKDOWN.finditer(text)]
-    links += [Link(match["target"], match["words"]) for match in _DEFINED.finditer(text)]
-    known = {link.target for link in links}
-    links += [Link(target) for word in _BETWEEN.split(text) for target in _in_word(word) if target not in known]
-    return list(dict.fromkeys(links))[:MAX_LINKS]
+    """The links of a text, each once, those in Markdown first; one more than `MAX_LINKS` where there are many."""
+    links: dict[Link, None] = {}
+    targets: set[str] = set()
+    for link in chain(_in_markdown(text), _plain(text)):
+        if link.words or link.target not in targets:
+            links[link] = None
+            targets.add(link.target)
+        if len(links) > MAX_LINKS:
+            break
+    return list(links)
 
 
-def _in_word(word: str) -> list[str]:
-    starts = [match.start() for match in _START.finditer(word)]
-    if not starts:
-        word = word.lstrip(_BEFORE)
-        return [_end(word)] if _BARE.match(word) else []
-    return [_end(word[start:]) for start in starts]
+def _in_markdown(text: str) -> Iterator[Link]:
+    for pattern in (_MARKDOWN, _DEFINED):
+        for match in pattern.finditer(text):
+            yield Link(match["target"][:LONGEST], match["words"][:LONGEST])
+
+
+def _plain(text: str) -> Iterator[Link]:
+    for word in _BETWEEN.split(text):
+        match = None
+        for match in _START.finditer(word):
+            yield Link(_end(word[match.start() : match.start() + LONGEST]))
+        bare = word.lstrip(_BEFORE)
+        if match is None and _BARE.match(bare):
+            yield Link(_end(bare[:LONGEST]))
 
 
 def _end(link: str) -> str:
     """Without what belongs to the sentence around it."""
+    link = link.partition("](")[0]
     while True:
         shorter = link.rstrip(_AFTER)
         for opening, closing in ("()", "[]", "{}"):

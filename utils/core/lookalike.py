@@ -7,10 +7,12 @@ by one slip of the pen. Short words differ by one letter too often for that to m
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
 
 from utils.core import visible
 
+_CACHED = 16_384
 #: In characters; below it one differing letter says nothing.
 SHORTEST = 4
 #: In small letters: Cyrillic, Greek, others of Latin, and digits.
@@ -23,6 +25,7 @@ _TOGETHER = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 DOTS = str.maketrans("\u3002\uff0e\uff61", "...")
 
 
+@lru_cache(maxsize=_CACHED)
 def skeleton(text: str) -> str:
     """What a hasty reader takes it for: the same for texts that look alike."""
     folded = unicodedata.normalize("NFKD", visible.strip(text)).casefold()
@@ -42,27 +45,41 @@ def is_one_slip(one: str, other: str) -> bool:
     return one != other and (max(len(one), len(other)) == 1 or (len(one) == 2 and one == other[::-1]))
 
 
+@lru_cache(maxsize=_CACHED)
 def host(text: str) -> str:
     """A host name in one spelling: small letters, plain dots, xn-- read out, no dot at the end."""
     labels = visible.strip(text).translate(DOTS).lower().strip(".").split(".")
     return ".".join(_read_out(label) for label in labels)
 
 
+class _Parts(NamedTuple):
+    name: str
+    skeleton: str
+    labels: list[str]
+
+
+@lru_cache(maxsize=_CACHED)
+def _parts(name: str) -> _Parts:
+    one = host(name)
+    return _Parts(one, skeleton(one), one.split("."))
+
+
 def is_host_like(name: str, known: str) -> bool:
     """Whether the host `name` could be taken for `known`, and is neither it nor below or above it."""
-    name, known = host(name), host(known)
-    if name == known or name.endswith(f".{known}") or known.endswith(f".{name}") or "." not in known:
+    ours, theirs = _parts(name), _parts(known)
+    if f".{ours.name}".endswith(f".{theirs.name}") or theirs.name.endswith(f".{ours.name}") or len(theirs.labels) < 2:
         return False
-    if skeleton(name) == skeleton(known) or f".{known}." in f".{name}":
+    if ours.skeleton == theirs.skeleton:
         return True
-    ours, theirs = name.split("."), known.split(".")
-    if known.replace(".", "-") in name:
+    if f".{theirs.name}." in f".{ours.name}" or "-".join(theirs.labels) in ours.name:  # acme.example.evil.test
         return True
-    differing = [(a, b) for a, b in zip(ours, theirs, strict=False) if a != b]
-    if len(ours) != len(theirs) or len(differing) != 1:
+    if len(ours.labels) != len(theirs.labels):
         return False
-    if ours[-1] != theirs[-1]:  # the same name below another ending
-        return len(ours[-2]) >= SHORTEST
+    differing = [(a, b) for a, b in zip(ours.labels, theirs.labels, strict=True) if a != b]
+    if len(differing) != 1:
+        return False
+    if ours.labels[-1] != theirs.labels[-1]:  # the same name below another ending
+        return len(ours.labels[-2]) >= SHORTEST
     return _is_word_like(*differing[0])
 
 
@@ -85,12 +102,28 @@ def plain(name: str) -> str:
     return " ".join(name.casefold().split())
 
 
-def first_like(address: str, known: Iterable[str]) -> str | None:
+def first_like(address: str, known: frozenset[str]) -> str | None:
     """The first of the known mail addresses that `address` could be taken for; None where it is one of them."""
-    found = sorted(known)
-    if address.lower() in found or "@" not in address:
+    address = address.lower()
+    local, _, domain = address.rpartition("@")
+    if address in known or not local:
         return None
-    return next((one for one in found if "@" in one and is_address_like(address, one)), None)
+    for other, people in _by_host(known).items():
+        if is_host_like(domain, other):
+            return people[0]
+        if other == host(domain):
+            found = next((one for one in people if is_address_like(address, one)), None)
+            if found is not None:
+                return found
+    return None
+
+
+@lru_cache(maxsize=8)
+def _by_host(known: frozenset[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for address in sorted(address for address in known if "@" in address):
+        found.setdefault(host(address.rpartition("@")[2]), []).append(address)
+    return found
 
 
 def _is_word_like(one: str, other: str) -> bool:

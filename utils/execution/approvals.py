@@ -319,7 +319,7 @@ class Approvals:
         known = self._store.doubts_about(path, file.sha256)
         if known is not None:
             if self._waiting.note(file) is None:  # it was away meanwhile, and its note with it
-                self._claims.explain(file.path, notes.confirm(file, known))
+                self._explain(file, known)
             return
         via, by, doubt = self._worth_of_move(file, path)
         if doubt is None:
@@ -329,7 +329,7 @@ class Approvals:
                 log.info("%s was not approved by its move: %s", path, error)
             return
         doubt = f"{doubt} ({remote})" if remote else doubt
-        self._claims.explain(file.path, notes.confirm(file, doubt))
+        self._explain(file, doubt)
         if self._store.doubt(path, file.sha256, doubt):
             self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{path}: {doubt}", source="approvals")
 
@@ -370,6 +370,11 @@ class Approvals:
             self._dangers(request),
         )
         return None if enough else why
+
+    def _explain(self, file: RequestFile, doubt: str) -> None:
+        """In the note beside a file whose move is no approval: why, and what to look at."""
+        badges = self._looks.badges(file.request) if file.request else ()
+        self._claims.explain(file.path, notes.confirm(file, doubt, badges))
 
     def _dangers(self, request: ApprovalRequest) -> list[str]:
         return badges.dangers(self._looks.badges(request))

@@ -12,7 +12,7 @@ from typing import Any
 from utils.core import badges, visible
 from utils.core.acting import Order
 from utils.core.badges import Badge, Facts
-from utils.core.links import Link
+from utils.core.links import MAX_LINKS, Link
 from utils.core.policy import MAIL_ACTIONS, Mode, tool_for
 from utils.core.task import ApprovalRequest, InvalidTask
 from utils.execution.store import ExecutionStore
@@ -56,7 +56,10 @@ class Looks:
         lines = [*(self._planned(request) or _from_fields(request))]
         if request.action not in _BOOKS and _TEXT not in {label for label, _ in lines}:
             lines.append((_TEXT, request.draft))
-        lines += [("Leads to", _target(link)) for link in badges.targets(request)]
+        found = badges.targets(request)
+        lines += [("Leads to", _target(link)) for link in found[:MAX_LINKS]]
+        if len(found) > MAX_LINKS:
+            lines.append(("Leads to", "more places, which stand in the text"))
         return tuple((_line(label), visible.escape(text) if label == _TEXT else _line(text)) for label, text in lines)
 
     def _planned(self, request: ApprovalRequest) -> Lines:

@@ -166,6 +166,7 @@ class Waiting:
                 if not requests.is_settled(file.path, self._clock.now()):
                     return
                 self._store.doubt(path, file.sha256, notes.mend(file.problems))
+            self._say_look(file)
             task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
             self._store.saw(file.request_id, file.sha256, path, task)
@@ -174,6 +175,16 @@ class Waiting:
         if wanted is not None and wanted not in note:
             self._claims.explain(file.path, wanted)
         elif wanted is None and notes.asks_to_mend(note):
+            self._claims.explain(file.path, None)
+
+    def _say_look(self, file: RequestFile) -> None:
+        """Beside what a move can't approve, a note says why, unless another one lies there."""
+        usable = file.request if not file.problems else None
+        wanted = notes.look(file.request_id, self._looks.badges(usable)) if usable else None
+        note = self.note(file) or ""
+        if wanted is not None and (not note or notes.is_look(note)):
+            self._claims.explain(file.path, wanted)
+        elif wanted is None and notes.is_look(note):
             self._claims.explain(file.path, None)
 
     def wake(self, waiting: Iterable[RequestFile]) -> None:
