@@ -50,6 +50,7 @@ class Waiting:
         self._alert = alert
         self._passed_on = passed_on
         self._looks = looks
+        self._looked: dict[str, str] = {}  # request → sha256 of the version whose badges are in the note beside it
 
     # Shown
 
@@ -166,10 +167,12 @@ class Waiting:
                 if not requests.is_settled(file.path, self._clock.now()):
                     return
                 self._store.doubt(path, file.sha256, notes.mend(file.problems))
-            self._say_look(file)
             task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
             self._store.saw(file.request_id, file.sha256, path, task)
+        if self._looked.get(file.request_id) != file.sha256:  # once for each version and process
+            self._say_look(file)
+            self._looked[file.request_id] = file.sha256
         wanted = self._store.doubts_about(path, file.sha256)
         note = self.note(file) or ""
         if wanted is not None and wanted not in note:
@@ -194,6 +197,7 @@ class Waiting:
             if file.request_id in until and until[file.request_id] <= self._clock.now():
                 if notes.is_snoozed(self.note(file) or ""):
                     self._claims.explain(file.path, None)
+                    self._looked.pop(file.request_id, None)
                 self._store.answers.wake(file.request_id)
 
     def warn_of_expiry(self, files: Iterable[RequestFile]) -> None:
