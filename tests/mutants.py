@@ -1,4 +1,4 @@
-"""Deliberate breaks of sync, claims, routing, answers, badges, the action log, the lease and acting. Tests must catch each.
+"""Deliberate breaks of sync, claims, routing, answers, badges, action log, lease and acting. Tests must catch each.
 
 `python -m tests.mutants [NAME…] [--list]`
 Each mutant is an exact replacement of text in a temporary copy of the tree, run against the few tests that guard what
