@@ -108,16 +108,33 @@ pid_of() {
     else
         words=$(ps -p "$pid" -o command= 2>/dev/null)
     fi
-    case "$words" in # a pid may have been given to another program since
-    *"Watchers.$1"*) printf '%s\n' "$pid" ;;
+    is_ours "$1" || return 1
+    printf '%s\n' "$pid"
+}
+
+# is_ours NAME: whether $pid, whose command line is $words, is the process of this very node: a pid may have been given to
+# another program since, and a copied folder brings the pid file of another node along.
+is_ours() {
+    case "$words" in
+    *" state_dir=$STATE_DIR -m Watchers.$1"*) return 0 ;;
+    "$PY -m Watchers.dashboard"*) [ "$1" = dashboard ] ;;
+    *"-m Watchers.orchestrator"*) [ "$1" = orchestrator ] && [ "$(lock_holder)" = "pid $pid" ] ;;
     *) return 1 ;;
     esac
+}
+
+# Who holds this STATE_DIR as its orchestrator; the folder may have another name by now.
+lock_holder() {
+    python=$PY
+    [ -x "$python" ] || python=$(find_python) || return 1
+    "$python" -c 'import sys, pathlib; from utils.vault import locks; print(locks.holder(pathlib.Path(sys.argv[1])) or "")' \
+        "$STATE_DIR/locks/orchestrator.lock"
 }
 
 launch() {
     if [ -f "$LOG" ] && [ "$(wc -c <"$LOG")" -gt 10000000 ]; then mv -f "$LOG" "$LOG.1"; fi
     set -m # a process group of its own: Ctrl-C here is not meant for it
-    SUPERVISE_API=true nohup "$PY" -m Watchers.orchestrator >>"$LOG" 2>&1 </dev/null &
+    SUPERVISE_API=true nohup "$PY" -X "state_dir=$STATE_DIR" -m Watchers.orchestrator >>"$LOG" 2>&1 </dev/null &
     printf '%s\n' "$!" >"$PIDS/orchestrator.pid"
     LAUNCHED=1
     set +m
@@ -137,8 +154,10 @@ start() {
         esac
     else
         end dashboard # left over from a release that started the API by itself
-        problem=$("$PY" -m scripts.node port) || fail "${problem:-the port cannot be checked}" \
-            "Take another port: API_PORT=$((API_PORT + 1)) $0    (or set API_PORT in .env)"
+        problem=$("$PY" -m scripts.node port) || {
+            [ -n "$problem" ] || problem="the port cannot be checked"
+            fail "$(printf '%s' "$problem" | head -n 1)" "$(printf '%s' "$problem" | tail -n +2)"
+        }
         step "Starting the orchestrator with its watchers and the API on $API_URL (up to $PATIENCE s)"
         launch
         wait_for_api

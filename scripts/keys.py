@@ -8,13 +8,16 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from utils.adapters.ssh_keys import KeyStore, read_public_key
+from utils.bootstrap import Services
 from utils.core.commands import command, elsewhere
+from utils.core.routing import LOCAL
 from utils.core.signing import ADDRESSES, BadKey, Key, person
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings, Settings, load
+from utils.vault.skeleton import VaultProblem
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,9 +65,10 @@ def _do(options: argparse.Namespace, settings: Settings, store: KeyStore) -> str
     zone = settings.agent_name
     match options.command:
         case "create":
-            made = store.create(zone)
-            head = "A key was made" if made else "There is a key already"
-            return f"{head}: {store.private}\n{_introduction(settings, store)}"
+            made: list[bool] = []
+            said = _create(settings, store, lambda: made.append(store.create(zone)))
+            head = "A key was made" if made[0] else "There is a key already"
+            return f"{said}{head}: {store.private}\n{_introduction(settings, store)}"
         case "show":
             return _introduction(settings, store)
         case "list":
@@ -75,9 +79,47 @@ def _do(options: argparse.Namespace, settings: Settings, store: KeyStore) -> str
     if options.zone == zone:
         raise BadKey(f"this is the {zone} node: its own key is made by `{command('keys create')}`")
     key = Key(text, ADDRESSES[options.zone] if options.zone else person(options.person))
-    new = store.enrol(key)
-    text = f"{key.name}: {key.fingerprint} is {'now' if new else 'already'} enrolled on this node ({zone})"
+    new: list[bool] = []
+    said = _after_sync(settings, store, options.zone, lambda: new.append(store.enrol(key)))
+    text = f"{said}{key.name}: {key.fingerprint} is {'now' if new[0] else 'already'} enrolled on this node ({zone})"
     return f"{text}\n{_missing(store, zone)}".strip()
+
+
+def _create(settings: Settings, store: KeyStore, create: Callable[[], object]) -> str:
+    """Make the node's key. The Cloud pushes its unsigned commits before; Local's next one vouches for its own."""
+    if settings.agent_name == LOCAL or Services(settings).sync.has_signed():
+        create()
+        return ""
+    return _after_sync(settings, store, settings.agent_name, create)
+
+
+def _after_sync(settings: Settings, store: KeyStore, zone: str | None, change: Callable[[], object]) -> str:
+    """Make `change`, which lets the first key of `zone` count, or a person's; what was synced before it, in words.
+
+    From its first key on, what is committed in a zone's name without one is refused. So what was committed so far is
+    carried over before, while its author line still counts. Raises `BadKey` where that can't be done.
+    """
+    if zone is None or store.keyring().enrolled(zone):
+        change()
+        return ""
+    services = Services(settings)
+    if services.sync.has_remote():
+        print("syncing first, while what was committed without a key still counts …", file=sys.stderr, flush=True)
+    try:
+        result = services.sync.run_before(change)
+        problem = result.error if result else None
+    except (VaultProblem, OSError) as error:
+        problem = str(error)
+    finally:
+        services.close()
+    if problem:
+        raise BadKey(
+            f"nothing was changed. What {zone} committed without a key until now is refused from its first key on, so"
+            f" it is carried over before, and that sync says: {problem}"
+        )
+    if result is None:
+        return ""
+    return f"What was committed so far is carried over ({result.summary()}). From now on {zone} has to sign.\n"
 
 
 def introduction(settings: Settings, store: KeyStore) -> str:

@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from utils.vault.skeleton import Condition, condition
 _LEAVING_SECONDS = 5.0
 _FALLS_AT_START = 3
 _GIT_SECONDS = 30
+_NEAR = 100
 
 
 def main() -> int:
@@ -41,7 +42,7 @@ def main() -> int:
     commands.add_parser("check", help="check the settings alone")
     commands.add_parser("prepare", help="check settings and vault, set up what is missing, then print the facts")
     commands.add_parser("facts", help="print settings as assignments of a shell")
-    commands.add_parser("port", help="say why the API could not listen (exit code 1); nothing where it could")
+    commands.add_parser("port", help="say why the API could not listen, and the remedy (exit code 1); else nothing")
     commands.add_parser("status", help="what runs; exit code 1 unless API and orchestrator both do")
     waiting = commands.add_parser("wait", help="wait until the API answers; exit code 1 where it fell again and again")
     waiting.add_argument("--seconds", type=float, default=60, help="give up after this long (exit code 3)")
@@ -58,7 +59,8 @@ def main() -> int:
             if problems:
                 daemon.tell_problems("settings", problems)
             state = status(settings)
-            print("\n".join(state.lines))
+            with daemon.readers_may_leave():
+                print("\n".join(state.lines), flush=True)
             return 0 if state.runs else 1
     if problems:
         daemon.tell_problems("set-up", problems)
@@ -68,7 +70,8 @@ def main() -> int:
             return prepare(settings)
         case "port":
             problem = port_problem_after(settings, _LEAVING_SECONDS)
-            print(problem or "", end="")
+            if problem:
+                print(problem, other_port(settings), sep="\n")
             return 1 if problem else 0
         case "wait":
             return wait(settings, options.seconds, options.pid)
@@ -159,6 +162,14 @@ def port_problem(settings: Settings) -> str | None:
                 return f"port {settings.api_port} is in use{f' by {holder}' if holder else ''}"
             return f"can't listen on {settings.api_host}:{settings.api_port}: {error.strerror}"
     return None
+
+
+def other_port(settings: Settings) -> str:
+    """What to do where the API can't listen: the next port that is free, if that is what is missing."""
+    for port in range(settings.api_port + 1, min(settings.api_port + _NEAR, 65536)):
+        if port_problem(replace(settings, api_port=port)) is None:
+            return f"Take another port: API_PORT={port} ./start_everything.sh    (or set API_PORT in .env)"
+    return "Correct API_HOST and API_PORT in .env"
 
 
 def is_our_api(problem: str) -> bool:

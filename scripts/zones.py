@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 
 from utils.bootstrap import Services
 from utils.core.lease import LONGEST_REASON
 from utils.core.routing import ZONES
-from utils.daemon import tell_problems
+from utils.daemon import readers_may_leave, tell_problems
 from utils.settings import InvalidSettings
 from utils.work_zones import NotSwitched, StaleTerm, WorkZones
 
@@ -44,14 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell_problems("zones", error.problems)
         return 2
     try:
-        code = _do(services.zones, options)
-        sys.stdout.flush()
+        code = 0
+        with readers_may_leave():
+            code = _do(services.zones, options)
+            sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever reads has read enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (NotSwitched, StaleTerm, OSError) as error:
+    except (NotSwitched, StaleTerm) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename} (is it this user's?)", file=sys.stderr)
         return 1
     finally:
         services.close()
@@ -78,10 +79,17 @@ def _do(zones: WorkZones, options: argparse.Namespace) -> int:
 
 
 def _switch(zones: WorkZones, options: argparse.Namespace) -> int:
+    term = zones.standing().term
     now, previous = zones.switch(
         options.zone, reason=options.reason, by="command line", expected_term=options.expected_term, pin=options.pin
     )
-    print(f"{now.active_zone} is the active zone now (before: {previous}), term {now.term}")
+    if now.term == term:
+        said = f"{now.active_zone} is the active zone already: nothing was changed"
+    elif now.active_zone == previous:
+        said = f"{now.active_zone} stays the active zone, {'pinned' if now.pinned else 'and failover may change it'}"
+    else:
+        said = f"{now.active_zone} is the active zone now (before: {previous})"
+    print(f"{said}, term {now.term}")
     for line in (now.waits, zones.doubt(options.zone)):
         if line:
             print(f"! {line}")
@@ -91,22 +99,32 @@ def _switch(zones: WorkZones, options: argparse.Namespace) -> int:
 def _status(zones: WorkZones) -> int:
     told, health = zones.status(), zones.health()["zones"]
     since = f", since {told['since']}" if told["since"] else ""
-    print(f"{told['active_zone']} is the active zone, term {told['term']}{since}: {told['reason']}")
+    if told["term"]:
+        print(f"{told['active_zone']} is the active zone, term {told['term']}{since}: {told['reason']}")
+    elif zones.is_alone():
+        print(f"{told['active_zone']} is the active zone: {told['reason']}")
+    else:
+        print(
+            f"no zone is active: {told['reason']}; {told['active_zone']} (initial_holder in zones.json) takes it first"
+        )
     pinned = ", chosen by a person: no automatic change" if told["pinned"] else ""
     print(f"this node, {told['this_zone']}, is {told['state']}{pinned}")
-    if told["waits"]:
+    trouble = zones.trouble()
+    if told["waits"] and not any(line.startswith(told["waits"]) for line in trouble):
         print(f"! {told['waits']}")
+    fails = False
     if not zones.is_alone():
         other = next(zone for zone in ZONES if zone != told["this_zone"])
         seen = health[other]
         words = {True: "well", False: "failing", None: "unknown"}[seen["healthy"]]
-        print(f"{other} is {words} (by {seen['method']})" + (f": {seen['error']}" if seen["error"] else ""))
+        fails = seen["healthy"] is False
+        why = f": {seen['error']}" if seen["error"] else ""
+        print(f"{'! ' if fails else ''}{other} is {words} (by {seen['method']}){why}")
     for entry in told["history"][:_SHOWN]:
         print(f"  {entry['at']}  term {entry['term']}: {entry['to']} ({entry['reason']})")
-    trouble = zones.trouble()
     for line in trouble:
         print(f"! {line}")
-    return 1 if trouble else 0
+    return 1 if trouble or fails else 0
 
 
 if __name__ == "__main__":

@@ -111,6 +111,40 @@ def test_a_storm_of_a_thousand_becomes_a_few_mails_and_none_is_lost(
     assert set(states(manager)) == {"sent"}
 
 
+def test_another_message_under_the_same_title_is_another_alert(manager: AlertManager, clock: FakeClock) -> None:
+    """The lease is gone, then it can't be read: the second is not the first one again."""
+    title = "The zones' lease is not what it was"
+    for message in ("it is gone", "it can't be read", "it is gone", "it went back to term 3, after 5"):
+        manager.send("CRITICAL", title, message, source="zones")
+    manager.send("CRITICAL", title, "it went back to term 4, after 6", source="zones")
+    shown = [(item["message"], item["repeats"]) for item in manager.recent(10)[0]]
+    assert shown == [("it went back to term 3, after 5", 1), ("it can't be read", 0), ("it is gone", 1)]
+
+
+def test_two_tasks_of_one_title_are_both_named(manager: AlertManager) -> None:
+    for task in ("email-20260601T100000Z-0a1b2c3d", "email-20260601T100001Z-1a1b2c3d"):
+        manager.send("INFO", "A mail for you to answer by hand: (no subject)", f"Task: {task}.", source="gmail_watcher")
+    assert len(manager.recent(10)[0]) == 2
+
+
+def test_times_and_counts_make_no_alert_another_one(manager: AlertManager, clock: FakeClock) -> None:
+    for number in range(5):
+        clock.advance(60)
+        manager.send("WARNING", "x fails", f"{number} in a row since {clock.now().isoformat()[:19]}Z, 1.{number} s")
+    assert [item["repeats"] for item in manager.recent(10)[0]] == [4]
+
+
+def test_a_storm_under_one_title_is_counted(manager: AlertManager, channel: FakeChannel, clock: FakeClock) -> None:
+    """A sender can't make a thousand mails of it."""
+    for number in range(1000):
+        manager.send("INFO", "A mail for you", f"Task: t{number}x.", source="gmail_watcher")
+        clock.advance(1)
+    items = manager.recent(100)[0]
+    assert len(items) == 20 and sum(item["repeats"] for item in items) == 980
+    manager.send("CRITICAL", "A mail for you", "Task: loud.", source="gmail_watcher")
+    assert manager.recent(1)[0][0]["level"] == "CRITICAL", "a louder one is never swallowed"
+
+
 def test_a_dead_server_delays_alerts_and_is_asked_less_and_less_often(
     manager: AlertManager, channel: FakeChannel, clock: FakeClock
 ) -> None:

@@ -78,6 +78,8 @@ def test_an_id_that_nobody_has(make_node):
         "[" * 50_000,
         '{"zone": "cloud", "expected_term": "x"}',
         '{"zone": "cloud", "expected_term": true}',
+        '{"zone": "cloud", "expected_term": "1"}',
+        '{"zone": ["cloud"]}',
         '{"zone": "cloud", "expected_term": 1.5}',
         b"\xff\xfe",
         '{"zone": "' + "x" * 60 + '"}',

@@ -160,6 +160,7 @@ def test_zones_are_told_and_switched(node):
     assert before["state"] == "active", "alone"
     assert before["failover"] == {"enabled": True, "threshold": 3, "interval_seconds": 120}
     answer = api.post("/api/zones/switch", zone="cloud", reason="holiday", expected_term=before["term"])
+    assert "nobody does the work" in answer.pop("warning"), "alone"
     assert answer == {"active_zone": "cloud", "previous": before["active_zone"], "term": before["term"] + 1}
     after = api.get("/api/zones/status")
     assert after["active_zone"] == "cloud" and after["pinned"] and "holiday" in after["reason"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from datetime import timedelta
 
@@ -311,3 +312,32 @@ def test_what_is_no_json_in_a_log_never_comes_out_as_an_answer(make_node, clock)
     node.claims.claim(node.layout.find(task)[0])
     hostile(node, b'{"at":{"x":1},"event":"claimed","task":"%s"}' % task.encode())
     assert [claim["since"] for claim in Api(node).get("/api/claims")["active"]] == [None]
+
+
+def test_a_dropped_task_is_called_by_its_heading_its_first_line_or_its_name(make_node, clock):
+    node = make_node(clock=clock)
+    api = Api(node)
+    drops = {
+        "a.md": "intro\n\n## Buy *milk*\n",
+        "b.md": "\n- call Bob\nand Ann\n",
+        "silence.md": "---\n",
+        "d.md": "---\ntitle: Named\n---\n# Not this\n",
+    }
+    for name, text in drops.items():
+        path = node.layout.root / "Inbox" / name
+        path.write_text(text)
+        os.utime(path, (clock.now().timestamp() - 600,) * 2)
+    node.drops.run(clock.now())
+    titles = {item["title"] for item in api.get("/api/tasks")["items"]}
+    assert titles == {"Buy *milk", "call Bob", "silence", "Named"}
+
+
+def test_whatever_the_list_names_can_be_asked_for(make_node):
+    node = make_node()
+    api = Api(node)
+    (node.layout.root / "Inbox" / "my note é.md").write_text("# Buy milk\n")
+    [item] = api.get("/api/tasks")["items"]
+    assert (item["id"], item["title"]) == ("my note é", "Buy milk")
+    assert api.get("/api/tasks/my%20note%20%C3%A9")["content"] == "# Buy milk\n"
+    for name in ("another", "..", "%00", ".vault"):
+        assert api.ask("GET", f"/api/tasks/{name}").status_code == 404

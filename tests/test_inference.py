@@ -80,7 +80,7 @@ def test_the_folder_is_stronger_than_words_and_the_persons_own_word_than_the_fol
     assert seen("call Bob", type="note", domain="general") == ("vault_operations", "general")
 
 
-@pytest.mark.parametrize("said", ["legal_review", "Payments", 5, ["social_media"], {"a": 1}])
+@pytest.mark.parametrize("said", ["legal_review", "Payments!", 5, ["social_media"], {"a": 1}])
 def test_a_written_type_that_nobody_knows_is_local_only_whatever_the_words_say(said: Any) -> None:
     result = infer({"type": said}, folder="social", name="reply.md", text="Post about it on LinkedIn")
     assert (result.type, result.domain) == ("vault_operations", "social")

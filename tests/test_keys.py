@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from scripts import doctor, keys
-from tests.vaults import git
+from tests.vaults import Node, Two, git
 from utils.bootstrap import Services
+from utils.core.signing import ADDRESSES, Key
 from utils.daemon import Stop
 from utils.settings import PROJECT_ROOT
 from Watchers.approval_watcher import ApprovalWatcher
@@ -222,3 +223,105 @@ def test_believing_unsigned_people_is_warned_about_at_a_start(make_node: Callabl
         ApprovalWatcher(node).start(Stop())
         logs = "".join(path.read_text() for path in (node.layout.root / "Logs").rglob("*.jsonl"))
         assert logs.count("UNSIGNED_COMMITS is 'accept'") == warned
+
+
+# --- keys for a pair that works already ------------------------------------------------------------------------------
+
+
+MAIL = "email-20260601T100000Z-0a1b2c3d.md"
+REQUEST = "email-20260601T100000Z-0a1b2c3e.md"
+DRAFT = "---\naction: send_email\ncreated_by: cloud\n---\n## Draft\n\nhello\n"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Two:
+    """Two nodes that have synced; the Cloud has drafted since and brought that to the remote, Local has not looked."""
+    two = Two(tmp_path)
+    two.b.write(f"In_Progress/cloud/{MAIL}", "task\n")
+    two.b.write(f"Plans/email/{MAIL}", "plan\n")
+    two.b.write(f"Pending_Approval/email/{REQUEST}", DRAFT)
+    two.b.sync()
+    return two
+
+
+def on(run: Run, node: Node, *arguments: str) -> tuple[int, str, str]:
+    paths = {"VAULT_PATH": str(node.root), "STATE_DIR": str(node.state), "SYNC_SETTLE_SECONDS": "0"}
+    return run(node.zone, *arguments, **paths)
+
+
+def sign_both(run: Run, two: Two) -> str:
+    for node in (two.a, two.b):
+        assert on(run, node, "create")[0] == 0
+    said = ""
+    for node, other in ((two.a, two.b), (two.b, two.a)):
+        code, told, wrong = on(run, node, *printed_command(on(run, other, "show")[1]))
+        assert code == 0, wrong
+        said += told
+    return said
+
+
+def test_what_the_cloud_committed_before_it_had_a_key_is_not_taken_for_forged(run: Run, pair: Two) -> None:
+    said = sign_both(run, pair)
+    assert "carried over" in said and "From now on cloud has to sign" in said
+    results = [pair.a.sync(), pair.b.sync(), pair.a.sync()]
+    assert [result.refused for result in results] == [[], [], []] and pair.a.alerts == pair.b.alerts == []
+    for node in (pair.a, pair.b):
+        assert node.has(f"Pending_Approval/email/{REQUEST}") and node.has(f"In_Progress/cloud/{MAIL}")
+    pair.assert_agree()
+
+
+def test_what_the_cloud_had_not_pushed_yet_goes_before_its_key(run: Run, pair: Two) -> None:
+    pair.remote.rename(pair.folder / "away")
+    pair.b.write("Updates/offline.md", "cloud\n")
+    assert pair.b.sync().result == "offline"
+    code, _, wrong = on(run, pair.b, "create")
+    assert code == 1 and "nothing was changed" in wrong and not pair.b.keys.keyring().own
+    (pair.folder / "away").rename(pair.remote)
+    sign_both(run, pair)
+    pair.settle()
+    assert pair.a.read("Updates/offline.md") == b"cloud\n" and pair.a.alerts == []
+
+
+def test_a_key_is_not_enrolled_where_the_remote_can_not_be_asked(run: Run, pair: Two) -> None:
+    for node in (pair.a, pair.b):
+        on(run, node, "create")
+    enrol = printed_command(on(run, pair.b, "show")[1])
+    pair.remote.rename(pair.folder / "away")
+    code, _, wrong = on(run, pair.a, *enrol)
+    assert code == 1 and "nothing was changed" in wrong and "refused from its first key on" in wrong
+    assert not pair.a.keys.keyring().enrolled("cloud")
+
+
+def test_what_comes_unsigned_after_the_enrolment_is_refused_however_old_it_says_it_is(run: Run, pair: Two) -> None:
+    """A1 and A2: the accepted point is what lay on the remote when the person enrolled the key at Local."""
+    sign_both(run, pair)
+    clone = pair.clone("third")
+    (clone / "Updates").mkdir(exist_ok=True)
+    (clone / "Updates/evil.md").write_text("evil\n")
+    git(clone, "add", "-A")
+    author = "--author=AI Employee (cloud) <cloud@ai-employee.invalid>"
+    git(clone, "commit", "-q", "-m", "x", author, "--date=2020-01-01T00:00:00Z")
+    git(clone, "push", "-q")
+    assert [item["path"] for item in pair.a.sync().refused] == ["Updates/evil.md"]
+
+
+def test_the_cloud_hears_of_what_local_refused_of_it(pair: Two) -> None:
+    """Keys put there by hand, without the command: Local takes the Cloud's unsigned work for forged, and the Cloud's
+    task is gone though its mail counts as worked off."""
+    for node in (pair.a, pair.b):
+        node.keys.create(node.zone)
+    pair.a.keys.enrol(Key(pair.b.keys.own(), ADDRESSES["cloud"]))
+    pair.settle()
+    pair.settle()
+    assert not pair.b.has(f"Pending_Approval/email/{REQUEST}")
+    [(level, title, text)] = pair.b.alerts
+    assert level == "WARNING" and MAIL in title and f"Updates/conflicts/Plans/email/{MAIL}" in text
+
+
+def test_the_cloud_hears_nothing_where_a_person_moved_its_work_on(pair: Two) -> None:
+    pair.a.sync()
+    pair.a.move(f"Pending_Approval/email/{REQUEST}", f"Rejected/{REQUEST}")
+    pair.b.write(f"Pending_Approval/email/{REQUEST}", DRAFT + "more\n")
+    pair.a.remove(f"Plans/email/{MAIL}")
+    pair.settle()
+    assert [title for _, title, _ in pair.b.alerts if title.startswith("Refused by Local")] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections import Counter
@@ -286,9 +287,22 @@ def test_a_mail_without_from_stays_visible_with_a_plan(node: Services) -> None:
     [(plan, text)] = plans(node)
     assert plan["outcome"] == "by_hand"
     assert "no usable From" in text
-    assert "you may move the task to Done/" in text
+    assert "move the task to Done/. No receipt says that it is done: your move does" in text
     assert run(again(node)) == "no mail"
     assert sum("by hand" in line for line in alert_titles(node)) == 1
+
+
+def test_a_note_of_a_persons_is_not_called_a_mail(node: Services) -> None:
+    """Dropped into Needs_Action/email; it has no subject, but a heading."""
+    for name in ("a.md", "b.md"):
+        path = node.layout.root / "Needs_Action" / "email" / name
+        path.write_text(f"# Write to Bob ({name})\n\nAbout the {name}.\n")
+        os.utime(path, (node.clock.now().timestamp() - 60,) * 2)
+    node.drops.run(node.clock.now())
+    assert run(node) == "left to you 2"
+    told = {json.loads(line)["title"] for line in alert_titles(node)}
+    assert told == {f"A task for you to do by hand: Write to Bob ({name})" for name in ("a.md", "b.md")}
+    assert all("the task was written by hand" in text and "no usable From" not in text for _, text in plans(node))
 
 
 def test_a_mail_of_thirty_megabytes_is_a_task_from_its_headers(node: Services) -> None:

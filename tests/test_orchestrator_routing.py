@@ -105,7 +105,6 @@ def bench(make_node: Callable[..., Services], clock: FakeClock) -> Bench:
         "no newline at the end",
         "Windows\r\nlines\r\n",
         "---\nnot closed",
-        "--- \nbroken: [yaml\n---\nbody\n",
         "# Überschrift\n\n🐙 עברית\n",
         "\n\n---\n\nrule, not front matter\n---\n",
     ],
@@ -122,6 +121,60 @@ def test_a_note_becomes_a_task_word_for_word(bench: Bench, text: str) -> None:
     assert meta["source"] == {"kind": "inbox", "name": "idea.md"}
     assert meta["inferred"] == "type from no known word: local only"
     assert bench.run() == "waiting for a human: 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("---\ntype: [email\n---\nReply to the mail\n", "broken YAML in line"),
+        ("---\ntype: accounting\nReply to the mail\n", "the front matter is not closed by a line '---'"),
+        ("---\ntype: accounting\ntype: email_processing\n---\nReply to the mail\n", "broken YAML in line 3"),
+        ("---\na: &a [x]\nb: [*a, *a]\n---\nReply to the mail\n", "anchors and aliases (&, *) are not allowed"),
+    ],
+)
+def test_properties_that_cannot_be_read_are_told_and_set_nothing(bench: Bench, text: str, why: str) -> None:
+    bench.drop("x.md", text)
+    assert bench.file_drops() == "filed from the Inbox: 1"
+    [path] = bench.tasks()
+    meta, body = frontmatter.read(path.read_bytes())
+    assert (body, meta["type"], meta["domain"]) == (text, "vault_operations", "general")
+    assert meta["inferred"].startswith(f"the properties can't be read: {why}")
+    assert meta["inferred"].endswith("; local only")
+
+
+def test_what_a_person_chose_counts_however_it_is_written(bench: Bench) -> None:
+    bench.drop("x.md", "---\ntype: Accounting\npriority: HIGH\n---\nCall Bob\n")
+    bench.file_drops()
+    [path] = bench.tasks()
+    meta, _ = frontmatter.read(path.read_bytes())
+    assert (meta["type"], meta["domain"], meta["priority"]) == ("accounting", "accounting", "high")
+    assert "inferred" not in meta and "as_written" not in meta
+
+
+def test_markdown_is_known_by_any_of_its_endings(bench: Bench) -> None:
+    for name in ("UPPER.MD", "note.markdown"):
+        bench.drop(name, "Book the invoice\n")
+    bench.drop("LATE.MD", "Book the invoice\n", "Needs_Action/general")
+    assert bench.file_drops() == "filed from Needs_Action: 1, filed from the Inbox: 2"
+    assert bench.inbox() == []
+
+
+def test_whatever_stays_in_the_inbox_has_its_own_reason_beside_it(bench: Bench) -> None:
+    bench.drop("empty.md", "")
+    bench.drop("latin.md", b"gr\xfc\xdfe")
+    bench.drop("photo.jpg", b"\xff\xd8")
+    inbox = bench.root / "Inbox"
+    os.mkfifo(inbox / "fifo.md")
+    (inbox / "link.md").symlink_to(bench.root / "Company_Handbook.md")
+    bench.clock.advance(10**9)
+    assert bench.file_drops() == "left in the Inbox: 5"
+    said = {path.name.removesuffix(".reason.md"): path.read_text() for path in inbox.glob("*.reason.md")}
+    words = {"empty": "is empty", "latin": "not UTF-8 (byte 2)", "photo": "(.md)", "fifo": "no file", "link": "a link"}
+    assert said.keys() == words.keys()
+    assert all(words[name] in text for name, text in said.items())
+    bench.drop("empty.md", "Call Bob\n")
+    assert "filed from the Inbox: 1" in bench.file_drops()
+    assert not (inbox / "empty.reason.md").exists()
 
 
 def test_a_note_that_was_only_just_written_is_looked_at_again_soon(bench: Bench) -> None:
@@ -183,7 +236,7 @@ def test_a_note_being_written_an_empty_one_and_a_hidden_one_wait(
     make_node: Callable[..., Services], clock: FakeClock
 ) -> None:
     bench = Bench(make_node("local", clock=clock, SYNC_SETTLE_SECONDS="2"), clock)
-    bench.drop("empty.md", "")
+    os.utime(bench.drop("empty.md", ""), (clock.now().timestamp(),) * 2)
     bench.drop(".hidden.md", "x")
     fresh = bench.drop("fresh.md", "Dear")
     os.utime(fresh, (clock.now().timestamp(),) * 2)
@@ -905,6 +958,21 @@ def test_what_cannot_be_used_in_progress_is_told_once(bench: Bench, damage: str)
     assert f"In_Progress/local/{path.name}" in bench.alerts.told[0][2]
     path.write_bytes(good)
     assert bench.run() == "done: 1"
+
+
+@pytest.mark.parametrize("folder", ["", "local", "cloud", "mars"])
+def test_a_task_put_in_progress_by_hand_is_told_once(bench: Bench, folder: str) -> None:
+    task = bench.task("accounting", "accounting", "a")
+    path = bench.root / "In_Progress" / folder / task.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    task.rename(path)
+    os.utime(path, (bench.clock.now().timestamp(),) * 2)
+    assert bench.run() == "no task waits" and not bench.alerts.told, "somebody may be moving it"
+    for _ in range(3):
+        bench.clock.advance(3600)
+        bench.run()
+    assert bench.alerts.titles == [f"WARNING Nobody works on {path.name}"]
+    assert path.exists(), "the person may be at it: it stays"
 
 
 def test_what_nobody_here_has_a_handler_for_is_not_stuck(bench: Bench) -> None:

@@ -197,6 +197,52 @@ def test_it_can_be_stopped_when_its_virtual_environment_is_gone(copy: Copy) -> N
     (copy.folder / ".venv").symlink_to(sys.prefix)
 
 
+def test_a_copied_folder_stops_nothing_of_the_folder_it_was_copied_from(copy: Copy, tmp_path: Path) -> None:
+    """It brings the pid file along, and the process of that number is an orchestrator indeed."""
+    copy()
+    before = eventually(lambda: len(copy.pids()) == 6 and copy.pids(), what="six processes")
+    other = tmp_path / "another"
+    shutil.copytree(copy.folder, other, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    for state in ({}, {"STATE_DIR": str(other / "elsewhere")}):
+        run = other / "elsewhere" / "run"
+        run.mkdir(parents=True, exist_ok=True)
+        shutil.copy(copy.folder / ".state" / "run" / "orchestrator.pid", run)
+        for script in (other, copy.folder) if state else (other,):  # the same folder with another STATE_DIR too
+            done = subprocess.run(
+                [str(script / "start_everything.sh"), "stop"], env=environ | state, capture_output=True, text=True
+            )
+            assert (done.returncode, "Nothing runs" in done.stdout) == (0, True), done.stdout
+    assert copy.pids() == before
+
+
+def test_a_folder_that_was_renamed_while_it_ran_is_stopped(copy: Copy, tmp_path: Path) -> None:
+    copy()
+    before = eventually(lambda: len(copy.pids()) == 6 and copy.pids(), what="six processes")
+    copy.folder = copy.folder.rename(tmp_path / "renamed")
+    assert copy.pids() == before
+    assert "Stopping" in copy("stop").stdout
+    eventually(lambda: not copy.pids(), what="the end of all")
+
+
+def test_a_status_is_read_as_far_as_somebody_wants(copy: Copy) -> None:
+    done = subprocess.run(
+        ["bash", "-c", './start_everything.sh status | true; echo "${PIPESTATUS[0]}"'],
+        cwd=copy.folder,
+        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_a_ctrl_c_while_the_children_load_is_nobodys_traceback(copy: Copy) -> None:
+    """In the foreground a terminal sends it to all of them."""
+    code, said = interrupt([".venv/bin/python", "-m", "Watchers.orchestrator"], "scheduler runs", copy.folder)
+    assert (code, "Traceback" in said) == (0, False), said
+    assert copy.pids() == set()
+
+
 def test_an_api_that_cannot_start_is_said_with_its_last_words(copy: Copy) -> None:
     (copy.folder / "Watchers" / "dashboard.py").write_text("raise SystemExit('the API is out of tune')\n")
     done = copy()
@@ -295,8 +341,10 @@ def test_a_port_in_use_is_said_with_its_holder_and_the_remedy(copy: Copy) -> Non
         done = copy()
     assert done.returncode == 1
     assert f"port {copy.port} is in use by pid {os.getpid()}" in done.stderr
-    assert f"API_PORT={copy.port + 1}" in done.stderr
+    assert f"Take another port: API_PORT={copy.port + 1}" in done.stderr
     assert copy.pids() == set()
+    with socket.create_server(("127.0.0.1", copy.port)), socket.create_server(("127.0.0.1", copy.port + 1)):
+        assert f"Take another port: API_PORT={copy.port + 2}" in copy().stderr, "the next one is in use as well"
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.vaults import Node, Two, housekeeping
+from utils.vault.skeleton import VaultProblem
 
 PLAN = "Plans/email/trip.md"
 
@@ -199,9 +201,27 @@ def test_beyond_mending_says_the_command_which_keeps_everything(two: Two) -> Non
 def test_repair_of_a_healthy_vault_changes_nothing(two: Two) -> None:
     two.settle()
     head, files = two.head(), two.a.files()
-    assert two.a.vault_sync().repair().result == "noop"
-    assert (two.head(), two.a.files()) == (head, files)
+    with pytest.raises(VaultProblem, match="the repository is sound"):
+        two.a.vault_sync().repair()
+    assert (two.head(), two.a.files(), (two.a.state / "damaged").exists()) == (head, files, False)
     two.assert_agree()
+
+
+def test_repair_without_a_remote_keeps_the_only_history_there_is(two: Two) -> None:
+    two.a.git("remote", "remove", "origin")
+    cut_every_loose_object(two.a)
+    log = two.a.git("log", "--format=%H", check=False)
+    with pytest.raises(VaultProblem, match="no remote to take a history from"):
+        two.a.vault_sync().repair()
+    assert two.a.git("log", "--format=%H", check=False) == log and not (two.a.state / "damaged").exists()
+
+
+@pytest.mark.parametrize("answer", [{"accept_own": "zzz"}, {"push_secret": ("HEAD",)}, {"accept_remote": True}])
+def test_an_answer_about_a_remote_that_is_not_there_is_refused(two: Two, answer: dict[str, Any]) -> None:
+    two.a.git("remote", "remove", "origin")
+    result = two.a.sync(**answer)
+    assert result.result == "error" and "has no remote" in str(result.error)
+    assert two.a.sync(allow_deletions=True).result in ("noop", "ok")
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,15 @@ def test_a_merge_that_the_remote_declined_is_nobodys_word_later(two: Two) -> Non
     assert "offered" not in memory(two.a)
 
 
+def damage(node: Node) -> None:
+    """An object that nothing needs can't be read: git finds the repository unsound, and all goes on."""
+    folder = node.root / ".git" / "objects" / "aa"
+    folder.mkdir(exist_ok=True)
+    (folder / ("a" * 38)).write_bytes(b"no object")
+
+
 def test_a_repair_without_the_remote_changes_nothing(two: Two) -> None:
+    damage(two.a)
     before = two.a.git("rev-parse", "HEAD")
     two.remote.rename(two.folder / "away.git")
     with pytest.raises(AdapterError, match="can't be reached"):
@@ -73,6 +81,7 @@ def test_a_repair_does_not_open_the_gate_against_a_rollback(two: Two) -> None:
     two.a.sync()
     git(two.remote, "update-ref", "refs/heads/main", old)
     two.a.clock.advance(3600)
+    damage(two.a)
     result = two.a.vault_sync().repair()
     assert result.result == "error" and "rolled back" in str(result.error)
     assert two.a.read("note.md") == b"new\n" and two.head() == old

@@ -433,6 +433,98 @@ def test_the_first_node_of_two_stands_in_and_says_so_without_a_fright(bench: Ben
     assert "local stands in for it" in local.alerts.told[0][2]
 
 
+def test_the_hand_over_to_a_zone_that_comes_late_is_no_change_to_and_fro(bench: Bench) -> None:
+    """The README's path: Local is set up first. One outage of the Cloud an hour later leaves one failover more."""
+    local, cloud = bench.node("local"), bench.node("cloud")
+    bench.live(20, local)
+    bench.live(12, local, cloud)
+    assert cloud.works
+    assert local.zones.status()["history"][0]["by"] == "start"
+    bench.live(20, local)
+    assert (local.works, local.zones.trouble(), local.zones.status()["waits"]) == (True, [], None)
+    bench.live(20, cloud)
+    assert cloud.works, "and Local may fail too"
+
+
+def test_that_failback_waits_for_the_limit_is_told_when_it_is_reached(bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=Failover(failback=True))
+    local, cloud = bench.pair()
+    bench.live(16, local)
+    bench.live(12, local, cloud)
+    assert cloud.works, "failback: the second change"
+    reached = "CRITICAL The zones change no more by themselves"
+    assert reached in local.alerts.titles, "told while all is well, and not when no zone is active"
+    [text] = [text for level, title, text in local.alerts.told if f"{level} {title}" == reached]
+    assert "2 times within 60 min: no failover and no failback for" in text
+    for node in (local, cloud):
+        waits = str(node.zones.status()["waits"])
+        assert "no failover and no failback" in waits and waits in node.zones.trouble()[0]
+    cloud.zones.switch("cloud", reason="I looked", by="ann", pin=False)
+    assert (cloud.zones.status()["waits"], cloud.zones.trouble()) == (None, [])
+
+
+def test_nobody_is_promised_a_failover_that_the_limit_forbids(bench: Bench) -> None:
+    bench.config = replace(bench.config, failover=Failover(failback=True))
+    local, cloud = bench.pair()
+    bench.live(16, local)
+    bench.live(12, local, cloud)
+    local.alerts.told.clear()
+    bench.live(14, local)
+    [text] = [text for _, title, text in local.alerts.told if title == "cloud does not answer"]
+    assert "Nobody takes over: the zone changed by itself 2 times" in text and "local takes over" not in text
+
+
+def test_both_nodes_tell_the_same_time_of_a_change(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    local.zones.switch("local", reason="now", by="ann")
+    made = local.zones.standing().since
+    bench.clock.advance(3 * 3600)
+    cloud.zones.renew()
+    assert cloud.zones.standing().since == local.zones.standing().since == made
+    assert cloud.zones.status()["history"][0] == local.zones.status()["history"][0]
+
+
+def test_a_switch_to_the_zone_that_is_active_tells_of_no_move(bench: Bench) -> None:
+    local, _ = bench.pair()
+    for pin, words in ((True, "pinned"), (False, "and failover may change it")):
+        local.zones.switch("cloud", reason="as it is", by="ann", pin=pin)
+        _, title, text = local.alerts.told[-1]
+        assert title.startswith(f"cloud stays the active zone, {words} (term ")
+        assert "moved" not in text
+
+
+def test_a_person_s_reason_outlives_a_lease_that_was_lost(bench: Bench) -> None:
+    local, cloud = bench.pair()
+    local.zones.switch("local", reason="the server moves house", by="ann")
+    bench.live(4, local, cloud)
+    for _ in range(2):
+        bench.shared.text = None
+        bench.live(12, local, cloud)
+    reason = local.zones.standing().reason
+    assert reason.startswith("the server moves house (by ann) (taken up again: ") and reason.count("taken up") == 1
+    assert local.zones.standing().pinned
+
+
+def test_alone_a_switch_to_the_other_zone_warns_that_work_stops(bench: Bench) -> None:
+    bench.remote = False
+    node = bench.node("local")
+    node.zones.switch("cloud", reason="by mistake", by="api")
+    assert "nobody does the work" in node.zones.doubt("cloud")
+    [(level, _, text)] = node.alerts.told
+    assert level == "WARNING" and "nobody does the work of the active zone" in text
+    assert node.zones.status()["history"][0]["from"] == "local", "as the answer's `previous` says"
+
+
+def test_who_watches_for_heartbeats_is_not_asked_whether_the_scheduler_runs(bench: Bench) -> None:
+    local = bench.node("local")
+    assert "is the scheduler running?" in local.zones.health()["zones"]["cloud"]["error"]
+    local.zones.start()
+    bench.live(1, local)
+    assert "heartbeats are watched" in local.zones.health()["zones"]["cloud"]["error"]
+    bench.clock.advance(3600)
+    assert "is the scheduler running?" in local.zones.health()["zones"]["cloud"]["error"]
+
+
 def test_switched_off_failover_leaves_it_to_the_human(bench: Bench) -> None:
     bench.config = replace(bench.config, failover=Failover(enabled=False))
     local, _ = bench.pair()
@@ -909,7 +1001,7 @@ def test_alone_this_zone_is_active_unless_a_human_says_otherwise(bench: Bench) -
     assert (now.active_zone, previous, node.works) == ("local", "cloud", True)
     assert [entry["to"] for entry in node.zones.status()["history"]] == ["local", "cloud"]
     assert node.zones.health()["zones"]["cloud"]["error"] == "not checked: alone: the vault has no git remote"
-    assert node.zones.doubt("cloud") == ""
+    assert "nobody does the work" in node.zones.doubt("cloud") and node.zones.doubt("local") == ""
     assert node.link.looks == 0
 
 

@@ -16,6 +16,7 @@ from tests.api_client import Api
 from tests.mail_kit import drop, make_mail
 from utils.bootstrap import Services
 from utils.core.stages import Stage
+from utils.lease.peer import Peer
 from utils.settings import PROJECT_ROOT
 from utils.work_zones import WorkZones
 
@@ -98,6 +99,47 @@ def test_the_command_line_refuses_what_the_api_refuses(pair: Pair, capsys: pytes
     assert "at most 500 characters" in capsys.readouterr().err
     assert pair.local.zones.status()["term"] == 0
     Api(pair.local).refused(400, "POST", "/api/zones/switch", json={"zone": "local", "reason": "x" * 501})
+
+
+def test_the_command_line_tells_how_it_is_and_ends_with_one_where_something_is_wrong(
+    pair: Pair, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.says(pair.local, "status")
+    said = capsys.readouterr().out
+    assert (
+        said.startswith("no zone is active: nobody has taken the lease yet; cloud (initial_holder")
+        and "term" not in said
+    )
+    pair.cloud.zones.renew()
+    pair.local.zones.renew()
+    assert pair.says(pair.local, "status") == 0
+    assert "cloud is unknown (by heartbeat): not checked yet: its heartbeats are watched" in capsys.readouterr().out
+    told = {"healthy": False, "method": "heartbeat", "error": "no heartbeat came"}
+    monkeypatch.setattr(Peer, "shown", lambda self: told)
+    assert pair.says(pair.local, "status") == 1
+    assert "! cloud is failing (by heartbeat): no heartbeat came" in capsys.readouterr().out
+
+
+def test_the_command_line_tells_a_move_only_where_there_is_one(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    pair.cloud.zones.renew()
+    for arguments, words in (
+        (("cloud",), "cloud stays the active zone, pinned, term 2"),
+        (("cloud",), "cloud is the active zone already: nothing was changed, term 2"),
+        (("cloud", "--no-pin"), "cloud stays the active zone, and failover may change it, term 3"),
+    ):
+        assert pair.says(pair.local, "switch", *arguments) == 0
+        assert capsys.readouterr().out.splitlines()[0] == words
+
+
+def test_what_the_disk_refuses_is_told_in_words(
+    pair: Pair, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: WorkZones, *words: object, **more: object) -> None:
+        raise PermissionError(13, "Permission denied", "/x/zone.json")
+
+    monkeypatch.setattr(WorkZones, "switch", refuse)
+    assert pair.says(pair.local, "switch", "cloud") == 1
+    assert capsys.readouterr().err == "error: Permission denied: /x/zone.json (is it this user's?)\n"
 
 
 def test_who_reads_but_the_first_line_gets_no_traceback(pair: Pair) -> None:

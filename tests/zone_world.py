@@ -307,7 +307,9 @@ class World:
             if old.pinned and new.holder != old.holder and new.by is not By.HUMAN:
                 raise Broken(f"{new.by} undid what a human switched")
         if old is not None and new.term > old.term and new.holder != old.holder and new.by is not By.HUMAN:
-            if new.by is not By.AGAIN:
+            if new.by is By.START and old.by is not By.STAND_IN:
+                raise Broken("a zone that comes first comes but once")
+            if new.by not in (By.AGAIN, By.START):
                 self.automatic.append(self.time)
             window = self.rules.window_seconds / (1 + DRIFT) - 1
             count = sum(self.time - at < window for at in self.automatic)

@@ -67,8 +67,10 @@ class AlertManager:
     def send(self, level: str, title: str, message: str, *, source: str | None = None) -> Alert:
         """Tell the human; returns at once, before anything is delivered.
 
-        An alert of the same source and title as one of the last hour, and no louder, is only counted (`repeats` of the
-        answer). Never raises for a spool or log that can't be written: the program's log then holds the alert. Raises
+        An alert that says the same as one of the last hour (source, title, message but for its numbers), and no louder,
+        is only counted (`repeats` of the answer); so is the 21st of one source and title.
+
+        Never raises for a spool or log that can't be written: the program's log then holds the alert. Raises
         `ValueError` for a level that does not exist.
         """
         now = self._clock.now()
@@ -148,19 +150,17 @@ class AlertManager:
         """Write into the spool; the earlier alert where this one is its repeat."""
         with self._open() as db:
             db.execute("BEGIN IMMEDIATE")
-            row = db.execute(
+            rows = db.execute(
                 "SELECT seq, id, at, level, message, repeats FROM alerts WHERE source = ? AND title = ? "
-                "ORDER BY seq DESC LIMIT 1",
-                (alert.source, alert.title),
-            ).fetchone()
-            if row is not None:
-                seq, identifier, at, level, message, repeats = row
-                earlier = Alert(
-                    identifier, parse_time(at), Level(level), alert.source, alert.title, message, repeats + 1
-                )
-                if rules.is_repeat(earlier.at, earlier.level, alert.level, alert.at):
-                    db.execute("UPDATE alerts SET repeats = repeats + 1 WHERE seq = ?", (seq,))
-                    return earlier
+                "ORDER BY seq DESC LIMIT ?",
+                (alert.source, alert.title, rules.MOST_OF_ONE_TITLE),
+            ).fetchall()
+            lately = [row for row in rows if rules.is_repeat(parse_time(row[2]), Level(row[3]), alert.level, alert.at)]
+            same = [row for row in lately if rules.same_news(alert.message, row[4])]
+            if same or len(lately) == rules.MOST_OF_ONE_TITLE:
+                seq, identifier, at, level, message, repeats = (same or lately)[0]
+                db.execute("UPDATE alerts SET repeats = repeats + 1 WHERE seq = ?", (seq,))
+                return Alert(identifier, parse_time(at), Level(level), alert.source, alert.title, message, repeats + 1)
             state = State.SPOOLED if self._channels else State.SUPPRESSED
             values = (alert.id, _stamp(alert.at), alert.level, alert.source, alert.title, alert.message, state)
             seq = db.execute(

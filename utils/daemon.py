@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -165,6 +165,15 @@ def tell_problems(name: str, problems: Sequence[str]) -> None:
     print(f"{name}: {len(problems)} problem(s) in the settings:", file=sys.stderr)
     for problem in problems:
         print(f"  - {problem}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """Print inside, and flush: whoever reads may have read enough, as `head` does."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def set_up_logging(settings: Settings) -> None:

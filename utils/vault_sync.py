@@ -126,27 +126,62 @@ class VaultSync:
             self._remember(result)
             return result
 
+    def run_before(self, change: Callable[[], object]) -> SyncResult | None:
+        """Sync by the rules that hold so far and, where that went well, `change` them before the next one begins.
+
+        None where nothing is to be carried over, for there is no remote or no sync ever went well: `change` alone is
+        made.
+        """
+        if not self.has_remote() or not self._memory.load().get("last_success_at"):
+            change()
+            return None
+        with self._alone(wait=True):
+            result = self._run()
+            if result.result in _GOOD:
+                change()
+            return result
+
+    def has_signed(self) -> bool:
+        """Whether this node signs, or did until it lost its key."""
+        return self._memory.load().get("signing") == "signed"
+
     def repair(self) -> SyncResult:
         """Take the history anew from the remote where the repository is damaged beyond mending, and sync.
 
         No note changes. The damaged repository is kept under `STATE_DIR/damaged/`. What lies in the work tree counts as
-        edited since the newest commit that the vault was at and the remote has; without one, as first contact.
+        edited since the newest commit that the vault was at and the remote has; without one, as first contact. Raises
+        `VaultProblem` where the history is not damaged, or there is no other one.
         """
         with locks.hold(self._state_dir / "locks" / "setup.lock"), self._alone(wait=True):
+            if not self.has_remote():
+                raise VaultProblem(
+                    "nothing was changed: the vault has no remote to take a history from, and the one here would be"
+                    " lost. Name the remote (`git remote add`), or put .git back from a backup"
+                )
+            if self._is_sound():
+                raise VaultProblem(f"nothing was changed: the repository is sound. Run `{command('sync')}`")
             past = [*self._git.past(), self._memory.load().get("at")]
             folder = mend.damaged_folder(self._state_dir, format_time(self._clock.now()))
-            if self.has_remote():
-                self._git.try_remote()  # without it there would be no history at all
+            self._git.try_remote()  # without it there would be no history at all
             self._git.start_anew(folder)
             log.warning("the repository as it was is kept in %s", folder)
             with self._git.open() as git:
-                if self.has_remote() and git.remote_head()[0] is not None:
+                if git.remote_head()[0] is not None:
                     git.fetch(whole=True)
                 base = next((commit for commit in past if commit and git.resolve(commit)), None)
                 if base:
                     git.move_ref(git.branch, base, None)
                     git.refresh_index(base)
             return self._run()
+
+    def _is_sound(self) -> bool:
+        if self._memory.load().get("damaged"):
+            return False
+        try:
+            with self._git.open() as git:
+                return git.is_sound()
+        except AdapterError:
+            return False
 
     def confirm(self) -> SyncResult | None:
         """For a caller who knows that no file of the vault changed since the last sync: a sync that looks at no file
@@ -212,6 +247,9 @@ class VaultSync:
             self._sync(session)
 
     def _sync(self, session: Session) -> None:
+        said = session.answers
+        if not session.remote and (said.accept_remote or said.accept_own or said.push_secret):
+            raise WrongAnswer("the vault has no remote, so no sync asked about what is or goes there")
         authors.check_own_key(session)
         recover.recover(session, self._glance)
         pause = threading.Event()

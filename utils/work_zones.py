@@ -126,6 +126,7 @@ class WorkZones:
             clock=clock,
             state_dir=state_dir,
             changed=self._tell,
+            watched=lambda: rules.looks(self._memory.load(), clock.monotonic(), config.failover),
         )
 
     # --- what runs where ---------------------------------------------------------------------------------------------
@@ -192,8 +193,13 @@ class WorkZones:
             lease.reason if lease else ALONE if alone else NO_LEASE,
             lease is not None and lease.pinned,
             memory.history,
-            "" if alone else rules.waits_for(memory, self._here, self._clock.monotonic(), self._config.failover),
+            "" if alone else self._waits(memory),
         )
+
+    def _waits(self, memory: rules.Memory) -> str:
+        """What this node waits for before it begins, or why nothing changes by itself."""
+        now, failover = self._clock.monotonic(), self._config.failover
+        return rules.waits_for(memory, self._here, now, failover) or rules.limit_words(memory, now, failover)
 
     def is_alone(self) -> bool:
         """Whether there is nobody to agree with: the vault has no remote, never had one, and none is configured."""
@@ -322,8 +328,10 @@ class WorkZones:
 
     def doubt(self, zone: str) -> str:
         """Why the work may wait where `zone` is made active; nothing where all seems well."""
-        if zone == self._here.zone or self.is_alone():
+        if zone == self._here.zone:
             return ""
+        if self.is_alone():
+            return NOBODY
         seen = self._peer.shown()
         if seen["healthy"] is not False:
             return ""
@@ -352,23 +360,38 @@ class WorkZones:
 
     @cached_property
     def _keeper(self) -> Keeper:
-        return self._make_keeper(self._remote(), self._memory, self._lay_down)
+        return self._make_keeper(
+            self._remote(), self._memory, self._lay_down, preferred=self._config.initial_holder, tell=self._news.change
+        )
 
     @cached_property
     def _keeper_alone(self) -> Keeper:
         """Nobody takes the work over, so nothing has to be laid down first."""
-        return self._make_keeper(AloneRemote(self._memory_alone), self._memory_alone, lambda: True)
 
-    def _make_keeper(self, remote: LeaseRemote, store: MemoryFile, lay_down: Callable[[], bool]) -> Keeper:
+        def tell(entry: Mapping[str, Any]) -> None:
+            self._news.change(entry, self.doubt(entry["to"]))
+
+        store = self._memory_alone
+        return self._make_keeper(AloneRemote(store), store, lambda: True, preferred=self._here.zone, tell=tell)
+
+    def _make_keeper(
+        self,
+        remote: LeaseRemote,
+        store: MemoryFile,
+        lay_down: Callable[[], bool],
+        *,
+        preferred: str,
+        tell: Callable[[Mapping[str, Any]], None],
+    ) -> Keeper:
         return Keeper(
             remote,
             store,
             zone=self._here.zone,
-            preferred=self._config.initial_holder,
+            preferred=preferred,
             failover=self._config.failover,
             clock=self._clock,
             lay_down=lay_down,
-            tell=self._news.change,
+            tell=tell,
             warn=self._news.warn,
         )
 
@@ -409,11 +432,13 @@ class WorkZones:
             follows = f" {self._here.zone} stands in for it." if self._config.failover.enabled else ""
             self._alert("WARNING", f"{change.service} has not come yet", f"{text}{follows}", source="zones")
             return
-        by_itself = self._config.failover.enabled and not now.pinned and now.state is not State.FROZEN
+        failover = self._config.failover
+        limit = rules.limit_words(self._memory.load(), self._clock.monotonic(), failover)
         follows = (
             f"{self._here.zone} takes over once its lease is no longer renewed"
-            if by_itself
-            else f'Its work waits. Switch by hand: POST /api/zones/switch {{"zone": "{self._here.zone}"}}'
+            if failover.enabled and not now.pinned and not limit
+            else f"{f'Nobody takes over: {limit}. ' if limit else ''}Its work waits. Switch by hand: POST"
+            f' /api/zones/switch {{"zone": "{self._here.zone}"}}'
         )
         self._alert(
             "CRITICAL",

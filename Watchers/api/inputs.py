@@ -38,7 +38,9 @@ def text(name: str, help_text: str, *, required: bool = False, longest: int = 10
     """A string of at most `longest` characters; a required one may not be blank."""
 
     def read(value: Any) -> str:
-        if not isinstance(value, str) or len(value) > longest or (required and not value.strip()):
+        if not isinstance(value, str):
+            raise ValueError("must be a text")
+        if len(value) > longest or (required and not value.strip()):
             least = "must not be empty and " if required else ""
             raise ValueError(f"{least}must be a text of at most {longest} characters")
         return value
@@ -93,11 +95,16 @@ def mapping(name: str, help_text: str) -> Field:
     return Field(name, {"type": "object"}, read, help_text)
 
 
-def whole(name: str, help_text: str, low: int, high: int, default: int | None = None) -> Field:
-    """A whole number from `low` to `high`; in a query it comes as digits."""
+def whole(
+    name: str, help_text: str, low: int, high: int, default: int | None = None, *, in_query: bool = True
+) -> Field:
+    """A whole number from `low` to `high`; in a query it comes as digits. In a body 1.0 is one too (JSON Schema
+    2020-12, validation §6.1.1)."""
 
     def read(value: Any) -> int:
-        if isinstance(value, str) and value.isascii() and value.isdigit():
+        if not in_query and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if in_query and isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value[:20])
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")

@@ -115,7 +115,13 @@ class RequestId(TaskId):
         return value
 
 
-CONVERTERS = {"task_id": TaskId, "request_id": RequestId, "action_id": ActionId}
+class CardId(TaskId):
+    """The id of a task, or the name of a note that a person dropped: what the list of tasks calls it."""
+
+    pattern = re.compile("^[^/]+$")
+
+
+CONVERTERS = {"task_id": TaskId, "card_id": CardId, "request_id": RequestId, "action_id": ActionId}
 
 
 class ApiJson(DefaultJSONProvider):

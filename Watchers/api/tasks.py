@@ -35,7 +35,7 @@ def listing(limit: int, cursor: str | None, stage: str | None, domain: str | Non
     return {"items": items, "next_cursor": next_cursor}
 
 
-@bp.get("/api/tasks/<task_id:task>")
+@bp.get("/api/tasks/<card_id:task>")
 @operation(shapes.TASK_DETAIL, errors=[404])
 def one(task: str) -> dict[str, Any]:
     """One task with its text, its plan, its requests and its history."""

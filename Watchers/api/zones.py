@@ -28,7 +28,7 @@ def status() -> dict[str, Any]:
     body=[
         text("zone", f"The zone to make active: {' or '.join(ZONES)}", required=True, longest=50),
         text("reason", "Why, for the history", longest=LONGEST_REASON),
-        whole("expected_term", "Switch only if the term is still this one", 0, 2**53),
+        whole("expected_term", "Switch only if the term is still this one", 0, 2**53, in_query=False),
         yes_no("pin", "Whether the machine must never undo it; false lets failover go on", default=True),
     ],
     errors=[409, 503],
@@ -38,7 +38,7 @@ def switch(zone: str, reason: str | None, expected_term: int | None, pin: bool) 
 
     The switch is pinned: the machine does not undo it, unless `pin` is false. The zone that hands over finishes the
     work in hand first, the other one waits for that. The same switch again changes nothing. `warning`: the zone does
-    not answer. 503 where the remote can't be reached; then nothing was switched.
+    not answer, or there is none. 503 where the remote can't be reached; then nothing was switched.
     """
     now, previous = services().zones.switch(zone, reason=reason or "", by="api", expected_term=expected_term, pin=pin)
     doubt = services().zones.doubt(zone)

@@ -652,6 +652,11 @@ class GitVault:
         code, _, _ = self._communicate(["rev-list", "--objects", "--quiet", commit, "--"])
         return code == 0
 
+    def is_sound(self) -> bool:
+        """Whether git finds nothing wrong with the repository and its branch is there. Reads all of it."""
+        code, _, _ = self._communicate(["fsck", "--full", "--no-dangling", "--no-progress"])
+        return code == 0 and self.ref(self.branch) is not None
+
     def past(self) -> list[str]:
         """Commits that the vault's branch was at, newest first, as far as the reflog tells."""
         return git_repair.past(self.git_dir, self.branch)

@@ -22,10 +22,18 @@ class Processes:
         self._reader, self._writer = os.pipe()
 
     def spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start `command` in the project's folder, with our environment and output. Raises `OSError`."""
+        """Start `command` in the project's folder, with our environment and output. Raises `OSError`.
+
+        A Ctrl-C at the terminal is for us alone: a child that still loads knows nothing better than a traceback.
+        """
         environ = os.environ | {SUPERVISOR_FD: str(self._reader)}
         return subprocess.Popen(
-            list(command), cwd=self._cwd, env=environ, stdin=subprocess.DEVNULL, pass_fds=(self._reader,)
+            list(command),
+            cwd=self._cwd,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(self._reader,),
+            process_group=0,
         )
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,9 @@ REPEAT_WINDOW = timedelta(hours=1)
 #: A channel may deliver this often within `RATE_WINDOW`; after that the rest waits and goes out as a digest.
 RATE = 5
 RATE_WINDOW = timedelta(hours=1)
+#: So many alerts of one source and title are told within `REPEAT_WINDOW`, whatever they say; more are counted.
+MOST_OF_ONE_TITLE = 20
+_CHANGING = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z?|\b\d+(?:[.,:]\d+)*\b")
 DIGEST_PAUSE = timedelta(minutes=10)
 FIRST_RETRY = timedelta(seconds=60)
 LONGEST_RETRY = timedelta(hours=1)
@@ -52,8 +56,13 @@ class Alert:
     repeats: int = 0
 
 
+def same_news(message: str, earlier: str) -> bool:
+    """Whether two messages of one title say the same, apart from times and counts."""
+    return _CHANGING.sub("#", message) == _CHANGING.sub("#", earlier)
+
+
 def is_repeat(earlier_at: datetime, earlier: Level, level: Level, now: datetime) -> bool:
-    """Whether an alert of the same source and title as an earlier one is only counted: within the hour, not louder."""
+    """Whether an alert that says the same as an earlier one is only counted: within the hour, not louder."""
     return timedelta(0) <= now - earlier_at < REPEAT_WINDOW and level.rank <= earlier.rank
 
 

@@ -24,6 +24,7 @@ VAGUE_TYPE = "vault_operations"
 PAYING_TYPE = "payments"
 #: Where what the person wrote is kept that can't be used as it is.
 AS_WRITTEN = "as_written"
+_CHOICES = frozenset((*TASK_TYPES, *DOMAINS, *PRIORITIES))
 _BLANK: tuple[object, ...] = (None, "")
 _READ = 100_000  # characters; they take a tenth of a second, and who writes more is not understood by a word
 #: What a domain's folder says of the type. `general` says nothing.
@@ -99,19 +100,23 @@ class Inference:
     why: str
 
 
-def infer(found: Mapping[str, Any], *, folder: str | None, name: str, text: str) -> Inference:
-    """What a note is. `found`: its front matter; `folder`: the domain whose folder was chosen; `text`: all of it."""
-    title = _plain(name.removesuffix(".md"))
-    said, said_domain = found.get("type"), found.get("domain")
+def infer(found: Mapping[str, Any], *, folder: str | None, name: str, text: str, problem: str = "") -> Inference:
+    """What a note is. `found`: its front matter; `folder`: the domain whose folder was chosen; `text`: all of it.
+    `problem`: why its properties can't be read: then nobody knows what the person said of it."""
+    title = _plain(name.rpartition(".")[0])
+    said, said_domain = _word(found.get("type")), _word(found.get("domain"))
     chosen = said_domain if said_domain in DOMAINS else folder
     whole = f"{title}\n{_plain(text[:_READ])}"
     reasons = []
-    if said in TASK_TYPES:
+    if problem:
+        task_type, domain = VAGUE_TYPE, folder or DOMAIN_OF_TYPE[VAGUE_TYPE]
+        reasons.append(f"the properties can't be read: {problem}; local only")
+    elif said in TASK_TYPES:
         task_type = str(said)
         domain = DOMAIN_OF_TYPE[task_type]
     else:
         if said not in _BLANK:
-            task_type, reason = VAGUE_TYPE, f"'{str(said)[:60]}' is unknown: local only"
+            task_type, reason = VAGUE_TYPE, f"'{str(found['type'])[:60]}' is unknown: local only"
         else:
             by = "folder" if chosen == folder else "domain"
             task_type, reason = _type(chosen, by, title, whole, is_all=len(text) <= _READ)
@@ -119,7 +124,7 @@ def infer(found: Mapping[str, Any], *, folder: str | None, name: str, text: str)
         reasons.append(f"type {reason}")
     if said_domain in DOMAINS:
         domain = str(said_domain)
-    priority = found.get("priority")
+    priority = _word(found.get("priority"))
     if priority not in PRIORITIES:
         urgent = URGENT.search(whole)
         priority = "urgent" if urgent else "normal"
@@ -160,11 +165,16 @@ def completed(
 
 def keeping(found: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     """`found` with our values, and what was written in their place under `as_written`."""
-    instead = {name: found[name] for name in ours if found.get(name) not in (*_BLANK, ours[name])}
+    instead = {name: found[name] for name in ours if _word(found.get(name)) not in (*_BLANK, ours[name])}
     earlier = found.get(AS_WRITTEN)
     if instead and earlier not in _BLANK:
         instead = {**(earlier if isinstance(earlier, Mapping) else {AS_WRITTEN: earlier}), **instead}
     return {**found, **ours, **({AS_WRITTEN: instead} if instead else {})}
+
+
+def _word(said: Any) -> Any:
+    """A word that the person chose among ours, however it is written."""
+    return said.strip().lower() if isinstance(said, str) and said.strip().lower() in _CHOICES else said
 
 
 def _type(chosen: str | None, by: str, title: str, whole: str, *, is_all: bool) -> tuple[str, str]:

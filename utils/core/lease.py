@@ -19,6 +19,7 @@ from typing import Any
 
 from utils.core import visible
 from utils.core.routing import ZONES
+from utils.core.task import format_time, parse_time
 from utils.core.zones import Failover
 
 #: A renewal changes the ref, or nobody could tell that the holder lives. It goes round through this many values, so
@@ -42,8 +43,9 @@ class State(StrEnum):
 
 
 class By(StrEnum):
-    """Who began a term. START: `initial_holder` at the very first start; STAND_IN: the other zone, because that one
-    never came; AGAIN: a lease that was lost was put back as it had been; the rest speak for themselves."""
+    """Who began a term. START: `initial_holder` at the very first start, also where it came late; STAND_IN: the other
+    zone, because that one never came; AGAIN: a lease that was lost was put back as it had been; the rest speak for
+    themselves."""
 
     START = "start"
     STAND_IN = "stand-in"
@@ -61,6 +63,7 @@ _LONGEST_LINE = 1000
 LONGEST_REASON = 500  # characters that a person may give
 
 _UNREADABLE = "the lease on the remote can't be read"
+_AGAIN = " (taken up again: "
 _AUTOMATIC = frozenset({By.FAILOVER, By.FAILBACK})
 
 
@@ -72,7 +75,8 @@ class Lease:
     the term. `nonce` and `beat` make every renewal a new value. `leaving` is a zone that must lay down its work before
     the holder begins (empty: none has to), `leaving_node` the one of its nodes that worked (empty: whichever did).
     `switches`: automatic changes of the last hour, this one included. `ttl`: for how many seconds who works under it
-    goes on after a renewal; 0 where an older version does not say: then it counts as our own.
+    goes on after a renewal; 0 where an older version does not say: then it counts as our own. `at`: when the term began
+    by the wall clock of who began it (ISO 8601; may be empty), for people alone.
     """
 
     term: int
@@ -88,6 +92,7 @@ class Lease:
     leaving_node: str = ""
     switches: int = 0
     ttl: float = 0.0
+    at: str = ""
 
     def to_text(self) -> str:
         """The message of the commit that the ref points at: a line for people, then the lease as JSON."""
@@ -108,7 +113,7 @@ def lease_from_text(text: str) -> Lease:
 def lease_from_json(found: Any) -> Lease:
     """Inverse of `asdict`, for a value that JSON gave; raises `ValueError` for anything else."""
     try:
-        raw = {"ttl": 0.0} | found
+        raw = {"ttl": 0.0, "at": ""} | found
         types = {f.name: {"int": int, "bool": bool, "float": float}.get(str(f.type), str) for f in fields(Lease)}
         if set(raw) != set(types) or any(type(raw[name]) is not types[name] for name in types):
             raise ValueError("its fields are not those of a lease")
@@ -123,6 +128,8 @@ def lease_from_json(found: Any) -> Lease:
         raise ValueError("it names a node that can't be")
     if lease.reason != plain(lease.reason):
         raise ValueError("its reason is no plain line")
+    if lease.at and format_time(parse_time(lease.at)) != lease.at:
+        raise ValueError("it names a time that can't be")
     return lease
 
 
@@ -247,10 +254,10 @@ def observed(memory: Memory, sight: Sight, here: Here, now: float, rules: Failov
 
 
 def _new_term(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover, at: str) -> Memory:
-    before = memory.known.holder if memory.known else None
+    first = here.preferred if lease.by is By.HUMAN else None
     entry = {
-        "at": at,
-        "from": before,
+        "at": lease.at or at,
+        "from": memory.known.holder if memory.known else first,
         "to": lease.holder,
         "term": lease.term,
         "reason": lease.reason,
@@ -365,17 +372,44 @@ def may_go_on(memory: Memory, now: float) -> bool:
 def seems_alive(memory: Memory, now: float, rules: Failover) -> bool | None:
     """Whether the other zone gave a heartbeat lately; None where this node has not looked lately itself, or only just
     began to."""
-    patience = max(3 * rules.renew_seconds, 1.5 * rules.interval_seconds)  # a holder sees beats at its checks alone
-    if memory.last_seen is None or now - memory.last_seen > patience:
+    patience = _beat_patience(rules)
+    if not looks(memory, now, rules):
         return None
     if memory.other_beat_seen is not None and now - memory.other_beat_seen <= patience:
         return True
     return False if memory.first_look is not None and now - memory.first_look > patience else None
 
 
+def looks(memory: Memory, now: float, rules: Failover) -> bool:
+    """Whether this node has asked the remote lately."""
+    return memory.last_seen is not None and now - memory.last_seen <= _beat_patience(rules)
+
+
+def _beat_patience(rules: Failover) -> float:
+    return max(3 * rules.renew_seconds, 1.5 * rules.interval_seconds)  # a holder sees beats at its checks alone
+
+
 def recent(memory: Memory, now: float, rules: Failover) -> tuple[float, ...]:
     """When the zone changed by itself within the last `window_seconds`."""
     return tuple(at for at in memory.switches if now - at < rules.window_seconds)
+
+
+def at_limit(memory: Memory, now: float, rules: Failover) -> bool:
+    """Whether the zone has changed by itself so often lately that it does so no more."""
+    return memory.frozen or len(recent(memory, now, rules)) >= rules.most_switches
+
+
+def limit_words(memory: Memory, now: float, rules: Failover) -> str:
+    """That nothing changes by itself for now, and for how long; nothing where it does, or never would."""
+    if not rules.enabled or memory.known is None or memory.known.pinned or not at_limit(memory, now, rules):
+        return ""
+    switches = recent(memory, now, rules)
+    said = f"the zone changed by itself {len(switches)} times within {rules.window_seconds / 60:g} min"
+    if memory.frozen:
+        return f"{said}: only a human changes it"
+    free = sorted(switches)[len(switches) - rules.most_switches]
+    left = ceil((free + rules.window_seconds - now) / 60)
+    return f"{said}: no failover and no failback for {left} min more, unless a human switches"
 
 
 def _is_ours(lease: Lease, memory: Memory, here: Here) -> bool:
@@ -469,7 +503,7 @@ def _astray(memory: Memory, lease: Lease, here: Here, now: float, rules: Failove
     if not _unchanged(memory, now, rules):
         return Rest(f"{memory.astray}: put right when it has lain there for {_patience(memory, rules):g} s")
     node = memory.node if lease.holder == here.zone else ""  # nobody works by now: whoever is there may begin
-    reason = f"{memory.astray}; as it was"
+    reason = _again(lease, memory.astray)
     new = Lease(
         memory.term + 1, lease.holder, node, By.AGAIN, reason, memory.node, memory.nonce, pinned=lease.pinned,
         ttl=_longer_ttl(memory, rules),
@@ -482,7 +516,8 @@ def _as_holder(memory: Memory, lease: Lease, here: Here, now: float, rules: Fail
     if why:
         return Rest(why)
     if lease.node not in ("", memory.node):
-        return _take(memory, here, rules, By.AGAIN, f"the {here.zone} node that held it is gone", pinned=lease.pinned)
+        reason = _again(lease, f"the {here.zone} node that held it is gone")
+        return _take(memory, here, rules, By.AGAIN, reason, pinned=lease.pinned)
     if _is_wanted_back(memory, lease, here, now, rules):
         return _hand_back(memory, here, now, rules)
     if memory.renewed is not None and now - memory.renewed < rules.renew_seconds / 2:
@@ -499,10 +534,15 @@ def _failover(memory: Memory, lease: Lease, here: Here, now: float, rules: Failo
     if why_not:
         return Rest(f"{held}; {why_not}" if here.failures else held)
     count = len(recent(memory, now, rules))
-    if memory.frozen or count >= rules.most_switches:
+    if at_limit(memory, now, rules):
         return Rest(f"{held}, and the zone changed by itself {count} times lately: only a human changes it", True)
     reason = f"{lease.holder} failed {here.failures} checks in a row and no longer renewed its lease"
     return _take(memory, here, rules, By.FAILOVER, reason, switches=count + 1)
+
+
+def _again(lease: Lease, why: str) -> str:
+    """The reason that a term had, which still holds, and why it was begun anew."""
+    return plain(f"{lease.reason.partition(_AGAIN)[0]}{_AGAIN}{why})")
 
 
 def _failed(memory: Memory, here: Here, now: float, rules: Failover) -> str:
@@ -527,16 +567,19 @@ def _take(
 
 
 def _is_wanted_back(memory: Memory, lease: Lease, here: Here, now: float, rules: Failover) -> bool:
-    """Whether the preferred zone is to have the lease back from us."""
-    wanted = (lease.by is By.STAND_IN or rules.failback) and here.other == here.preferred and not lease.pinned
-    return wanted and here.successes >= rules.threshold and len(recent(memory, now, rules)) < rules.most_switches
+    """Whether the preferred zone is to have the lease back from us. Its first appearance is no change to and fro."""
+    if here.other != here.preferred or lease.pinned or here.successes < rules.threshold:
+        return False
+    return lease.by is By.STAND_IN or (rules.failback and not at_limit(memory, now, rules))
 
 
 def _hand_back(memory: Memory, here: Here, now: float, rules: Failover) -> Push:
-    reason = f"{here.other} is well again and is the preferred zone"
-    count = len(recent(memory, now, rules)) + 1
+    count = len(recent(memory, now, rules))
+    by, reason, switches = By.FAILBACK, f"{here.other} is well again and is the preferred zone", count + 1
+    if memory.known and memory.known.by is By.STAND_IN:
+        by, reason, switches = By.START, f"{here.other} has come and is the preferred zone", count
     lease = Lease(
-        memory.term + 1, here.other, "", By.FAILBACK, reason, memory.node, memory.nonce, switches=count,
+        memory.term + 1, here.other, "", by, reason, memory.node, memory.nonce, switches=switches,
         ttl=_longer_ttl(memory, rules),
     )  # fmt: skip
     return Push(lease, memory.sha, lay_down=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 from utils.claim_task import Claims, Gone, Lost, TargetTaken
 from utils.core.inference import VAGUE_TYPE
-from utils.core.routing import LOCAL, TASK_TYPES, Ticket, in_order
+from utils.core.routing import CLOUD, LOCAL, TASK_TYPES, Ticket, in_order
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN, InvalidTask, Task, format_time, parse_time, task_from
 from utils.dispatch.workers import Job, Workers
@@ -107,6 +107,8 @@ class Dispatcher:
             else:
                 jobs.append((path.name, partial(self._take, path, ticket.type)))
         self._seen = seen
+        if self._agent == LOCAL:
+            self._tell_of_strays(now)
         self._tell_of_overlong(now)
         self._workers.plan(jobs, stopped)
         ended, running, waiting = self._workers.done(patience)
@@ -143,6 +145,26 @@ class Dispatcher:
             "Put that right, and it is taken up; or move it elsewhere."
         )
         self._tell_once((path, found.stamp), f"{path.name} is stuck in progress", message)
+
+    def _tell_of_strays(self, now: datetime) -> None:
+        """Once each: what a person put into In_Progress/ where no agent looks, or what no agent here does."""
+        for path in self._layout.files(Stage.IN_PROGRESS):
+            agent = self._layout.agent_of(path)
+            if agent == CLOUD and not self._zones.is_alone():
+                continue  # the other node's
+            found = None if self._layout.is_planned(path.stem) else self._look(path)
+            if found is None or not _is_settled(found, now):
+                continue
+            if agent == LOCAL:
+                ticket = found.ticket
+                mine = ticket is None or ticket.type in self._handlers or ticket.type not in TASK_TYPES
+                if mine or (ticket is not None and ticket.type == MAIL) or self._claims.signs(path.stem)[0]:
+                    continue
+            message = (
+                f"{self._layout.relative(path)} lies in progress, and no agent works on it. If you do, all is well. If"
+                " not, move it back to Needs_Action/, or to Done/ when it is done."
+            )
+            self._tell_once((path, "stray"), f"Nobody works on {path.name}", message)
 
     def _tell_of_overlong(self, now: datetime) -> None:
         """Once each: what never ends may hold up a change of zone, and many of them everything."""

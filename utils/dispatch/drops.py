@@ -1,7 +1,7 @@
 """Makes tasks of what a person drops: into the Inbox, or right where tasks wait. Word for word; only Local does this.
 
 A name that is no id tells a drop from a task. What a drop is says `utils.core.inference`. What is no text is left where
-it lies, with a note beside it that says so.
+it lies, with a note beside it that says why.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 
 _ASIDE = f"{atomic.TEMP_PREFIX}inbox-"
 _LARGEST = 5_000_000  # bytes; a note that a person writes is far smaller
-_LEFT = "Only Markdown notes of at most 5 MB become tasks. This file stays here until somebody moves it."
+_ENDINGS = (".md", ".markdown")
+_EMPTY_AFTER = 60.0  # seconds; before that somebody has only just made the note
 _CALLED = {**FOLDERS, Stage.INBOX: "the Inbox"}
 #: Where a task that was made of a drop may lie when a crash kept the drop from going away.
 _OPEN = (Stage.NEEDS_ACTION, Stage.IN_PROGRESS)
@@ -56,12 +58,13 @@ class Drops:
         for stage in (Stage.INBOX, Stage.NEEDS_ACTION):
             for path in self._drops(stage):
                 try:
-                    status = path.stat()
-                    if abs(now.timestamp() - status.st_mtime) < self._settle:
+                    status = path.lstat()
+                    age = abs(now.timestamp() - status.st_mtime)
+                    if age < self._settle:
                         self.due_in = self._settle
                         continue
-                    if not status.st_size:
-                        continue  # somebody has only just made the note
+                    if stat.S_ISREG(status.st_mode) and not status.st_size and age < _EMPTY_AFTER:
+                        continue
                     filed = self._file(path, stage, status)
                 except OSError as error:
                     self._tell(path, error)
@@ -88,20 +91,20 @@ class Drops:
                 path, called = Path(folder, name), name.removeprefix(_ASIDE)
                 is_task = stage is Stage.NEEDS_ACTION and called.endswith(".md") and ID_PATTERN.match(called[:-3])
                 is_note = called.startswith(".") or called.endswith(REASON_SUFFIX)
-                if not is_task and not is_note and not path.is_symlink():
+                if not is_task and not is_note:
                     yield path
 
     def _file(self, lying: Path, stage: Stage, status: os.stat_result) -> bool | None:
         """Make a task of a drop; False where it stays a drop, None where it is for the dispatcher to set aside."""
         path = lying.with_name(lying.name.removeprefix(_ASIDE))
-        text = _text(lying, status.st_size)
-        if text is None or (stage is Stage.NEEDS_ACTION and _is_broken(text)):
+        text, problem = _text(lying, status)
+        if problem or (stage is Stage.NEEDS_ACTION and path.suffix == ".md" and _is_broken(text)):
             if lying != path:
                 path = _put_back(lying)
-            if text is not None:
+            if not problem:
                 return None
             if not self._layout.reason(path).exists():
-                self._claims.explain(path, _LEFT)
+                self._claims.explain(path, f"{problem} This file stays here until somebody moves it.")
             return False
         created = datetime.fromtimestamp(min(max(status.st_mtime, 0), _LAST_TIME), UTC)
         identity = f"{stage}\0{path.name}\0{hashlib.sha256(text.encode()).hexdigest()}"
@@ -145,31 +148,43 @@ class Drops:
         name = os.fsencode(path.name).decode("utf-8", "replace")
         folder, source = self._layout.domain_of(path), {"kind": stage.value, "name": name}
 
-        def reading(found: Mapping[str, Any]) -> dict[str, Any]:
-            seen = infer(found, folder=folder, name=name, text=text)
+        def reading(found: Mapping[str, Any], problem: str = "") -> dict[str, Any]:
+            seen = infer(found, folder=folder, name=name, text=text, problem=problem)
             return completed(found, seen, identity=identity, created=created, agent=self._agent, source=source)
 
         try:
             found, body = frontmatter.parse(text)
             meta = reading(found)
             task_from(*frontmatter.read(frontmatter.write(meta, body)))
-        except (InvalidFrontMatter, InvalidTask):
-            return reading({}), text
+        except (InvalidFrontMatter, InvalidTask) as error:
+            return reading({}, _first_line(error) if frontmatter.is_meant(text) else ""), text
         return meta, body
 
     def _is(self, place: Path, meta: dict[str, Any], body: str) -> bool:
         return self._layout.stage_of(place) in _OPEN and place.read_bytes() == frontmatter.write(meta, body)
 
 
-def _text(path: Path, size: int) -> str | None:
-    """What a note says; None where the file is none."""
-    if path.suffix != ".md" or size > _LARGEST:
-        return None
+def _text(path: Path, status: os.stat_result) -> tuple[str, str]:
+    """`(what a note says, "")`, or `("", why the file is none)`."""
+    if stat.S_ISLNK(status.st_mode):
+        return "", "This is a link, and a task is made of the note itself: move that one here."
+    if not stat.S_ISREG(status.st_mode):
+        return "", "This is no file that could be read."
+    if path.suffix.lower() not in _ENDINGS:
+        return "", "Only Markdown notes (.md) become tasks."
+    if not status.st_size:
+        return "", "The note is empty: once something is written into it, it becomes a task."
+    if status.st_size > _LARGEST:
+        return "", "Only notes of at most 5 MB become tasks."
     try:
         text = path.read_bytes().decode()
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text else text
+    except UnicodeDecodeError as error:
+        return "", f"The note is not UTF-8 (byte {error.start}): save it in that encoding, and it becomes a task."
+    return ("", "The note holds a NUL character, which no text does.") if "\0" in text else (text, "")
+
+
+def _first_line(error: InvalidFrontMatter | InvalidTask) -> str:
+    return str(error).splitlines()[0].rstrip(".:;")
 
 
 def _aside(path: Path) -> Path:

@@ -190,6 +190,8 @@ class Keeper:
                 if push.lease.term == memory.term:  # the other zone waits for it already
                     raise _StillWorking
                 push = rules.unfinished(push, memory, here)
+        if push.lease.term != memory.term:
+            push = replace(push, lease=replace(push.lease, at=self._at()))
         before = self._clock.monotonic()
         try:
             sha = self._remote.push(push.lease.to_text(), push.expected)
@@ -210,11 +212,17 @@ class Keeper:
             log.info("zones: %s is active (term %d): %s", entry["to"], entry["term"], entry["reason"])
             if entry["ours"]:
                 self._tell(entry)
+        if news and (limit := rules.limit_words(memory, self._clock.monotonic(), self._rules)) and news[-1]["ours"]:
+            self._warn("The zones change no more by themselves", f"{_sentence(limit)}. Find out why they did.")
         return self._store.save(replace(memory, told=memory.term)) if news else memory
 
 
 class _StillWorking(Exception):
     """The work in hand has not ended: whoever waits for it goes on waiting."""
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _done(lease: Lease, memory: Memory, here: Here) -> str:

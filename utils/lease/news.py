@@ -28,8 +28,9 @@ class News:
         self._clock = clock
         self._alert = alert
 
-    def change(self, entry: Mapping[str, Any]) -> None:
-        """A term that this node began: `at, from, to, term, reason, by, pinned`. Told twice it is written once."""
+    def change(self, entry: Mapping[str, Any], doubt: str = "") -> None:
+        """A term that this node began: `at, from, to, term, reason, by, pinned`. Told twice it is written once.
+        `doubt`: why that may be no good."""
         line: dict[str, Any] = {name: entry[name] for name in ("at", "from", "to", "term", "reason", "by", "pinned")}
         line |= {"written_by": self._zone}
         try:
@@ -37,9 +38,11 @@ class News:
         except OSError as error:  # no rights, a full disk: no reason to tell nobody, nor to keep the lease from anybody
             log.error("not logged in the vault (%s): %s", error, line)
         pinned = " It stays so until you switch again." if entry["pinned"] else ""
-        text = f"{_moved(entry)}: {entry['reason']}. Term {entry['term']}.{pinned}"
-        level = _LEVELS.get(By(entry["by"]), "INFO")
-        self._alert(level, f"{entry['to']} is the active zone now (term {entry['term']})", text, source="zones")
+        text = f"{_moved(entry)}: {entry['reason']}. Term {entry['term']}.{pinned}" + (
+            f" But {doubt}." if doubt else ""
+        )
+        level = _LEVELS.get(By(entry["by"]), "WARNING" if doubt else "INFO")
+        self._alert(level, f"{_title(entry)} (term {entry['term']})", text, source="zones")
 
     def _write(self, line: dict[str, Any]) -> None:
         if not self._layout.marker.exists():
@@ -75,7 +78,17 @@ class News:
             log.error("%s can't be painted: %s", path, error)
 
 
+def _title(entry: Mapping[str, Any]) -> str:
+    if entry["from"] != entry["to"]:
+        return f"{entry['to']} is the active zone now"
+    if entry["by"] != By.HUMAN:
+        return f"{entry['to']} is the active zone again"
+    return f"{entry['to']} stays the active zone, {'pinned' if entry['pinned'] else 'and failover may change it'}"
+
+
 def _moved(entry: Mapping[str, Any]) -> str:
-    if entry["from"] in (None, entry["to"]):
+    if entry["from"] is None:
         return f"{entry['to']} does the work of the active zone"
+    if entry["from"] == entry["to"]:
+        return f"{entry['to']} goes on with the work of the active zone"
     return f"The work moved from {entry['from']} to {entry['to']}"

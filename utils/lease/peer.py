@@ -30,7 +30,8 @@ class Seen:
 
 class Peer:
     """The other zone, `name`. `url` is its API's or empty; `heartbeat()` says whether it gave one lately, None where
-    that can't be known; `changed` is told when it goes down and when it is back."""
+    that can't be known; `changed` is told when it goes down and when it is back; `watched()`: this node
+    asks the remote, so it will know soon."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Peer:
         clock: Clock,
         state_dir: Path,
         changed: Callable[[Change], None],
+        watched: Callable[[], bool] = lambda: False,
     ) -> None:
         self._name = name
         self._url = url
@@ -55,6 +57,7 @@ class Peer:
         self._file = state_dir / "zone_health.json"
         self._lock = state_dir / "locks" / "zone_health.lock"
         self._changed = changed
+        self._watched = watched
 
     @property
     def method(self) -> str:
@@ -95,13 +98,13 @@ class Peer:
 
     def shown(self) -> Mapping[str, Any]:
         """Its entry in `GET /api/zones/health`; an old check is not told as if it held now."""
-        health = self.seen().health
-        if health.checked_at is None:
-            health = ServiceHealth(error="not checked yet: is the scheduler running?")
-        elif (self._clock.now() - health.checked_at).total_seconds() > 3 * self._failover.interval_seconds:
-            old = f"not checked since {format_time(health.checked_at)}: is the scheduler running?"
-            health = replace(health, status=Status.UNKNOWN, error=old)
-        return shown(health, self.method)
+        health, checked = self.seen().health, self.seen().health.checked_at
+        if checked and (self._clock.now() - checked).total_seconds() <= 3 * self._failover.interval_seconds:
+            return shown(health, self.method)
+        since = f"not checked since {format_time(checked)}" if checked else "not checked yet"
+        soon = "its heartbeats are watched, which takes a few minutes after a start"
+        why = soon if self._watched() and not self._url else "is the scheduler running?"
+        return shown(replace(health, status=Status.UNKNOWN, error=f"{since}: {why}"), self.method)
 
     def _ask(self) -> ProbeResult | None:
         if self._url:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from utils.core.commands import command
-from utils.core.lease import Memory, State
+from utils.core.lease import Memory, State, limit_words
 from utils.core.zones import Failover
 
 _ORPHANED = 3  # times what the lease must lie unchanged before it is taken
@@ -24,6 +24,8 @@ def found(memory: Memory, state: State, zone: str, now: float, failover: Failove
             f"another node of the {zone} zone holds the lease, and this one does no work of the active zone. If there"
             " are two machines, stop one of them; if there is but this one, it takes the lease by itself within minutes"
         )
+    if state is not State.FROZEN and (limit := limit_words(memory, now, failover)):
+        said.append(f"{limit}. Find out why, then {by_hand}")
     if state is State.FROZEN:
         said.append(f"the zones changed by themselves too often: find out why, then {by_hand}")
     if state is State.UNSURE:

@@ -32,6 +32,7 @@ from utils.mail.secrets import without_secrets
 from utils.mail.task_file import DOMAIN, TASK_TYPE, Plan
 from utils.ports import AdapterError, Clock, DraftEngine, Mailbox, SecretScanner
 from utils.settings import Settings
+from utils.tasks.board import headline_of
 from utils.vault import atomic, frontmatter
 from utils.vault.attempts import DIED, TRIES, Attempts, is_the_nodes_fault
 from utils.vault.frontmatter import InvalidFrontMatter
@@ -40,6 +41,7 @@ from utils.vault.layout import Layout
 log = logging.getLogger(__name__)
 
 SOURCE = "gmail_watcher"
+_NOTE = "the task was written by hand"
 
 
 class Zones(Protocol):
@@ -386,12 +388,15 @@ class MailIntake:
                 f"The mail is too large to be read ({mail.size / 1_000_000:.1f} MB; MAIL_MAX_MB): it is in the mailbox."
             )
         if not reply.recipient(mail):
-            return "There is no sender to answer: the mail has no usable From, or the task was written by hand."
+            return f"There is no sender to answer: {_NOTE if _is_note(mail) else 'the mail has no usable From'}."
         return None
 
     def _leave_to_human(self, task: Task, mail: IncomingMail, reason: str, now: datetime) -> None:
-        steps = ("1. Look at it and answer by hand, if it needs an answer.", "2. Then you may move the task to Done/.")
+        look = "1. Do it by hand." if _is_note(mail) else "1. Look at it and answer by hand, if it needs an answer."
+        steps = (look, "2. Then move the task to Done/. No receipt says that it is done: your move does.")
         title = f"A mail for you to answer by hand: {mail.subject or '(no subject)'}"
+        if _is_note(mail):
+            title = f"A task for you to do by hand: {headline_of({'source': task.source}, task.body) or task.id}"
         self._alert("INFO", title, f"{reason} Task: {task.id}.", source=SOURCE)
         self._write_plan(task, mail, Plan("by_hand", "other", task.priority, reason, steps), now)
 
@@ -437,6 +442,11 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise Gone(f"{path.name} is no longer there") from None
+
+
+def _is_note(mail: IncomingMail) -> bool:
+    """Whether a person wrote the task: no mailbox has such a mail."""
+    return not (mail.message_id or mail.source_key or mail.provider)
 
 
 def _suffix(task_id: str) -> str:

@@ -10,6 +10,7 @@ from utils.core import sync_rules
 from utils.core.merge import Entry
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
+from utils.sync import returned
 from utils.sync.copies import is_task
 from utils.sync.values import Session
 from utils.vault import atomic, worktree
@@ -72,6 +73,7 @@ def finish(session: Session, *, again: bool = False) -> int:
     if intent.get("home"):
         session.git.point_head()
     session.checkpoint("moved")
+    returned.tell(session, difference)
     session.index |= after
     session.memory.update(applying=None, offered=None, passed=new)
     session.result.passed = new

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from utils.core import visible
 from utils.core.policy import ACTIONS
 from utils.core.revision import MOST
 from utils.core.stages import DOMAINS, Stage
@@ -25,6 +26,8 @@ MAX_TEXT = 1024 * 1024
 #: What a line of a task's history tells; what does not apply is None.
 HISTORY = ("at", "agent", "event", "from", "to", "reason", "by")
 _LOOKED_AT = 20_000
+_HEAD = 10_000  # characters in which a title is looked for
+_LONGEST_TITLE = 200
 
 
 class UnknownTask(LookupError):
@@ -193,23 +196,40 @@ def request_ids(task_id: str, *, first: int = 1) -> frozenset[str]:
 @lru_cache(maxsize=16_384)
 def facts_of(path: Path, modified: int, size: int) -> Mapping[str, Any]:
     """What the front matter of a file says, for as long as it keeps its time and size."""
+    data = _read(path)
     try:
-        meta, body = frontmatter.read(_read(path))
+        meta, body = frontmatter.read(data)
     except frontmatter.InvalidFrontMatter as error:
-        return _said({}, [str(error)])
+        return _said({}, [str(error)], headline_of({}, data.decode("utf-8", "replace")) or path.stem)
+    headline = "" if meta.get("action") else headline_of(meta, body) or path.stem
     try:
         task_from(meta, body, name=path.stem)
     except InvalidTask as error:
-        return _said(meta, error.problems)
-    return _said(meta, [])
+        return _said(meta, error.problems, headline)
+    return _said(meta, [], headline)
 
 
-def _said(meta: Mapping[str, Any], problems: Iterable[str]) -> dict[str, Any]:
+def headline_of(meta: Mapping[str, Any], text: str) -> str:
+    """What a note without a title is called: its first heading, else its first line, else the name of what was
+    dropped; may be empty."""
+    lines = [line.strip() for line in text[:_HEAD].splitlines() if line.strip(" \t#-*_=>")]
+    heading = next((line for line in lines if line.startswith("#")), "")
+    return visible.strip(heading or next(iter(lines), "")).strip(" \t#-*_=>")[:_LONGEST_TITLE] or _dropped_as(meta)
+
+
+def _dropped_as(meta: Mapping[str, Any]) -> str:
+    source = meta.get("source")
+    name = source.get("name") if isinstance(source, Mapping) else None
+    return name.rpartition(".")[0] if isinstance(name, str) else ""
+
+
+def _said(meta: Mapping[str, Any], problems: Iterable[str], headline: str) -> dict[str, Any]:
+    """`headline`: the title where nobody gave one."""
     source = meta.get("source")
     subject = meta.get("subject") or (source.get("subject") if isinstance(source, Mapping) else None)
     return {
         **{name: _text(meta.get(name)) for name in ("type", "priority", "created", "created_by")},
-        "title": _text(meta.get("title") or subject),
+        "title": _text(meta.get("title") or subject or headline or None),
         "action": _text(meta.get("action")),
         "source_task": _text(meta.get("source_task")),
         "problems": list(problems),
