@@ -111,7 +111,7 @@ def test_the_view_hides_nothing_and_lets_nothing_out_into_the_terminal(terminal:
 def test_the_list_and_the_view_show_badges_the_gravest_first(terminal: Terminal) -> None:
     path = terminal.desk.request(bcc=["boss@x.test"], draft="See [x.test](https://evil.test/\u202eb)")
     out = terminal.run()[1]
-    danger, new = "  !! A link seems to lead to x.test, and leads to evil.test.", "  ! New: nothing was ever sent to boss@x"
+    danger, new = "  !! A link seems to lead to x.test, and leads to evil.test.", "  ! New: nothing was ever sent"
     assert 0 < out.index(danger) < out.index(new) and "\u202e" not in out
     assert out.count("change the direction of reading") == 1, "said once, though it is a risk as well"
     assert "Has links to" not in out and "who wrote the mail" not in out
