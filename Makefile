@@ -14,8 +14,8 @@ help:
 	@echo "make lint    ruff, mypy, shellcheck"
 	@echo "make demo    the demo gate: one e-mail through two nodes on this machine"
 	@echo "make bench   the benchmarks"
-	@echo "make soak    10,000 random histories of sync, 100,000 lease schedules; ARGS='--minutes 30' or '--seed N' limit"
-	@echo "make mutants deliberate breaks of sync and the lease, each of which the tests must catch; ARGS=NAME limits them"
+	@echo "make soak    random histories of sync, lease and executions without end; ARGS='--minutes 30' or '--seed N' limit"
+	@echo "make mutants deliberate breaks of sync, lease and acting, each of which the tests must catch; ARGS=NAME limits them"
 
 setup: $(STAMP)
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from utils.core.commands import elsewhere
+from utils.core.routing import LOCAL
 from utils.core.stages import Stage
 from utils.daemon import Stop, Worker, run
 from utils.execution.executor import draft_only_answer
@@ -61,11 +62,25 @@ class ApprovalWatcher(Worker):
     def run_cycle(self, now: datetime) -> str:
         """Note decisions, execute what is approved; "sent 1", "waiting for a confirmation 2", "idle"."""
         if self.services.settings.draft_only:
-            return draft_only_answer(self.services.layout)
-        self.services.approvals.observe()
-        answer = self.services.executor.run(now)
-        self.services.tools.close_idle()
-        return answer
+            answer = draft_only_answer(self.services.layout)
+        else:
+            self.services.approvals.observe()
+            answer = self.services.executor.run(now)
+            self.services.tools.close_idle()
+        return ", ".join(filter(None, (answer, self._tell_in_the_vault())))
+
+    def _tell_in_the_vault(self) -> str:
+        """Bring `Dashboard.md` up to date, on Local alone (S10). Whatever is wrong with it holds nothing else up."""
+        services = self.services
+        if services.settings.agent_name != LOCAL:
+            return ""
+        try:
+            return services.dashboard_note.refresh()
+        except Exception as error:
+            log.exception("%s could not be brought up to date", services.layout.dashboard.name)
+            words = f"{type(error).__name__}: {error}"
+            services.alerts.send("WARNING", "Dashboard.md is not kept up to date", words, source=self.name)
+            return "Dashboard.md not written"
 
 
 def main() -> int:

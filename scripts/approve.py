@@ -174,24 +174,25 @@ def _list(services: Services, options: argparse.Namespace) -> None:
 def _lines(pending: Pending, now: datetime) -> list[str]:
     request = pending.request
     what = f"{request.action} → {', '.join(_people(pending)) or '(nobody)'}" if request else "can't be read"
-    lines = [f"{pending.request_id}  {_safe(what)}"]
+    lines = [f"{pending.request_id}  {visible.plain(what)}"]
     if request:
         age = expiry.in_words(max(0, int((now - parse_time(request.created)).total_seconds())))
         left = "expired: edit --renew has it asked again" if pending.expired else f"{_left(pending)} left"
         lines[0] += f"  {age} old, {left}"
-        lines.append(f"    {_safe(str(request.fields.get('subject') or request.draft.strip().partition(chr(10))[0]))}")
+        title = request.fields.get("subject") or request.draft.strip().partition("\n")[0]
+        lines.append(f"    {visible.plain(str(title))}")
     said = {badge.words for badge in pending.badges}
-    lines += [f"  ! {_safe(text)}" for text in pending.problems]
+    lines += [f"  ! {visible.plain(text)}" for text in pending.problems]
     grave = [badge for badge in pending.badges if badge.severity != Severity.INFO]
-    lines += [f"  {_SIGNS[badge.severity]} {_safe(badge.words)}" for badge in grave]
-    lines += [f"  ! {_safe(text)}" for text in pending.risk if text not in said]
+    lines += [f"  {_SIGNS[badge.severity]} {visible.plain(badge.words)}" for badge in grave]
+    lines += [f"  ! {visible.plain(text)}" for text in pending.risk if text not in said]
     lines += [f"  ! {pending.warning}"] if pending.warning else []
     if pending.needs_confirmation and pending.state == "waiting":
         lines.append("  ! lies in Approved/, but is not confirmed yet: look at it, then approve it here")
     if pending.snoozed_until:
         lines.append(f"  snoozed until {format_time(pending.snoozed_until)}")
     if pending.superseded:
-        lines.append(f"  superseded by {pending.superseded.next}: {_safe(pending.superseded.instruction)}")
+        lines.append(f"  superseded by {pending.superseded.next}: {visible.plain(pending.superseded.instruction)}")
     return lines
 
 
@@ -208,14 +209,15 @@ def _shown(services: Services, pending: Pending) -> list[str]:
     """What will be sent, each invisible character written out, and what is to be said of it."""
     lines = _lines(pending, services.clock.now())
     if pending.request is None:
-        return [*lines, "", _safe(pending.text, keep="\n")]
-    lines += [f"  · {_safe(badge.words)}" for badge in pending.badges if badge.severity == Severity.INFO]
+        return [*lines, "", visible.plain(pending.text, keep="\n")]
+    lines += [f"  · {visible.plain(badge.words)}" for badge in pending.badges if badge.severity == Severity.INFO]
     shown = services.approvals.shown(pending)
     said = {label.lower() for label, _ in shown}
-    fields = [f"{label}: {_safe(text)}" for label, text in shown if label != "Text"]
-    fields += [f"{name}: {_safe(_inline(value))}" for name, value in pending.request.fields.items() if name not in said]
+    fields = [f"{label}: {visible.plain(text)}" for label, text in shown if label != "Text"]
+    others = {name: value for name, value in pending.request.fields.items() if name not in said}
+    fields += [f"{name}: {visible.plain(_inline(value))}" for name, value in others.items()]
     text = next((text for label, text in shown if label == "Text"), pending.request.draft)
-    draft = _safe(text, keep="\n").split("\n")
+    draft = visible.plain(text, keep="\n").split("\n")
     return [*lines, "", *fields, "", *(f"| {line}" for line in draft), "", f"sha256: {pending.sha256}"]
 
 
@@ -234,12 +236,6 @@ def _list_of(value: Any) -> list[Any]:
 
 def _inline(value: Any) -> str:
     return ", ".join(str(entry) for entry in value) if isinstance(value, list) else str(value)
-
-
-def _safe(text: str, keep: str = "") -> str:
-    """Foreign text for a terminal: nothing invisible, no control character, no line of its own but those of `keep`."""
-    escaped = visible.escape(text)
-    return "".join(char if char.isprintable() or char in keep else " " if char in "\t\r\n" else "�" for char in escaped)
 
 
 def _facts(pending: Pending) -> dict[str, Any]:
@@ -294,7 +290,11 @@ def _approve(services: Services, options: argparse.Namespace, pending: Pending) 
             raise Refused("not approved")
     with _undisturbed():
         record = services.approvals.approve(pending.request_id, pending.sha256, by=BY, via=VIA)
-    _say(options, record.to_dict(), f"{pending.request_id} is approved (action {record.action_id})")
+    left = services.brakes.undo_seconds(record)
+    how_long = f"for {left} s" if left else "until it is carried out"
+    take_back = command(f"actions cancel {record.action_id}")
+    text = f"{pending.request_id} is approved (action {record.action_id})\nIt can be taken back {how_long}: {take_back}"
+    _say(options, record.to_dict() | {"undo_seconds_left": left}, text)
 
 
 def _edit(services: Services, options: argparse.Namespace, pending: Pending) -> None:

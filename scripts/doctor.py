@@ -78,7 +78,7 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
         yield from upkeep(services)
         yield _actions(services)
         yield from _mail_in(services, tell)
-        yield _mail_out(settings, tell)
+        yield _mail_out(services, tell)
         yield from _accounts(settings)
         yield _odoo(services, tell)
         yield _alerts(services, tell)
@@ -279,11 +279,20 @@ def _mail_in(services: Services, tell: Tell) -> Iterator[Finding]:
         yield Finding(BROKEN, "mail in", str(error))
 
 
-def _mail_out(s: Settings, tell: Tell) -> Finding:
+def _mail_out(services: Services, tell: Tell) -> Finding:
+    s = services.settings
     if s.draft_only:
         return Finding(OK, "mail out", "draft-only: this node sends nothing")
     if s.mail_sender == "outbox":
         return Finding(OK, "mail out", f"approved mail is written to {s.outbox} (MAIL_SENDER=outbox)")
+    if s.mail_sender == "gmail":
+        from scripts import gmail_auth
+
+        tell(f"checking Gmail (up to {s.provider_timeout_seconds:g} s for each answer)")
+        try:
+            return Finding(OK, "mail out", gmail_auth.said(s, services.gmail.check()))
+        except AdapterError as error:
+            return Finding(BROKEN, "mail out", str(error))
     return _smtp("mail out", s, "smtp", tell)
 
 

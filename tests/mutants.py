@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import mutants_acting, mutants_badges, mutants_social
+from tests import mutants_acting, mutants_badges, mutants_desk, mutants_gmail, mutants_social
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
@@ -43,11 +43,12 @@ ROUTING, DISPATCHER, ROUTED = (
 CLAIMS, SIGNS, MOVING = "utils/claim_task.py", "utils/vault/heartbeats.py", "utils/vault/moving.py"
 CONTENDED, HEARTBEAT, CLAIM_CRASH = (f"tests/test_claims_{name}.py" for name in ("contended", "heartbeat", "crash"))
 PERMISSION = "tests/test_failover_permission.py"
-REMOTE, VALUES, AUTHORS = (f"utils/sync/{name}.py" for name in ("remote", "values", "authors"))
+REMOTE, VALUES, AUTHORS, DELETIONS = (f"utils/sync/{name}.py" for name in ("remote", "values", "authors", "deletions"))
 LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "utils/work_zones.py"
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
 DECIDE, COPIES, BY_HAND = "tests/test_merge_decide.py", "tests/test_sync_copies.py", "tests/test_sync_by_hand.py"
+LEFT_OUT, LEFT_OUT_TESTS = "utils/sync/left_out.py", "tests/test_sync_left_out.py"
 DECISIONS, TYPED = "utils/execution/decisions.py", "tests/test_answers_property.py"
 ANSWERED_ANEW, LEFT_BEHIND = "tests/test_answers_revise.py", "tests/test_answers_kept.py"
 BRAKES, CORE_BRAKES, SERVERS = "utils/execution/brakes.py", "utils/core/brakes.py", "mcp_servers/acting.py"
@@ -96,7 +97,9 @@ _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _b
 MUTANTS = (
     *itertools.starmap(_one, mutants_acting.MUTANTS),
     *itertools.starmap(_one, mutants_badges.MUTANTS),
+    *itertools.starmap(_one, mutants_desk.MUTANTS),
     *itertools.starmap(_one, mutants_social.MUTANTS),
+    *itertools.starmap(_one, mutants_gmail.MUTANTS),
     _one("node-wins", "the node that merges wins, not the Local zone (S3)", MERGE,
          "return self.zone == LOCAL", "return True", SCENARIOS, "02_03"),
     _one("renames-on", "git guesses renames in the diff", GIT,
@@ -156,9 +159,11 @@ MUTANTS = (
          "        if not contents[after].startswith(contents[before])\n", "        if False\n", TRUST, "only_appends"),
     _one("offer-forgotten", "a merge that was pushed when we were killed is a stranger's", SYNC,
          "offered=[*offered, new][-_OFFERED:]", "offered=[]", CRASH, "no_strangers"),
-    _one("deletions-unbound", "half of the vault may vanish here", GATHER,
-         "if slip := sync_rules.mass_deletion(lost,", "if slip := sync_rules.mass_deletion([],", TROUBLE,
-         "half_of_the_vault"),
+    _one("deletions-unbound", "half of the vault may vanish here", DELETIONS,
+         "(base)):\n        was", "(base)) and '':\n        was", TROUBLE, "half_of_the_vault"),
+    _one("old-texts-back", "notes come back as they were before the last edits (S1)", DELETIONS,
+         "for commit in reversed(session.git.commits(base, head)):\n", "for commit in ():\n",
+         "tests/test_sync_remedies.py", "were_last"),
     _one("own-past-forgotten", "what a node judged before it was put back is judged anew (S3)", AUTHORS,
          'own = {memory.get("at"), *', "own = {*", RESTORED, "alone or by_hand"),
     _one("restore-not-asked", "a node put back undoes what its human wrote since (S3)", AUTHORS,
@@ -166,6 +171,9 @@ MUTANTS = (
          "a_person_says_so"),
     _one("home-for-a-moment", "a put back node's first good sync makes a forger of its own past (S3)", AUTHORS,
          "settled_in = back is None or", "settled_in = True or", RESTORED, "put_back_with_local"),
+    _one("state-lost-unseen", "a node put back without its state makes a forger of its own past (S3)", SYNC,
+         "or not shortly_after(last, now)", "or bool(last and not shortly_after(last, now))", RESTORED,
+         "without_the_state or without_its_state"),
     _one("end-undone", "what a put back Local does with an old task undoes what it did since (S8)", MERGE,
          "ended = theirs in sides.settled and", "ended = False and", RESTORED, "undoes_no_end"),
     _one("backup-believed", "what the journal of a backup has as approved is carried out again (S8)", EXECUTOR,
@@ -216,16 +224,33 @@ MUTANTS = (
          "        picture.committed = session.git.diff(picture.base, head)\n", "        pass\n", BY_HAND,
          "mass_deletion_that_a_program or lies_in_one or clash"),
     _one("passed-forgotten", "a mass deletion that was allowed is asked about again after a crash", RECOVER,
-         'offered=None, passed=intent["new"])', "offered=None)", BY_HAND, "asked_about_once"),
-    _one("left-out-for-ever", "what is left out is never looked at again (S1)", "utils/sync/left_out.py",
-         "    _remember(session, reasons)\n", "", "tests/test_sync_left_out.py", "becomes_fit"),
+         'offered=None, passed=intent["new"])', "offered=None)", BY_HAND, "phones and after_a_kill"),
+    _one("passed-not-durable", "… or after a crash behind the commit", GATHER,
+         "update(passed=commit)\n        if commit != head:\n            session.checkpoint(\"committed\")\n",
+         "update()\n        session.checkpoint('committed')\n        session.memory.update(passed=commit)\n",
+         BY_HAND, "after_a_kill and committed"),
+    _one("home-ungated", "what plain git committed passes no gate where HEAD was elsewhere", APPLY,
+         'passed = {} if intent.get("home") else', "passed = {} if False else", BY_HAND, "went_elsewhere"),
+    _one("left-out-for-ever", "what is left out is never looked at again (S1)", LEFT_OUT,
+         "    if fit:\n", "    if False:\n", LEFT_OUT_TESTS, "becomes_fit"),
+    _one("came-behind-forgotten", "what came to a place that is left out is undone when it is free again (S1)", GATHER,
+         "or left_out.covers(picture.left_out, path)\n", "\n", LEFT_OUT_TESTS, "what_came"),
+    _one("link-is-a-task", "a link is taken for a task, and the task goes (S1)", GATHER,
+         "    if head:\n        _leave_out(session, head, picture)\n    _settle_copies(session, head, picture)\n",
+         "    _settle_copies(session, head, picture)\n    if head:\n        _leave_out(session, head, picture)\n",
+         LEFT_OUT_TESTS, "no_copy"),
+    _one("behind-a-link-lost", "notes go because a link came in their folder's place (S1)", GATHER,
+         "for path in gone if (link", "for path in () if (link", LEFT_OUT_TESTS, "linked_to"),
+    _one("secret-name-follows", "a file named like a secret goes from the human's disk (S1)", GATHER,
+         "items() if path not in picture.changes}", "items() if why.level != 'CRITICAL'}",
+         "tests/test_sync_secrets.py", "whatever_the_person_does"),
     _one("gone-before-it-lies", "a task that is put back is in no place for a moment (S1)", GATHER,
          "for path in chain(*steps({path: restore.target for path, restore in restores.items()})):",
          "for path in sorted(restores, key=lambda path: restores[path].target is not None):", COPIES, "survives"),
     _one("lines-cross", "logs pair equal lines in any order (S1)", MERGE,
          "before.append(last[k - 1] if k else -1)", "before.append(number - 1)", DECIDE, "order"),
-    _one("marker-unwatched", "an unmounted disk wipes the other node", GATHER,
-         "if changes.get(session.layout.marker.name, (None, True))[1] is None:", "if False:", TROUBLE, "unmounted"),
+    _one("marker-unwatched", "an unmounted disk wipes the other node", DELETIONS,
+         "if news.get(marker.name, (None, True))[1] is None:", "if False:", TROUBLE, "unmounted"),
     _one("half-a-move", "a move travels without its other half", GATHER,
          'if path.rpartition("/")[2] in moving:', "if False:", TROUBLE, "35_a_task"),
     _one("secrets-travel", "the secret scan is off (S11)", GATHER,

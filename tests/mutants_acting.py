@@ -5,6 +5,12 @@ Each is (name, what it breaks, file, text, replacement, test file, which tests).
 
 EXECUTOR, SERVER, STORE = "utils/execution/executor.py", "mcp_servers/acting.py", "utils/execution/store.py"
 REQUESTS, RENDER, FROZEN = "utils/execution/requests.py", "utils/execution/render.py", "utils/vault/frozen.py"
+JOURNAL, APPROVALS, REMOTE_RULE = (
+    "utils/execution/journal.py",
+    "utils/execution/approvals.py",
+    "utils/core/remote_approval.py",
+)
+WORLD, ATTEMPTS = "tests/test_acting_world.py", "tests/test_execution_attempts.py"
 ACTING, MAIL_HAND, RENDERED = (f"tests/test_{name}.py" for name in ("acting", "hands_mail", "execution_render"))
 
 # fmt: off
@@ -69,4 +75,43 @@ MUTANTS = (
      "ALTER TABLE actions RENAME COLUMN message_id TO reference;",
      "ALTER TABLE actions ADD COLUMN reference TEXT NOT NULL DEFAULT '';",
      "tests/test_execution_store.py", "version_1"),
+    ("acting-unlocked", "who concludes does not wait for a server that still acts (S8)", EXECUTOR,
+     "            with locks.hold(self._acting, timeout=1):\n", "            if True:\n", WORLD, "no_history"),
+    ("executor-unlocked", "two executors work at once, and log twice", EXECUTOR,
+     "            with locks.hold(self._lock, timeout=0):\n", "            if True:\n", WORLD, "no_history"),
+    ("revoke-consumed", "a token is taken back after it was used, which proves nothing (S8)", STORE,
+     'state = ? AND token IS ?"\n                " AND token_consumed_at IS NULL",',
+     'state = ? AND token IS ?",', WORLD, "no_history"),
+    ("void-in-the-middle", "what is being carried out can be taken back (S8)", JOURNAL,
+     "State.SENDING: frozenset({State.APPROVED,", "State.SENDING: frozenset({State.VOID, State.APPROVED,",
+     WORLD, "no_history"),
+    ("outcome-untold", "a crash between outcome and telling leaves it untold (S8)", EXECUTOR,
+     "        for record in self._store.unfiled():\n", "        for record in []:\n", WORLD, "no_history"),
+    ("cut-off-is-nothing", "what was cut off in the middle of the act is tried again (S8)", JOURNAL,
+     "    return Proof.OPEN\n", "    return Proof.NOTHING_HAPPENED\n", WORLD, "no_history"),
+    ("edited-is-executed", "a file that was edited after its approval is executed (S6)", EXECUTOR,
+     "        elif file.sha256 != record.sha256:\n", "        elif False:\n", WORLD, "no_history"),
+    ("stop-unasked", "a server acts although STOP was pulled meanwhile", SERVER,
+     "        if stop is not None:\n", "        if False:\n", ATTEMPTS, "braked"),
+    ("done-again", "what was carried out can be approved and carried out again (S8)", JOURNAL,
+     "State.UNKNOWN, State.DONE})\n#:", "State.UNKNOWN})\n#:", WORLD, "no_history"),
+    ("payment-retried", "a payment is tried again (S8)", JOURNAL,
+     ' or record.action == "payment"', "", WORLD, "no_history"),
+    ("mark-blind", "an outcome that changed while it was told stays untold", STORE,
+     '                f"UPDATE actions SET {column} = 1 WHERE action_id = ? AND state = ?",',
+     '                f"UPDATE actions SET {column} = 1 WHERE action_id = ? AND ? <> 1",', WORLD, "no_history"),
+    ("unseen-is-moved", "a move approves what was never seen to wait (S7)", APPROVALS,
+     "        if not self._store.was_seen(file.request_id, file.sha256):\n            return",
+     "        if False:\n            return", ATTEMPTS, "moved_without_worth or by_sync"),
+    ("payment-trusted", "`trust` holds for payments too (S7)", APPROVALS,
+     'NEVER_TRUSTED = frozenset({"payment", "invoice"})', "NEVER_TRUSTED: frozenset[str] = frozenset()",
+     ATTEMPTS, "by_sync"),
+    ("statement-reused", "a signed approval counts twice (S6)", REMOTE_RULE,
+     "    if here.used:\n", "    if False:\n", ATTEMPTS, "replayed_statement"),
+    ("revoked-counts", "the signature of a revoked key counts (S7)", REMOTE_RULE,
+     "    if here.approver.revoked_at is not None:\n", "    if False:\n", ATTEMPTS, "forged_statement"),
+    ("another-tool", "a tool carries out another action than its own", SERVER,
+     "        if right != tool:\n", "        if False:\n", ATTEMPTS, "by_client"),
+    ("mode-guessed", "a mode that is not known counts as full (S5)", "utils/core/policy.py",
+     "    if mode != Mode.FULL:\n", "    if mode == Mode.DRAFT_ONLY:\n", ATTEMPTS, "as_cloud"),
 )

@@ -124,10 +124,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch, start: str) -> None:
     """Calls that begin so wait a moment only, all others as long as it takes: for a provider that stays silent."""
     real = Api._call
 
-    def call(api: Api, method: str, path: str, options: dict[str, Any]) -> Any:
+    def call(api: Api, method: str, path: str, *more: Any) -> Any:
         where = path if "://" in path else f"{api.base}{path}"
         if f"{method} {urlsplit(where).path}".startswith(start):
             monkeypatch.setattr(api, "_timeout", 0.3)
-        return real(api, method, path, options)
+        return real(api, method, path, *more)
 
     monkeypatch.setattr(Api, "_call", call)

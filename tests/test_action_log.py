@@ -410,10 +410,10 @@ def test_the_command(run: Any) -> None:
     for number in range(3):
         log.write(entry(number, action="reply_email", approver="ada", receipt={"id": f"<m{number}>"}))
     assert run("verify") == (0, "the action log is whole: 3 line(s) of local\n")
-    code, said = run("list", "--limit", "2")
+    code, said = run("log", "--limit", "2")
     assert code == 0 and [line.split()[-1] for line in said.splitlines()] == ["<m1>", "<m2>"]
-    assert [json.loads(line)["seq"] for line in run("list", "--json")[1].splitlines()] == [1, 2, 3]
-    assert run("list", "--limit", "0") == (0, "")
+    assert [json.loads(line)["seq"] for line in run("log", "--json")[1].splitlines()] == [1, 2, 3]
+    assert run("log", "--limit", "0") == (0, "")
     cloud = {"AGENT_NAME": "cloud", "AGENT_MODE": "draft_only", "STATE_DIR": str(layout.root.parent / "cloud")}
     assert "only Local knows" in run("verify", **cloud)[1]
     path = layout.daily_log("actions", "2026-06-01")

@@ -91,6 +91,12 @@ def test_an_env_file_that_is_named_must_exist(tmp_path: Path) -> None:
         ({"API_HOST": "0.0.0.0"}, "needs API_TOKEN"),
         ({"MAIL_PROVIDER": "imap"}, "IMAP_HOST = '': needed by MAIL_PROVIDER=imap"),
         ({"MAIL_SENDER": "smtp"}, "SMTP_HOST = '': needed by MAIL_SENDER=smtp"),
+        ({"MAIL_SENDER": "gmail"}, "GMAIL_SEND_TOKEN_PATH = '': needed by MAIL_SENDER=gmail"),
+        ({"GMAIL_SEND_TOKEN_PATH": "/v/token.json", "VAULT_PATH": "/v"}, "must not lie inside the vault"),
+        (
+            {"GMAIL_SEND_TOKEN_PATH": "/t.json", "AGENT_NAME": "cloud", "AGENT_MODE": "draft_only"},
+            "GMAIL_SEND_TOKEN_PATH = '/t.json': the cloud node never acts; keep it on Local",
+        ),
         ({"ALERTS_ENABLED": "true"}, "ALERT_SMTP_HOST = '': needed by ALERTS_ENABLED=true"),
         ({"IMAP_HOST": "imap.example.org", "IMAP_SECURITY": "none"}, "only for a server on loopback"),
         ({"VAULT_PATH": "/etc/passwd"}, "VAULT_PATH = '/etc/passwd': is a file, not a folder"),
@@ -180,7 +186,7 @@ def test_no_account_that_acts_lies_on_the_cloud() -> None:
         assert load(PLAIN | {name: "a token"}) and "a token" not in repr(load(PLAIN | {name: "a token"}))
 
 
-@pytest.mark.parametrize("name", ["LINKEDIN_API_URL", "GRAPH_API_URL", "X_API_URL"])
+@pytest.mark.parametrize("name", ["LINKEDIN_API_URL", "GRAPH_API_URL", "X_API_URL", "GMAIL_API_URL"])
 def test_a_token_never_travels_in_the_clear(name: str) -> None:
     assert "must be https://" in problems(**{name: "http://api.example.org"})[0]
     assert load(PLAIN | {name: "http://127.0.0.1:9"}) and load(PLAIN | {name: "https://api.example.org"})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.test_sync_restored import LOCAL, asked_about, keep, put_all_back
 from tests.vaults import Node, Two, git
+from utils.vault_sync import Answers, VaultSync
 
 TYPED = "half an hour of work"
 
@@ -123,6 +125,137 @@ def test_a_mass_deletion_that_a_person_allowed_is_asked_about_once(two: Two) -> 
     two.assert_agree()
 
 
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("step", ["committed", "fetched", "pushed"])
+def test_a_mass_deletion_that_was_allowed_is_not_asked_about_after_a_kill(
+    two: Two, step: str, committed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_notes(two)
+    if not committed:
+        two.a.git("reset", "-q", "--soft", "HEAD~1")
+    elif step == "committed":
+        two.a.write("since.md", "written since\n")
+    kill_once_allowed(two.a, step, monkeypatch)
+    assert two.a.sync().error is None
+    two.settle()
+    assert has_notes(two.b) == 0
+    two.assert_agree()
+
+
+def kill_once_allowed(node: Node, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = VaultSync.run
+    with monkeypatch.context() as patched:
+        patched.setattr(VaultSync, "run", lambda sync: run(sync, Answers(allow_deletions=True)))
+        assert node.sync_and_die(step)
+
+
+def test_a_phones_mass_deletion_that_was_allowed_is_not_asked_about_after_a_kill(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(30)})
+    phone = two.clone("phone")
+    git(phone, "rm", "-rq", "Notes")
+    two.commit_all(phone)
+    git(phone, "push", "-q")
+    kill_once_allowed(two.a, "moved", monkeypatch)
+    assert two.a.sync().error is None and has_notes(two.a) == 0
+
+
+def test_a_mass_deletion_that_local_allowed_and_that_is_pulled_into_the_clouds_vault(two: Two) -> None:
+    lose_notes(two)
+    two.a.sync(allow_deletions=True)
+    two.b.git("pull", "-q")
+    assert two.b.sync().error is None
+    two.settle()
+    two.assert_agree()
+
+
+def test_a_look_at_an_old_commit_asks_nothing(two: Two) -> None:
+    """After a mass deletion that was meant."""
+    two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(30)})
+    old = two.head()
+    shutil.rmtree(two.a.root / "Notes")
+    two.a.sync(allow_deletions=True)
+    two.a.git("checkout", "-q", old)
+    assert two.a.sync().error is None
+    two.settle()
+    assert has_notes(two.a) == 0
+    two.assert_agree()
+
+
+def look_at_another_branch(two: Two) -> None:
+    """From before the newest commit."""
+    two.a.git("checkout", "-q", "-b", "idea", "HEAD~1")
+
+
+def rebase_by_half(two: Two) -> None:
+    """`git pull --rebase` stops at the first of two commits."""
+    phone = two.clone("phone")
+    (phone / "note.md").write_text("the phone's\n")
+    two.commit_all(phone)
+    git(phone, "push", "-q")
+    two.a.git("reset", "-q", "--soft", "HEAD~1")
+    two.a.git("stash", "-q", "-u")
+    two.a.write("note.md", "mine\n")
+    backup(two)
+    two.a.git("stash", "pop", "-q")
+    backup(two)
+    two.a.git("pull", "-q", "--rebase", check=False)
+    assert "rebase-merge" in two.a.state_of_git()
+
+
+ELSEWHERE = pytest.mark.parametrize("elsewhere", [look_at_another_branch, rebase_by_half])
+
+
+@ELSEWHERE
+def test_a_mass_deletion_that_was_committed_before_head_went_elsewhere_asks(
+    two: Two, elsewhere: Callable[[Two], None]
+) -> None:
+    two.seed_files({"note.md": "1\n"})
+    lose_notes(two)
+    elsewhere(two)
+    stopped = str(two.a.sync().error)
+    assert "30 of" in stopped and "are gone here" in stopped
+    subprocess.run(["bash", "-c", re.findall("`([^`]*)`", stopped)[-1]], cwd=two.a.root, check=True)
+    two.settle()
+    assert has_notes(two.a) == has_notes(two.b) == 30
+    two.assert_agree()
+
+
+@ELSEWHERE
+def test_a_copied_task_and_twins_that_were_committed_before_head_went_elsewhere(
+    two: Two, elsewhere: Callable[[Two], None]
+) -> None:
+    two.seed_files({"note.md": "1\n", f"Needs_Action/general/{TASK}": "task\n"})
+    two.a.write(f"Rejected/{TASK}", "task\n")
+    two.a.write("Note.md", "a twin\n")
+    backup(two)
+    elsewhere(two)
+    two.settle()
+    for node in (two.a, two.b):
+        assert [path for path in node.files() if path.endswith(f"/{TASK}")] == [f"Rejected/{TASK}"]
+    assert two.a.read("Note.md") == b"a twin\n" and not two.b.has("Note.md")
+    assert [item["path"] for item in two.a.sync().refused] == ["Note.md"]
+    two.a.move("Note.md", "other.md")
+    two.settle()
+    two.assert_agree()
+
+
+@pytest.mark.parametrize("node", ["a", "b"])
+def test_a_mass_deletion_of_a_phones_that_is_pulled_with_plain_git_asks(two: Two, node: str) -> None:
+    two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(30)})
+    phone = two.clone("phone")
+    git(phone, "rm", "-rq", "Notes")
+    two.commit_all(phone)
+    git(phone, "push", "-q")
+    here: Node = getattr(two, node)
+    here.git("pull", "-q")
+    stopped = str(here.sync().error)
+    assert "30 of" in stopped
+    subprocess.run(["bash", "-c", re.findall("`([^`]*)`", stopped)[-1]], cwd=here.root, check=True)
+    assert has_notes(here) == 30
+
+
 def test_notes_that_go_one_by_one_ask_nothing(two: Two) -> None:
     """While the remote is away each sync counts anew, as it does with the remote there."""
     two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(16)})
@@ -172,3 +305,14 @@ def test_names_that_clash_and_that_a_program_committed_do_not_travel(two: Two) -
     two.settle()
     assert two.b.read("Notes/other.md") == b"new\n"
     two.assert_agree()
+
+
+def test_what_plain_git_commits_of_other_types_and_sizes_travels(two: Two) -> None:
+    """It is a person's vault, as where they push it."""
+    files = ["Notes/big.pdf", "Notes/archive.zip", ".obsidian/workspace.json", "Logs/health/h.json"]
+    for path in files:
+        two.a.write(path, b"x" * (two.a.max_file_bytes + 1))
+    two.a.git("add", "-f", *files)
+    two.a.git("commit", "-q", "-m", "vault backup")
+    assert [result.refused for result in two.settle()] == [[]] * 4
+    assert all(two.b.has(path) for path in files)

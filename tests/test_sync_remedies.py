@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_sync_restored import asked_about, keep, put_all_back
+from tests.test_sync_restored import TASK, asked_about, keep, put_all_back
 from tests.vaults import Node, Two, git
 from utils.vault_sync import SyncResult
 
@@ -59,6 +59,61 @@ def test_notes_that_are_gone_here(two: Two, slip: Callable[[Node], None]) -> Non
     assert_all_lies_there(two.a)
     assert two.a.sync().error is None and two.a.read("Ideas.md") == b"an edit that stays\n"
     two.settle()
+    two.assert_agree()
+
+
+DAY = "---\ntype: daily\nmood:\nsleep:\n---\n# Tasks\n- [ ] water\n- [ ] mail\n- [ ] walk\n\n# Log\n"
+DAYS: dict[str, str | bytes] = {f"Daily/1-{number}.md": f"{DAY}{number}\n" for number in range(20)}
+
+
+def begin_new_days(folder: Path) -> None:
+    """Of twenty days none is left, and eight new ones look much like them: git takes those for renamed ones."""
+    for path in DAYS:
+        (folder / path).unlink()
+    for number in range(8):
+        (folder / f"Daily/2-{number}.md").write_text(f"{DAY}new {number}\n")
+
+
+def test_notes_that_are_gone_here_and_have_new_ones_much_like_them(two: Two) -> None:
+    two.seed_files(DAYS)
+    begin_new_days(two.a.root)
+    two.commit_all(two.a.root)
+    run_printed(two.a.sync(), two.a.root)
+    two.settle()
+    assert {path: two.b.read(path).decode() for path in DAYS} == DAYS and two.b.has("Daily/2-7.md")
+    two.assert_agree()
+
+
+def test_notes_whose_names_git_could_take_for_a_pattern(two: Two) -> None:
+    names: dict[str, str | bytes] = {f"Notes/[{number}].md": f"a {number}\n" for number in range(10)}
+    two.seed_files({**names, "Notes/1.md": "1\n"})
+    for path in names:
+        two.a.remove(path)
+    two.a.write("Notes/1.md", "my edit\n")
+    run_printed(two.a.sync(), two.a.root)
+    assert two.a.read("Notes/1.md") == b"my edit\n" and two.a.read("Notes/[1].md") == b"a 1\n"
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_notes_that_are_gone_here_come_back_as_they_were_last(two: Two, committed: bool) -> None:
+    """Also where others were moved before, with an edit: nothing comes back to where it was moved from."""
+    moved, to = f"Needs_Action/email/{TASK}", f"Done/{TASK}"
+    two.seed_files({**NOTES, moved: "a task\n"})
+    for path in NOTES:
+        two.a.write(path, f"{path}, edited\n")
+    two.a.move(moved, to)
+    two.a.write(to, "a task\ndone, and nothing like it was\n")
+    two.commit_all(two.a.root)
+    remove(two.a)
+    if committed:
+        two.commit_all(two.a.root)
+    stopped = two.a.sync()
+    assert two.a.sync().error == stopped.error, "the same question is the same alert"
+    run_printed(stopped, two.a.root)
+    two.settle()
+    for node in (two.a, two.b):
+        assert {node.read(path).decode() for path in NOTES} == {f"{path}, edited\n" for path in NOTES}
+        assert node.has(to) and not node.has(moved)
     two.assert_agree()
 
 
@@ -117,6 +172,21 @@ def test_notes_that_a_phone_deleted(two: Two, deed: Callable[[Path, Two], None])
     assert two.b.read("Ideas.md") == b"an edit that stays\n"
     two.settle()
     two.assert_agree()
+
+
+def test_notes_that_a_phone_deleted_and_has_new_ones_much_like_them(two: Two) -> None:
+    two.seed_files(DAYS)
+    phone = two.clone("phone")
+    begin_new_days(phone)
+    git(phone, "mv", "Company_Handbook.md", "Notes.md")
+    two.commit_all(phone)
+    git(phone, "push", "-q")
+    run_printed(two.a.sync(), phone)
+    two.commit_all(phone)
+    git(phone, "push", "-q")
+    assert two.a.sync().error is None
+    assert {path: two.a.read(path).decode() for path in DAYS} == DAYS and two.a.has("Daily/2-7.md")
+    assert not two.a.has("Company_Handbook.md"), "it was moved"
 
 
 def test_notes_that_local_deleted_before_it_was_put_back(two: Two) -> None:

@@ -209,6 +209,42 @@ def test_the_remote_is_put_back_with_local(two: Two, seen: str) -> None:
     assert_all_is_there(two)
 
 
+@pytest.mark.parametrize("state", ["gone", "damaged"])
+def test_the_remote_and_the_vault_are_put_back_without_the_state(two: Two, state: str) -> None:
+    two.seed_files({"Company_Handbook.md": "old\n"})
+    old = two.head()
+    keep(two.a.root)
+    write_more(two)
+    put_back(two.a.root)
+    git(two.remote, "update-ref", "refs/heads/main", old)
+    if state == "gone":
+        shutil.rmtree(two.a.state)
+    else:
+        (two.a.state / "sync.json").write_text("{")
+    for _ in range(3):
+        assert two.a.sync().error is None
+        two.a.clock.advance(300)
+    two.b.sync(accept_remote=True)
+    said_own(two)
+    assert_all_is_there(two)
+
+
+def test_a_vault_that_was_copied_to_a_new_machine_without_its_state(two: Two) -> None:
+    """The old machine writes once more: the human's own word, on the new one too."""
+    two.seed_files({"Notes/x.md": "x\n"})
+    shutil.copytree(two.a.root, two.folder / "new", symlinks=True)
+    new = Node("local", two.folder / "new", two.folder / "state-new", two.remote)
+    assert new.sync().error is None
+    two.a.write("Notes/last.md", "written on the old machine\n")
+    two.a.sync()
+    new.clock.advance(300)
+    assert new.sync(accept_own=asked_about(new.sync())).error is None
+    two.a = new
+    two.settle()
+    assert two.a.read("Notes/last.md") == two.b.read("Notes/last.md") == b"written on the old machine\n"
+    two.assert_agree()
+
+
 def test_what_local_merged_over_a_phones_version_stays(two: Two) -> None:
     """Nothing of it would be refused, but the phone's would come back."""
     two.seed_files({"Plans/x.md": "base\n"})

@@ -234,6 +234,30 @@ def test_36_a_file_named_like_a_secret_that_a_person_committed_is_not_pushed(two
     assert git(two.remote, "ls-tree", "--name-only", "main", ".env") == ""
 
 
+@pytest.mark.parametrize("said", [False, True])
+def test_36_a_file_named_like_a_secret_stays_where_it_lies_whatever_the_person_does(two: Two, said: bool) -> None:
+    """Whether they say that it is none, or do what the sync asks for."""
+    two.seed_files({"Notes/y.md": "y\n"})
+    two.a.write("Notes/token.json", '{"design": "tokens"}\n')
+    two.a.git("add", "-A")
+    two.a.git("commit", "-q", "-m", "backup")
+    stopped = str(two.a.sync().error)
+    assert "take it out of the file" not in stopped, "it is the name"
+    if said:
+        two.a.sync(push_secret=re.findall(r"--push-secret (\w+)", stopped))
+    else:
+        (remedy,) = re.findall("`(git reset [^`]*)`", stopped)
+        subprocess.run(["bash", "-c", remedy], cwd=two.a.root, check=True)
+    for result in two.settle()[::2]:
+        assert result.error is None and [item["path"] for item in result.refused] == ["Notes/token.json"]
+    assert two.a.has("Notes/token.json") and not two.b.has("Notes/token.json")
+    assert bool(in_history(two, "design")) == said
+    two.a.move("Notes/token.json", "Notes/design.json")
+    two.settle()
+    assert two.b.has("Notes/design.json")
+    two.assert_agree()
+
+
 def test_36_a_marked_secret_and_an_old_note_that_a_person_moved_are_pushed(two: Two) -> None:
     two.a.write("marked.md", f"a sample: {TOKEN} {MARK}\n")
     two.a.git("add", "-A")

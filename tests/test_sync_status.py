@@ -239,7 +239,7 @@ def test_a_remedy_for_notes_that_are_gone_brings_them_back_and_touches_no_edit(n
     shutil.rmtree(root / "notes")
     (root / "edited.md").write_text("new, and not yet synced\n")
     stopped = str(node.sync.run().error)
-    put_back = re.search(r"`(git diff [^`]+)` in the vault", stopped)
+    put_back = re.search(r"`(git restore --overlay [^`]+)` in the vault", stopped)
     assert put_back and "--allow-deletions" in stopped
     subprocess.run(["bash", "-c", put_back[1]], cwd=root, check=True)
     assert all((root / f"notes/{name}.md").exists() for name in (*range(60), "[a]", "-f"))

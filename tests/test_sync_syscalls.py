@@ -11,20 +11,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.servers import require_program
+from tests.strace import MUTATING, Call, calls, require_strace, spread
 from tests.vaults import Two, git
 
 ROOT = Path(__file__).resolve().parent.parent
-CHANGING = (
-    "write pwrite64 rename renameat renameat2 link linkat unlink unlinkat mkdir mkdirat rmdir ftruncate fsync symlink"
-    " chmod fchmod utimensat"
-)
-MUTATING = ",".join(f"?{name}" for name in CHANGING.split())
 SAMPLE = int(os.environ.get("KILL_SAMPLES", "8"))  # of the calls of Python, and as many of git's
 TASK = "email-20260601T100000Z-0a1b2c3d.md"
 pytestmark = pytest.mark.slow
@@ -71,9 +66,10 @@ def sync_of(two: Two) -> list[str]:
     return [sys.executable, "-c", program]
 
 
-def run(command: list[str], **environ: str) -> None:
+def run(command: list[str], **environ: str) -> int:
     done = subprocess.run(command, cwd=ROOT, env=os.environ | environ, capture_output=True, check=False)
     assert done.returncode in (0, -signal.SIGKILL, 128 + signal.SIGKILL), done.stderr.decode()
+    return done.returncode
 
 
 class Wrapper:
@@ -82,14 +78,14 @@ class Wrapper:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
-        strace, real = require_program("strace"), require_program("git")
+        strace, real = require_strace(), require_program("git")
         (folder / "git").write_text(
             f"""#!/bin/sh
 n=$(($(cat {folder}/number) + 1)); echo $n > {folder}/number
 if [ -z "$KILL_CALL" ]; then
     exec {strace} -f -qq -o {folder}/calls.$n -e trace='{MUTATING}' -e signal=none {real} "$@"
 elif [ "$KILL_CALL" = $n ]; then
-    {strace} -f -qq -o /dev/null -e inject='{MUTATING}':signal=SIGKILL:when=$KILL_WHEN {real} "$@"
+    {strace} -f -qq -o /dev/null -e trace='{MUTATING}' -e "$KILL_AT" {real} "$@"
     code=$?
     [ $code = 137 ] && kill -9 $PPID
     exit $code
@@ -99,27 +95,17 @@ exec {real} "$@"
         )
         (folder / "git").chmod(0o755)
 
-    def run(self, two: Two, call: int | None = None, when: int = 0) -> None:
+    def run(self, two: Two, number: int | None = None, call: Call | None = None) -> None:
         (self.folder / "number").write_text("0")
         path = f"{self.folder}{os.pathsep}{os.environ['PATH']}"
-        run(sync_of(two), PATH=path, KILL_CALL=str(call or ""), KILL_WHEN=str(when))
+        run(sync_of(two), PATH=path, KILL_CALL=str(number or ""), KILL_AT=call.injection if call else "")
 
-    def counted(self) -> list[tuple[int, int]]:
-        """Each call of git with each of its changing system calls: `(call, number)`."""
+    def counted(self) -> list[tuple[int, Call]]:
+        """Each call of git, by number, with each of its changing system calls."""
         found = []
         for trace in sorted(self.folder.glob("calls.*"), key=lambda path: int(path.suffix[1:])):
-            lines: dict[str, int] = {}
-            for line in trace.read_text(errors="replace").splitlines():
-                process = line.split()[0]
-                lines[process] = lines.get(process, 0) + ("resumed>" not in line)
-            found += [(int(trace.suffix[1:]), number) for number in range(1, max(lines.values(), default=0) + 1)]
+            found += [(int(trace.suffix[1:]), call) for call in calls(trace)]
         return found
-
-
-def spread(points: list[tuple[int, int]] | list[int]) -> Iterator[object]:
-    """All of them, or a sample that reaches from the first to the last."""
-    step = max(1, len(points) // SAMPLE) if SAMPLE else 1
-    yield from points[step // 2 :: step]
 
 
 def check_recovers(two: Two, where: object) -> None:
@@ -143,23 +129,24 @@ def test_killed_before_any_changing_call_of_git(prepared: Path, tmp_path: Path) 
     wrapper.run(copy_of(prepared, tmp_path / "v"))
     points = wrapper.counted()
     assert len(points) > 50, "a merge changes much"
-    for call, when in spread(points):  # type: ignore[misc]
+    for number, call in spread(points, SAMPLE):
         two = copy_of(prepared, tmp_path / "v")
-        wrapper.run(two, call, when)
-        check_recovers(two, (call, when))
+        wrapper.run(two, number, call)
+        check_recovers(two, (number, call))
 
 
 def test_killed_before_any_changing_call_of_our_own(prepared: Path, tmp_path: Path) -> None:
-    strace = require_program("strace")
+    strace = require_strace()
     trace = tmp_path / "trace"
     quiet = [strace, "-qq", "-e", "signal=none"]
     run([*quiet, "-o", str(trace), "-e", f"trace={MUTATING}", *sync_of(copy_of(prepared, tmp_path / "v"))])
-    calls = len(trace.read_text(errors="replace").splitlines())
-    assert calls > 30
-    for when in spread(list(range(1, calls + 1))):
+    points = calls(trace)
+    assert len(points) > 30
+    for call in spread(points, SAMPLE):
         two = copy_of(prepared, tmp_path / "v")
-        run([*quiet, "-o", str(trace), "-e", f"inject={MUTATING}:signal=SIGKILL:when={when}", *sync_of(two)])
-        check_recovers(two, when)
+        code = run([*quiet, "-o", str(trace), "-e", f"trace={MUTATING}", "-e", call.injection, *sync_of(two)])
+        assert code, f"not killed at {call}"
+        check_recovers(two, call)
 
 
 # --------------------------------------------------------------------------------------------------------- power cuts
@@ -214,7 +201,7 @@ class Writes:
 
 def test_no_file_gets_its_name_before_its_data_is_on_the_disk(prepared: Path, tmp_path: Path) -> None:
     """So a power cut finds no empty object, ref, note or memory of ours; and the branch moves when the notes lie."""
-    strace = require_program("strace")
+    strace = require_strace()
     two, trace = copy_of(prepared, tmp_path / "v"), tmp_path / "trace"
     calls = "trace=write,pwrite64,ftruncate,fsync,fdatasync,sync_file_range,?rename,renameat,renameat2,?link,linkat"
     run([strace, "-f", "-y", "-qq", "-o", str(trace), "-e", calls, "-e", "signal=none", *sync_of(two)])

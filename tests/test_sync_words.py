@@ -110,8 +110,9 @@ def test_the_title_of_an_error_names_its_cause_whole_and_once(two: Two) -> None:
     two.commit_all(two.a.root)
     two.a.sync()
     title, message = two.a.alerts[-1][1:]
-    assert title == "The vault does not sync: nothing was pushed"
-    assert message.startswith("the commit ") and "nothing was pushed" not in message
+    assert title.startswith("The vault does not sync: nothing was pushed, for the commit ")
+    assert title.endswith(" has note.md")
+    assert "a GitHub token" in message and "nothing was pushed" not in message
 
 
 def test_a_second_offence_at_one_path_is_told_too(two: Two, make_node: Callable[..., Services]) -> None:

@@ -194,7 +194,7 @@ class Two:
             shutil.copytree(like or _template(), folder, dirs_exist_ok=True, symlinks=True)
             for node in (self.a, self.b):
                 node.git("remote", "set-url", "origin", str(self.remote))
-                _written_now(node.state / "sync.json")
+                _long_at_work(node.state / "sync.json")
         else:
             git(folder, "init", "-q", "--bare", "--initial-branch=main", str(self.remote))
 
@@ -256,9 +256,10 @@ class Two:
             assert oid in objects or any(data in text for text in texts), f"lost: {data[:80]!r}"
 
 
-def _written_now(state: Path) -> None:
-    """Else a copied state is one that was put back from a backup."""
+def _long_at_work(state: Path) -> None:
+    """Else a copied state is one that was put back from a backup, and its node one that began today."""
     memory = json.loads(state.read_text())
+    memory.pop("back_at", None)
     state.write_text(json.dumps({**memory, "written": time.time()}))
 
 

@@ -5,6 +5,7 @@ process pays only for what it uses.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from utils.vault.layout import Layout
 from utils.work_zones import WorkZones
 
 if TYPE_CHECKING:
+    from utils.adapters.mail_out.gmail import Gmail
     from utils.adapters.odoo_books import OdooBooks
     from utils.adapters.processes import Processes
     from utils.dispatch.dispatcher import Dispatcher
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from utils.execution.action_log import ActionLog
     from utils.execution.approvals import Approvals
     from utils.execution.brakes import Brakes
+    from utils.execution.dashboard_note import DashboardNote
     from utils.execution.executor import Executor
     from utils.execution.remote import RemoteApprovals
     from utils.execution.store import ExecutionStore
@@ -256,6 +259,24 @@ class Services:
         )
 
     @cached_property
+    def dashboard_note(self) -> DashboardNote:
+        """`Dashboard.md`, which the Local node keeps up to date."""
+        from utils.execution.dashboard_note import DashboardNote
+
+        s = self.settings
+        return DashboardNote(
+            self.layout,
+            self.approvals,
+            self.store,
+            self.executor,
+            self.brakes,
+            mode=s.agent_mode,
+            dry_run=s.dry_run,
+            clock=self.clock,
+            alert=self.alerts.send,
+        )
+
+    @cached_property
     def action_log(self) -> ActionLog:
         """What was done in the outside world, line by line, each chained to the one before."""
         from utils.execution.action_log import ActionLog
@@ -310,7 +331,25 @@ class Services:
         from utils.hands.mail import Letters, MailHand
 
         s = self.settings
-        return MailHand(s.mail_sender, Letters(s.vault_path, s.mail_from, s.mail_from_name), lambda: self.sender)
+        letters = Letters(s.vault_path, s.mail_from, s.mail_from_name)
+        if s.mail_sender == "gmail":
+            from utils.hands.gmail import GmailHand
+
+            return GmailHand(letters, lambda: self.gmail, self.clock.now, time.sleep)
+        return MailHand(s.mail_sender, letters, lambda: self.sender)
+
+    @cached_property
+    def gmail(self) -> Gmail:
+        """The Gmail account that sends. Raises `AdapterError` where none is set."""
+        from utils.adapters.google_token import GoogleToken
+        from utils.adapters.mail_out.gmail import Gmail
+        from utils.ports import AdapterError
+
+        s = self.settings
+        if s.gmail_send_token_path is None:
+            raise AdapterError("this node has no Gmail account to send from: set GMAIL_SEND_TOKEN_PATH", retry=False)
+        timeout = s.provider_timeout_seconds
+        return Gmail(s.gmail_api_url, GoogleToken(s.gmail_send_token_path, "send", timeout=timeout), timeout=timeout)
 
     @cached_property
     def _invoice_hand(self) -> Hand:

@@ -187,7 +187,7 @@ class Settings:
     mail_max_mb: int = _setting("25", _number(1, 200), "larger mails become a task without their content")
     attachment_max_mb: int = _setting("10", _number(0, 100), "larger attachments are listed, not stored")
 
-    mail_sender: str = _setting("outbox", _choice("outbox", "smtp"), "where approved mail goes")
+    mail_sender: str = _setting("outbox", _choice("outbox", "smtp", "gmail"), "where approved mail goes")
     mail_from: str = _setting("", _address, "our address, for From and to know our own mail")
     mail_from_name: str = _setting("", _text, "our name in From and in the signature")
     outbox_path: Path | None = _setting("", _optional_path, "folder of the outbox; empty: `STATE_DIR/mail/out`")
@@ -197,6 +197,10 @@ class Settings:
     smtp_user: str = _setting("", _text, "SMTP login; empty: none")
     smtp_pass: str = _setting("", _text, "SMTP password", secret=True)
     smtp_timeout_seconds: int = _setting("60", _number(1, 600), "limit of each SMTP step")
+    gmail_send_token_path: Path | None = _setting(
+        "", _optional_path, "token file of the Gmail account that sends, made by `scripts.gmail_auth`"
+    )
+    gmail_api_url: str = _setting("https://gmail.googleapis.com", _url, "Gmail's API")
 
     provider_timeout_seconds: float = _setting(
         "60", _number(0.1, 600, float), "how long a provider's API may be silent"
@@ -461,6 +465,10 @@ def _combined(s: Settings) -> list[str]:
         problems += _missing(s, "MAIL_PROVIDER=imap", "imap_host", "imap_user", "imap_pass")
     if s.mail_sender == "smtp" and not s.draft_only:
         problems += _missing(s, "MAIL_SENDER=smtp", "smtp_host", "mail_from")
+    if s.mail_sender == "gmail" and not s.draft_only:
+        problems += _missing(s, "MAIL_SENDER=gmail", "gmail_send_token_path", "mail_from")
+    if s.gmail_send_token_path and s.gmail_send_token_path.is_relative_to(s.vault_path):
+        problems.append(f"GMAIL_SEND_TOKEN_PATH = {str(s.gmail_send_token_path)!r}: must not lie inside the vault")
     if s.odoo_user or s.odoo_api_key:
         problems += _missing(s, "ODOO_USER and ODOO_API_KEY", "odoo_url", "odoo_user", "odoo_api_key")
     if s.odoo_url.startswith("http://") and s.odoo_api_key and not is_loopback(urlsplit(s.odoo_url).hostname or ""):
@@ -487,7 +495,11 @@ def _providers(s: Settings) -> list[str]:
     secrets = [f.name for f in fields(s) if f.metadata and f.metadata["secret"] and f.name.startswith(_ACTING)]
     kept = [name.upper() for name in secrets if s.agent_name == CLOUD and getattr(s, name)]
     problems = [f"{name} = (hidden): the cloud node never acts; keep it on Local" for name in kept]
-    for name in ("linkedin_api_url", "graph_api_url", "x_api_url"):
+    if s.agent_name == CLOUD and s.gmail_send_token_path:
+        problems.append(
+            f"GMAIL_SEND_TOKEN_PATH = {str(s.gmail_send_token_path)!r}: the cloud node never acts; keep it on Local"
+        )
+    for name in ("linkedin_api_url", "graph_api_url", "x_api_url", "gmail_api_url"):
         url = getattr(s, name)
         if not url.startswith("https://") and not is_loopback(urlsplit(url).hostname or ""):
             problems.append(f"{name.upper()} = {url!r}: must be https:// (or a server on loopback)")

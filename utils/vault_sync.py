@@ -538,7 +538,6 @@ class VaultSync:
                 last_sync=result.to_dict(),
                 waiting=result.waiting or None,
                 failing_since=failing,
-                passed=result.passed or memory.get("passed"),
                 **since,
             )
         except OSError as error:
@@ -546,11 +545,14 @@ class VaultSync:
         log.log(logging.DEBUG if result.result == "noop" else logging.INFO, "vault sync: %s", result.summary())
 
     def _times(self, memory: dict[str, Any], answers: Answers) -> dict[str, Any]:
-        """What is remembered of a good sync: when it was, and whether it ended an absence or a restore."""
+        """What is remembered of a good sync: when it was, and whether it ended an absence or a restore.
+
+        A node that knows of no sync before may be one that was put back, or copied, without its state.
+        """
         now, last = self._clock.now(), memory.get("last_success_at")
         stamp = format_time(now)
         put_back = self._memory.is_put_back()
-        away = put_back or answers.accept_remote or (last is not None and not shortly_after(last, now))
+        away = put_back or answers.accept_remote or not shortly_after(last, now)
         return {
             "last_success_at": stamp,
             "put_back": None,

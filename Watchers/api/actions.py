@@ -62,9 +62,10 @@ def kill_switch() -> dict[str, Any]:
 def stop(reason: str | None) -> dict[str, Any]:
     """Pull the kill switch: nothing new is carried out on this node until it is released."""
     node = services()
-    if node.brakes.stopped() is None:
-        node.alerts.send("WARNING", "Everything is stopped", reason or f"by {_BY}", source="api")
+    was_stopped = node.brakes.stopped() is not None
     node.brakes.stop(reason or f"by {_BY}")
+    if not was_stopped:
+        node.alerts.send("WARNING", "Everything is stopped", reason or f"by {_BY}", source="api")
     return _switch(node)
 
 

@@ -168,7 +168,7 @@ class Provider:
                     self._reply(*answer)
                 self.close_connection = not (provider.keeps_connections and isinstance(answer, tuple))
 
-            do_GET = do_POST = do_PUT = _serve
+            do_GET = do_POST = do_PUT = do_DELETE = _serve
 
             def _reply(self, status: int, body: Any, headers: dict[str, str]) -> None:
                 data = body.encode() if isinstance(body, str) else b"" if body is None else json.dumps(body).encode()

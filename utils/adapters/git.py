@@ -9,6 +9,7 @@ is left.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
 _CHUNK = 500
 _BATCH = 64 * 1024 * 1024  # bytes of new content that wait in memory for the commit that brings them along
 _MADE = "refs/vault-sync/made"  # keeps the newest commit from being thought unreachable until the branch has it
-#: Around the lines that are ours in `.git/info/exclude`.
-_IGNORED_FROM, _IGNORED_TO = b"# Left out by vault sync, until it may travel:\n", b"# (end)\n"
+#: Before the lines that are ours in `.git/info/exclude`; the paths follow as a JSON list.
+_IGNORED = b"# Left out by vault sync, until it may travel: "
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LONGEST = 3600.0  # seconds; a command of the network that goes on and on, however busily
 
@@ -569,19 +570,31 @@ class GitVault:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(number, signal.SIGKILL)
 
+    def ignored_here(self) -> list[str]:
+        """The paths that `ignore_here` was given last."""
+        for line in self._exclude():
+            if line.startswith(_IGNORED):
+                with contextlib.suppress(ValueError):  # a person's edit: then their lines are all theirs
+                    return list(map(str, json.loads(line.removeprefix(_IGNORED))))
+        return []
+
     def ignore_here(self, paths: Collection[str]) -> None:
-        """Have git take no notice of untracked files at `paths` in this clone, and of those named before again: a block
-        of our own in `.git/info/exclude`."""
-        file = self.git_dir / "info" / "exclude"
-        known = file.read_bytes() if file.exists() else b""
-        theirs, _, block = known.partition(_IGNORED_FROM)
-        theirs += block.partition(_IGNORED_TO)[2]
+        """Have git take no notice of untracked files at `paths` in this clone, and of those named before again: lines
+        of our own in `.git/info/exclude`, beside a person's."""
+        known = self._exclude()
+        before = {_pattern(path) for path in self.ignored_here()}
+        lines = [line for line in known if line not in before and not line.startswith(_IGNORED)]
         if paths:
-            theirs += b"\n" if theirs and not theirs.endswith(b"\n") else b""
-            theirs += _IGNORED_FROM + b"".join(_pattern(path) + b"\n" for path in sorted(paths)) + _IGNORED_TO
-        if theirs != known:
+            lines += [_IGNORED + json.dumps(sorted(paths)).encode(), *(_pattern(path) for path in sorted(paths))]
+        if lines != known:
+            file = self.git_dir / "info" / "exclude"
             file.parent.mkdir(exist_ok=True)
-            atomic.write(file, theirs)
+            atomic.write(file, b"".join(line + b"\n" for line in lines))
+
+    def _exclude(self) -> list[bytes]:
+        file = self.git_dir / "info" / "exclude"
+        data = file.read_bytes() if file.exists() else b""
+        return data.removesuffix(b"\n").split(b"\n") if data else []
 
     def overlook(self, paths: Collection[str], *, overlook: bool) -> None:
         """Have plain git take no notice of what lies in place of these tracked files, or notice again. (`changed` sees

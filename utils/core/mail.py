@@ -109,3 +109,4 @@ class OutgoingMail:
     sender: str
     recipients: tuple[str, ...]  # the envelope: To, Cc and Bcc
     data: bytes = field(repr=False)
+    hidden: tuple[str, ...] = ()  # those of the recipients whom the message does not name

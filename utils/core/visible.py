@@ -66,6 +66,13 @@ def escape(text: str) -> str:
     return _replaced(text, lambda char: f"⟦U+{ord(char):04X}⟧")
 
 
+def plain(text: str, keep: str = "") -> str:
+    """Foreign text for a terminal or a line of a note: nothing invisible, no control character, no line of its own but
+    those of `keep`."""
+    escaped = escape(text)
+    return "".join(char if char.isprintable() or char in keep else " " if char in "\t\r\n" else "�" for char in escaped)
+
+
 def strip(text: str) -> str:
     """`text` without its invisible and direction-changing characters."""
     return _replaced(text, lambda char: "")

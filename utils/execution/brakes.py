@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from math import ceil
 from pathlib import Path
 
 from utils.core import brakes
@@ -57,6 +58,7 @@ class Brakes:
 
     def stop(self, reason: str) -> None:
         """Pull the kill switch; durable when it returns. A second time replaces the reason."""
+        self._stop.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         atomic.write(self._stop, f"{reason}\n".encode("utf-8", "replace"), mode=0o600)
 
     def go(self) -> bool:
@@ -78,6 +80,11 @@ class Brakes:
             brakes=self._brakes,
             acts=self._store.acts_since(now - _DAY),
         )
+
+    def undo_seconds(self, record: ActionRecord) -> int:
+        """For how many seconds from now, rounded up, nothing is done for this approval."""
+        left = min(record.approved_at, now := self._clock.now()) + self._undo - now
+        return max(0, ceil(left.total_seconds()))
 
     def next_look(self, now: datetime) -> datetime | None:
         """When the first undo window ends that is open now: that is sooner than anybody looks."""

@@ -310,6 +310,10 @@ class Executor:
             log.warning("%s %s: %s", record.action, record.request_id, error)
         self._conclude(sending, failure, counts)
 
+    def waits(self) -> str | None:
+        """Why nothing new at all is carried out yet, or None."""
+        return self._reason_to_wait()
+
     def held(self, record: ActionRecord) -> Hold | None:
         """Why an approved action is not carried out now: the first that holds of the kill switch, a failed try,
         refused credentials (a newer approval tries them again), and what `Brakes.hold` says. None: nothing does."""

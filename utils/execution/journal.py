@@ -120,7 +120,7 @@ class ActionRecord:
             "state": self.state.value,
             "attempts": self.attempts,
             "reference": self.reference or None,
-            "message_id": (self.reference or None) if self.action in MAIL_ACTIONS else None,
+            "message_id": self.reference if self.action in MAIL_ACTIONS and self.reference.startswith("<") else None,
             "receipt": {"provider": receipt.provider, "id": receipt.id, "detail": receipt.detail} if receipt else None,
             "error": self.error or None,
             "duration_ms": self.duration_ms,

@@ -191,7 +191,8 @@ def unknown(record: ActionRecord) -> str:
     return (
         f"{record.action} of {record.request_id} was begun at {started} and may or may not have taken effect: "
         f"{record.error}\n\n"
-        f"It is not tried again. {_where_to_look(record)}, then settle it: "
+        f"It is not tried again. {_where_to_look(record)}, then settle it on the Local node: "
+        f"`{elsewhere(f'actions settle {record.action_id} happened')}` (or `ask_again`), or "
         f"POST /api/actions/{record.action_id}/settle with "
         '{"outcome": "happened"} or {"outcome": "ask_again"}.'
     )

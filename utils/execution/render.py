@@ -168,7 +168,9 @@ def _build(
     else:
         data = _part([*headers, *text], body)
     addresses = dict.fromkeys(person.address for group in people.values() for person in group)
-    return OutgoingMail(identifier, author.address, tuple(addresses), data)
+    named = {person.address for person in people["To"] + people["Cc"]}
+    hidden = tuple(address for address in addresses if address not in named)
+    return OutgoingMail(identifier, author.address, tuple(addresses), data, hidden)
 
 
 def _part(headers: Sequence[tuple[str, str]], body: bytes) -> bytes:

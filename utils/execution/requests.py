@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ RULES: Mapping[str, Callable[[ApprovalRequest], list[str]]] = {
 }
 #: A file that can't be used and was written less long ago (seconds) may still be in the making.
 SETTLE_SECONDS = 2.0
+_REMEMBERED_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class RequestFile:
 
     @cached_property
     def _parsed(self) -> tuple[ApprovalRequest | None, tuple[str, ...]]:
-        request, problems = parse(self.data, self.request_id)
-        return request, tuple(problems)
+        is_small = len(self.data) <= _REMEMBERED_BYTES
+        return (_parsed_before if is_small else _parsed)(self.data, self.request_id)
 
     @property
     def request(self) -> ApprovalRequest | None:
@@ -128,6 +129,15 @@ def parse(data: bytes, name: str) -> tuple[ApprovalRequest | None, list[str]]:
     if request.action in RULES:
         problems += RULES[request.action](request)
     return request, problems
+
+
+def _parsed(data: bytes, name: str) -> tuple[ApprovalRequest | None, tuple[str, ...]]:
+    request, problems = parse(data, name)
+    return request, tuple(problems)
+
+
+#: Every cycle looks at all that waits, and reading YAML is what takes its time. Nobody changes a request that was read.
+_parsed_before = lru_cache(maxsize=512)(_parsed)
 
 
 def problems_of_files(layout: Layout, request: ApprovalRequest) -> list[str]:

@@ -131,6 +131,12 @@ class ExecutionStore:
         """The record of an action, or None."""
         return _first(self._records("WHERE action_id = ?", action_id))
 
+    def named(self, part: str) -> list[ActionRecord]:
+        """The records whose id, or whose request's id, begins or ends with `part`; oldest first."""
+        parts = [f"substr({name}, {side}) = ?" for name in ("action_id", "request_id") for side in ("1, ?", "-?")]
+        values = [value for _ in parts for value in (len(part), part)]
+        return self._records(f"WHERE {' OR '.join(parts)} ORDER BY rowid", *values)
+
     def live(self, request_id: str) -> ActionRecord | None:
         """The live record of a request (see `journal.LIVE`), or None."""
         return _first(self._records(f"WHERE request_id = ? AND state IN ({_LIVE})", request_id))
@@ -147,6 +153,14 @@ class ExecutionStore:
     def unfiled(self) -> list[ActionRecord]:
         """Finished actions whose outcome is not yet shown in the vault, oldest first."""
         return self._records("WHERE state IN ('done', 'failed', 'unknown') AND filed = 0 ORDER BY rowid")
+
+    def finished_since(self, when: datetime, state: State) -> list[ActionRecord]:
+        """Those of the newest 2,000 approvals that came into this final state since then, the newest first."""
+        return self._records(
+            "WHERE rowid > (SELECT max(rowid) FROM actions) - 2000 AND state = ? AND finished_at >= ?"
+            " ORDER BY finished_at DESC, rowid DESC",
+            state.value, format_time(when),
+        )  # fmt: skip
 
     def was_approved(self, request_id: str, sha256: str) -> bool:
         """Whether these bytes of a request ever had a record, whatever became of it."""

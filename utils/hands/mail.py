@@ -70,6 +70,8 @@ class MailHand:
 
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
         """By its Message-ID. Raises `AdapterError`."""
+        if order.prepared:  # by another sender, before the settings changed: nobody can tell here
+            return Absence.OPEN
         sender = self._sender()
         receipt = sender.find(order.reference or plan.reference)
         return receipt or (Absence.PROVEN if sender.conclusive else Absence.OPEN)

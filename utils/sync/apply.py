@@ -75,8 +75,8 @@ def finish(session: Session, *, again: bool = False) -> int:
     session.checkpoint("moved")
     returned.tell(session, difference)
     session.index |= after
-    session.memory.update(applying=None, offered=None, passed=new)
-    session.result.passed = new
+    passed = {} if intent.get("home") else {"passed": new}  # else a person's own commits are yet to pass the gates
+    session.memory.update(applying=None, offered=None, **passed)
     return len(difference)
 
 

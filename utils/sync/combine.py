@@ -6,11 +6,10 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
-from utils.core import merge, sync_rules
+from utils.core import merge
 from utils.core.merge import Aside, Entry, Plan
-from utils.core.routing import LOCAL
 from utils.core.task import format_time
-from utils.sync import judge
+from utils.sync import deletions, judge
 from utils.sync.values import Difference, Judged, Session, SyncStopped, printable
 from utils.vault.layout import stage_at
 
@@ -32,8 +31,8 @@ class Merged:
 def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = False, outside: bool = True) -> Merged:
     """The commit that holds both: `theirs` itself where nothing else is needed, else a new one with both as parents.
 
-    `first_contact` allows histories without a common ancestor; `outside`: `theirs` came from the remote. Moves
-    nothing. Raises `SyncStopped`.
+    `first_contact` allows histories without a common ancestor; `outside`: `theirs` came from the remote, else it passes
+    the gates when it is gathered. Moves nothing. Raises `SyncStopped`.
     """
     if ours == theirs:
         return Merged(ours)
@@ -48,7 +47,8 @@ def merged(session: Session, ours: str, theirs: str, *, first_contact: bool = Fa
         )
     their_difference = git.diff(base, theirs)
     judged = judge.judge(session, base, theirs, their_difference, outside=outside)
-    _stop_mass_deletion(session, base, their_difference, judged)
+    if outside:
+        deletions.stop_there(session, base, their_difference, judged)
     our_difference = git.diff(base, ours) if base != ours else {}
     befores = {path: judge.plain(pair[0]) for path, pair in (our_difference | their_difference).items()}
     elsewhere = judged.changes.keys() - befores.keys()  # what they changed and a refused commit changed back
@@ -99,30 +99,6 @@ def _announce(session: Session, conflicts: tuple[Aside, ...]) -> bool:
     first = printable(min(aside.kept_at for aside in conflicts).removeprefix(merge.CONFLICTS))  # new with each text
     title = f"{len(lines)} note{'s were' if len(lines) > 1 else ' was'} changed in two places: {first}"
     return session.tell(f"conflicts {key}", "INFO", title, printable("\n".join(lines[:_TOLD] + more)))
-
-
-def _stop_mass_deletion(session: Session, base: str | None, difference: Difference, judged: Judged) -> None:
-    """Somebody else's slip must not wipe this node. Counted is what would be taken over: a deletion that was refused
-    closes no gate. The Cloud follows what Local's node itself committed, for Local's own gate was passed."""
-    if session.answers.allow_deletions or base is None:
-        return
-    taken = {path: (difference[path][0], after) for path, after in judged.changes.items() if path in difference}
-    lost = merge.lost(taken)
-    if session.zone != LOCAL:
-        lost = [path for path in lost if path in judged.by_people]
-    if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
-        again = session.answers.with_("--allow-deletions")
-        raise SyncStopped(
-            f"the remote deleted {slip}, more than half, so nothing was taken over. If that is meant, run"
-            f" `{again}` once; otherwise bring them back in a clone of it (`{_bring_back(base)}`, then commit and push)"
-        )
-
-
-def _bring_back(base: str) -> str:
-    """Brings back, in any clone of the remote, what was deleted since `base`. (A revert would take edits back too, and
-    stops where somebody edited what a later commit deleted.)"""
-    was = base[:12]
-    return f"git diff --name-only --diff-filter=D -z {was} HEAD | xargs -0 git restore -s {was} -SW --"
 
 
 def _log(

@@ -58,7 +58,7 @@ def find(session: Session, head: str | None, changes: Mapping[str, Entry | None]
         place
         for name, paths in coming.items()
         for place in _places(name)
-        if (place not in changes and worktree.look(session.layout.root, place).kind is Kind.FILE)
+        if (place not in changes and worktree.look(session.layout.root, place).kind in (Kind.FILE, Kind.LINK))
         or (place in changes and place not in paths and changes[place] is not None)
     }
     lying = session.git.entries(head, [*beside, *(p for paths in coming.values() for p in paths)]) if head else {}

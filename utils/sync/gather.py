@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 
@@ -13,15 +13,13 @@ from utils.core.merge import Entry
 from utils.core.routing import CLOUD, LOCAL
 from utils.core.sync_rules import Refusal
 from utils.ports import Seen
-from utils.sync import copies, judge, left_out, scan, strangers
+from utils.sync import copies, deletions, judge, left_out, scan, strangers
 from utils.sync.apply import remember_left, replace, steps
-from utils.sync.values import Difference, Session, SyncStopped
+from utils.sync.values import Difference, Session
 from utils.vault import worktree
 from utils.vault.layout import stage_at
 from utils.vault.worktree import Kind
 
-#: Brings back what is gone since a commit, staged or not, and undoes no edit of what is not gone.
-_PUT_BACK = "git diff --name-only --diff-filter=D -z {since} | xargs -0 git restore -s {since} --"
 _REPOSITORY = Refusal("a git repository inside the vault is not synced")
 _MARKERS = re.compile(rb"(?m)^(<{7} |>{7} |={7}\r?$)")
 
@@ -39,11 +37,15 @@ class Restore:
 @dataclass
 class Picture:
     """The work tree as it is about to be committed, relative to HEAD; and what plain git committed since `base`, the
-    newest commit whose changes passed the gates of this node (None: none has)."""
+    newest commit whose changes passed the gates of this node (None: none has). Of that, `leaving` is what HEAD is to
+    have instead of what no node takes."""
 
     base: str | None = None
     committed: Difference = field(default_factory=dict)
     clashing: dict[str, Refusal] = field(default_factory=dict)
+    left_out: Collection[str] = ()
+    leaving: dict[str, Entry | None] = field(default_factory=dict)
+    ignored: set[str] = field(default_factory=set)
     changes: dict[str, Entry | None] = field(default_factory=dict)
     restores: dict[str, Restore] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
@@ -55,9 +57,9 @@ class Picture:
     def news(self) -> dict[str, tuple[Entry | None, Entry | None]]:
         """path → (before, after) of what is new since `base`, committed or not."""
         found = dict(self.committed)
-        for path, entry in self.changes.items():
+        for path, entry in (self.leaving | self.changes).items():
             found[path] = (found[path][0] if path in found else self.before.get(path), entry)
-        return found
+        return {path: (before, after) for path, (before, after) in found.items() if before != after}
 
     def put(self, path: str, entry: Entry | None, *, lying: str | None, while_at: str | None = None) -> None:
         """Commit `entry` at `path`, where the blob `lying` lies now, and make the work tree follow."""
@@ -81,9 +83,11 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
     if picture.told:  # an alert wrote its own log line: take that along
         picture = look(session, head)
     session.result.waiting = len(picture.unsettled)
-    _stop_mass_deletion(session, head, picture)
     if head:
-        _leave_out(session, head, picture)
+        deletions.stop_here(session, picture.base or head, head, picture.news())
+        left_out.add(session, picture.ignored)
+        picture.changes = picture.leaving | picture.changes
+        session.pinned -= {path for path, entry in picture.changes.items() if entry is None}
     overtaken = _settle_overtaken(session, head, picture) if head else []
     session.checkpoint("gathered")
     commit = head
@@ -96,7 +100,10 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
             if ref is not None:
                 _intend(session, commit, picture.restores)
                 session.git.move_ref(ref, commit, head)
-                session.checkpoint("committed")
+    if ref is not None:
+        session.memory.update(passed=commit)
+        if commit != head:
+            session.checkpoint("committed")
     failed = put_right(session, picture.restores)
     waiting = {path.rpartition("/")[2] for path in picture.waiting}
     left = session.memory.load().get("left", [])
@@ -106,7 +113,6 @@ def gather(session: Session, head: str | None, *, ref: str | None) -> str | None
     if ref is not None:
         session.index |= picture.changes
         session.index_is_stale |= picture.stale_index
-        session.result.passed = commit
     return commit
 
 
@@ -118,17 +124,21 @@ def look(session: Session, head: str | None) -> Picture:
     left_out_still = left_out.look_again(session, head)
     for path, refusal in left_out_still.items():
         picture.told |= session.refuse(path, refusal)
+    picture.left_out = left_out_still.keys()
     changed = session.git.changed()
-    session.pinned = {path for path in left_out_still if path in changed and changed[path].head}
+    overlooked = {path for path in changed if left_out.covers(picture.left_out, path)}
+    session.pinned = {path for path in overlooked if changed[path].head}
     bare = strangers.bare_repositories(session.layout.root, changed)
     for folder in bare:
         refuse(session, picture, folder, _REPOSITORY)
     for path, seen in sorted(changed.items()):
-        if path in left_out_still:
+        if path in overlooked:
             picture.before[path] = seen.head
         elif seen.head is not None or not path.startswith(tuple(f"{folder}/" for folder in bare)):
             _look_at_readable(session, path, seen, picture)
     _refuse_name_clashes(session, picture, head)
+    if head:
+        _leave_out(session, head, picture)
     _settle_copies(session, head, picture)
     if session.zone == CLOUD and session.remote and head:  # what is new at first contact, the merge tells
         _keep_cloud_in_its_paths(session, head, picture)
@@ -143,7 +153,7 @@ def _look_at_readable(session: Session, path: str, seen: Seen, picture: Picture)
     try:
         _look_at(session, path, seen, picture)
     except PermissionError:
-        refuse(session, picture, path, Refusal("this user may not read it: please correct its owner or permissions"))
+        refuse(session, picture, path, left_out.UNREADABLE)
 
 
 def _look_at(session: Session, path: str, seen: Seen, picture: Picture) -> None:
@@ -201,12 +211,10 @@ def refuse(session: Session, picture: Picture, path: str, refusal: Refusal, toke
 def _passed(session: Session, head: str) -> str | None:
     """The newest commit of this history whose changes passed the gates of this node; None where none is known."""
     memory = session.memory.load()
-    for commit in (session.result.passed, memory.get("passed"), memory.get("at")):
-        if commit == head:
-            return head
-        if commit and session.git.resolve(commit):
-            return session.git.merge_base(commit, head)
-    return None
+    passed = memory.get("passed") or memory.get("at")
+    if passed == head:
+        return head
+    return session.git.merge_base(passed, head) if passed and session.git.resolve(passed) else None
 
 
 def _refuse_name_clashes(session: Session, picture: Picture, head: str | None) -> None:
@@ -229,19 +237,21 @@ def _settle_copies(session: Session, head: str | None, picture: Picture) -> None
         base, changes = picture.base, {path: after for path, (_, after) in picture.news().items()}
     for found in copies.find(session, base, changes):
         copied = copies.brought(found, left)
-        if picture.waiting & {copied.stands, *copied.yields}:
+        if picture.unsettled & {copied.stands, *copied.yields}:
             continue  # half of it is still being written: next time
-        lying = session.git.entries(head, [copied.stands, *copied.yields]) if head else {}
-        stands = picture.changes.get(copied.stands) or lying[copied.stands]
+        known = session.git.entries(head, [copied.stands, *copied.yields]) if head else {}
+        lying = {**known, **picture.leaving, **picture.changes}
+        stands = lying[copied.stands]
+        picture.waiting.difference_update(copied.yields)
         before = len(asides)
         for path in copied.yields:
-            entry = picture.changes.get(path) or lying.get(path)
+            entry = lying.get(path)
             if entry is None:
                 continue
             picture.before.setdefault(path, entry)
             # An agent may have claimed it and put it back while we looked: then this is the only one.
             picture.put(path, None, lying=entry.oid, while_at=copied.stands)
-            if entry.oid != stands.oid and not entry.is_empty:
+            if stands and entry.oid != stands.oid and not entry.is_empty:
                 kept_at = merge.conflict_path(path, session.zone, entry.oid)
                 why = f"the task lies at {copied.stands}"
                 asides.append(merge.Aside(path, entry, session.zone, session.zone, kept_at, why))
@@ -251,44 +261,25 @@ def _settle_copies(session: Session, head: str | None, picture: Picture) -> None
         picture.put(path, kept, lying=None)
 
 
-def _stop_mass_deletion(session: Session, head: str | None, picture: Picture) -> None:
-    """An unmounted disk or a slip of the hand must not wipe the other node, also where plain git committed it."""
-    if session.answers.allow_deletions or head is None:
-        return
-    changes = picture.news()
-    base = picture.base if picture.base and picture.committed else head
-    since = "HEAD" if base == head else base[:12]
-    if changes.get(session.layout.marker.name, (None, True))[1] is None:
-        raise SyncStopped(
-            f"{session.layout.marker} is gone: is the disk mounted? Put the file back (`git restore -s {since}"
-            f" {session.layout.marker.name}` in the vault), or, if the vault is really meant to lose it, run"
-            f" `{session.answers.with_('--allow-deletions')}` once"
-        )
-    lost = merge.lost(changes)
-    if slip := sync_rules.mass_deletion(lost, lambda: session.git.files_under(base)):
-        remedy = _PUT_BACK.format(since=since)
-        raise SyncStopped(
-            f"{slip}, more than half, are gone here, so nothing was synced. If that is meant, run"
-            f" `{session.answers.with_('--allow-deletions')}` once; otherwise put them back: `{remedy}` in the vault"
-        )
-
-
 def _leave_out(session: Session, head: str, picture: Picture) -> None:
-    """What a person committed here with plain git and what no node takes leaves the history's end; the file stays."""
+    """What a person committed here with plain git and what no node takes leaves the history's end; the file stays. So
+    do notes that only lie behind a link by now: what was there last stands."""
     difference = picture.committed if picture.base else session.git.diff(None, head)
-    ignored = set()
-    for path, refusal in (picture.clashing | judge.never_travels(difference)).items():
-        if path in picture.changes or refusal.level == "CRITICAL":
-            continue  # it goes anyway; a secret stops the push (`outgoing`)
-        before, entry = difference[path]
-        was_fit = before is not None and path not in judge.never_travels({path: (None, before)})
-        picture.before[path], picture.changes[path] = entry, before if was_fit else None
+    refused = {path: why for path, why in judge.never_travels(difference).items() if path not in picture.changes}
+    gone = [path for path, (_, after) in difference.items() if after is None]
+    behind = {path: link for path in gone if (link := left_out.link_above(session, path))}
+    was = deletions.last_versions(session, picture.base, head, {*refused, *behind}) if picture.base else {}
+    unfit = judge.never_travels({path: (None, entry) for path, entry in was.items()})
+    for path, why in (picture.clashing | refused).items():
         if path not in picture.waiting:
-            session.refuse(path, refusal)
+            picture.told |= session.refuse(path, why)
         if path not in picture.unsettled:
-            ignored.add(path)
-            session.pinned |= {path} if was_fit else set()
-    left_out.add(session, ignored)
+            picture.ignored.add(path)
+    picture.ignored |= {*behind.values()}
+    for path in (*picture.clashing, *refused, *behind):
+        picture.before[path] = difference[path][1]
+        picture.leaving[path] = None if path in unfit else was.get(path)
+    session.pinned |= {path for path in picture.ignored | behind.keys() if picture.leaving.get(path)}
 
 
 def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Picture) -> None:
@@ -320,7 +311,8 @@ def _settle_overtaken(session: Session, head: str, picture: Picture) -> list[str
     overtaken: dict[str, str] = session.memory.load().get("overtaken", {})
     by_base: dict[str, list[str]] = defaultdict(list)
     for path, base in overtaken.items():
-        if path not in picture.waiting and session.git.resolve(base):
+        waits = path in picture.waiting or left_out.covers(picture.left_out, path)
+        if not waits and session.git.resolve(base):
             by_base[base].append(path)
     for base, paths in by_base.items():
         _merge_edits(session, base, head, paths, picture)

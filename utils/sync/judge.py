@@ -30,7 +30,7 @@ def judge(session: Session, base: str | None, tip: str, difference: Difference, 
 
     The cloud's changes must keep to its paths (S10), and so must those that nobody answers for. A person's may lie
     anywhere but where `_beyond_reach` says. What Local's word settled is taken as it is. `outside`: the commits came
-    from the remote, not from this very clone.
+    from the remote; what came about in this very clone is taken as it is, as far as it can lie on the disk.
     """
     found = attribute(session, base, tip, outside=outside)
     start, fresh = base, difference
@@ -42,13 +42,16 @@ def judge(session: Session, base: str | None, tip: str, difference: Difference, 
     judged = Judged(zones={path: found.zone_of(commit.oid) for path, commit in found.newest().items()})
     judged.newest = found.newest()
     judged.by_people = {path for path, commit in found.newest().items() if claimed_zone(commit.address) is None}
+    if not outside:
+        _add_word(session, judged, difference, _warnings(_wrong_kinds(difference)))
+        return judged
     judged.told |= tell_forged(session, found)
     halves = _halves_of_forged(found, fresh)
     fresh = without_forged(session, judged, found, start, tip, fresh)
-    if start and outside and session.zone == LOCAL:
+    if start and session.zone == LOCAL:
         fresh = _unhidden(session, judged, found, start, fresh)
-    _judge_fresh(session, judged, found, start, tip, fresh, halves, outside=outside)
-    _add_word(session, judged, word)
+    _judge_fresh(session, judged, found, start, tip, fresh, halves)
+    _add_word(session, judged, word, never_travels(word))
     return judged
 
 
@@ -60,8 +63,6 @@ def _judge_fresh(
     tip: str,
     fresh: Difference,
     halves: Mapping[str, Refusal],
-    *,
-    outside: bool,
 ) -> None:
     """Judge what Local's word has not settled; the changes are relative to `start`. `halves` are refused already."""
     commits = [commit for commit in found.commits if commit.oid not in found.forged]
@@ -69,7 +70,7 @@ def _judge_fresh(
     decided = _decided_here(session, commits, fresh)
     by_cloud -= decided
     nobodys: set[str] = set()
-    if start and outside:  # a merge that takes an older version back names no path: nobody answers for it
+    if start:  # a merge that takes an older version back names no path: nobody answers for it
         nobodys = {path for path in fresh if path not in judged.zones} - decided
         judged.zones |= dict.fromkeys(nobodys, CLOUD)
     suspects = {path: pair for path, pair in fresh.items() if path in by_cloud | nobodys}
@@ -83,7 +84,7 @@ def _judge_fresh(
         )
     from_anybody = _warnings(strangers.name_clashes(session, start, tip, fresh))
     from_anybody |= never_travels(fresh)
-    if start and outside and session.zone == LOCAL:
+    if start and session.zone == LOCAL:
         persons = {path: pair for path, pair in fresh.items() if path not in suspects}
         from_anybody |= scan.wrong_content(session, persons, by_person=True)
         from_anybody = _warnings(_beyond_reach(session, start, fresh)) | from_anybody
@@ -105,7 +106,7 @@ def _judge_fresh(
             if path in judged.restored:
                 judged.told |= session.refuse(path, laundering.LEFT_OUT, judged.restored[path])
     _append_only(session, suspects, judged)
-    if start and outside:
+    if start:
         _settle_copies(session, start, judged)
 
 
@@ -163,9 +164,8 @@ def _halves_of_forged(found: Authors, fresh: Difference) -> dict[str, Refusal]:
     return {path: refusal for path, refusal in reasons.items() if path not in forged}
 
 
-def _add_word(session: Session, judged: Judged, word: Difference) -> None:
-    """Add what Local's word changed, under what was taken over since. Names and kinds are judged from anybody."""
-    reasons = never_travels(word)
+def _add_word(session: Session, judged: Judged, word: Difference, reasons: Mapping[str, Refusal]) -> None:
+    """Add what Local's word changed, under what was taken over since, but what `reasons` refuse from anybody."""
     for path, (before, after) in word.items():
         if path not in judged.changes and path in reasons:
             _refuse(session, judged, path, (before, after), reasons[path], [], set())

@@ -9,6 +9,7 @@ from utils.core import sync_rules
 from utils.core.commands import command
 from utils.core.merge import FILE
 from utils.core.routing import LOCAL
+from utils.core.sync_rules import Refusal
 from utils.ports import Added
 from utils.sync.remote import There
 from utils.sync.scan import MARK
@@ -29,7 +30,8 @@ def check(session: Session, head: str | None, ours: str | None, there: There, th
         known = [commit for commit in (seen, theirs, *_may_go(session)) if commit and session.git.resolve(commit)]
         found = _first_secret(session, session.git.added(known, head))
         if found is not None:
-            _stop(session, found[0], found[1], _remedy(session, theirs or seen, head))
+            named = _named_so(found[0].path) is not None
+            _stop(session, found[0], found[1], _remedy(session, theirs or seen, head, named=named))
     session.searched = ours
 
 
@@ -49,8 +51,7 @@ def _first_secret(session: Session, added: Sequence[Added]) -> tuple[Added, str]
     waiting: list[Added] = []
     fresh: set[str] = set()
     for item in added:
-        named = sync_rules.name_refusal(item.path)
-        if named is not None and named.level == "CRITICAL":
+        if named := _named_so(item.path):
             return item, named.reason
         if item.mode in (FILE, "100755", "120000") and item.oid not in fresh and not item.old:
             fresh.add(item.oid)
@@ -65,7 +66,12 @@ def _first_secret(session: Session, added: Sequence[Added]) -> tuple[Added, str]
     return None
 
 
-def _remedy(session: Session, there: str | None, head: str) -> str:
+def _named_so(path: str) -> Refusal | None:
+    named = sync_rules.name_refusal(path)
+    return named if named and named.level == "CRITICAL" else None
+
+
+def _remedy(session: Session, there: str | None, head: str, *, named: bool) -> str:
     base = session.git.merge_base(there, head) if there else None
     if base and session.zone != LOCAL and session.answers.accept_remote:
         base = there  # what Local wrote since `base` lies here too, and would count as this node's edits
@@ -75,12 +81,13 @@ def _remedy(session: Session, there: str | None, head: str) -> str:
             f" .git away and run `{command('init_vault')}`"
         )
     mark = f" (if it is none: {MARK})" if session.zone == LOCAL else ""
-    return f"run `git reset --soft {base[:12]}` in the vault (no file changes), take it out of the file{mark}"
+    then = "and do so" if named else f"take it out of the file{mark}"
+    return f"run `git reset --soft {base[:12]}` in the vault (no file changes), {then}"
 
 
 def _stop(session: Session, item: Added, reason: str, remedy: str) -> None:
     text = (
-        f"nothing was pushed: the commit {item.commit[:10]}, which the remote lacks, has {printable(item.path)}:"
+        f"nothing was pushed, for the commit {item.commit[:10]}, which the remote lacks, has {printable(item.path)}:"
         f" {reason}. Please {remedy}, and sync again. If it was pushed anywhere, revoke the key. If it is none, or is"
         f" revoked: `{session.answers.with_('--push-secret', item.commit[:10])}`"
     )

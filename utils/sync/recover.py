@@ -112,6 +112,7 @@ def _bring_home(session: Session) -> None:
     """End a person's unfinished merge or rebase, or come back from another branch, keeping all of their work.
 
     What lies in the work tree is committed where HEAD is, and merged into the vault's branch like any other change.
+    What came about in this clone passes the gates in the sync that follows.
     """
     head, branch = session.git.head()
     unfinished = session.git.unfinished()
@@ -126,7 +127,7 @@ def _bring_home(session: Session) -> None:
     ours = gather.gather(session, _without_markers(session, head), ref=None) or head
     new = ours
     for other in others:
-        if other is not None:  # our own branch was judged when it came
+        if other is not None:
             outside = other != home and fetched is not None and session.git.is_ancestor(other, fetched)
             decision = merged(session, new, other, first_contact=True, outside=outside)
             session.result.add(decision.conflicts)

@@ -106,11 +106,10 @@ class SyncResult:
     error: str | None = None
     waiting: int = 0  # notes that were written a moment ago and travel next time; told to people only
     at: str | None = None  # the commit that the work tree holds since; for `Memory` only
-    passed: str | None = None  # the newest commit whose changes passed the gates of this node; for `Memory` only
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of the API."""
-        return {key: value for key, value in asdict(self).items() if key not in ("waiting", "at", "passed")}
+        return {key: value for key, value in asdict(self).items() if key not in ("waiting", "at")}
 
     def summary(self) -> str:
         """One line for a person; `details` has the paths."""

@@ -157,14 +157,24 @@ class Layout:
         return self.root / "Signals" / f"{zone}.md"
 
     @property
+    def dashboard(self) -> Path:
+        """The note in which Local keeps the human posted."""
+        return self.root / "Dashboard.md"
+
+    @property
+    def updates(self) -> Path:
+        """News for the human, as notes; what lies deeper in the folder is something else."""
+        return self.root / "Updates"
+
+    @property
     def remote_approvals(self) -> Path:
         """Approvals that were given elsewhere than on Local, one file each."""
-        return self.root / "Updates" / "approvals"
+        return self.updates / "approvals"
 
     @property
     def conflicts(self) -> Path:
         """Where versions that lost a merge are kept."""
-        return self.root / "Updates" / "conflicts"
+        return self.updates / "conflicts"
 
     @property
     def marker(self) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -98,10 +98,13 @@ class Api:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=0))
 
-    def read(self, method: str, path: str, **options: Any) -> Answer:
-        """A call that nobody outside sees: a question, or an upload. Raises `AdapterError`, whatever goes wrong."""
+    def read(self, method: str, path: str, *, allow: Collection[int] = (), **options: Any) -> Answer:
+        """A call that nobody outside sees: a question, or an upload. Raises `AdapterError`, whatever goes wrong.
+
+        `allow`: statuses that are an answer here, and no failure.
+        """
         try:
-            return self._call(method, path, options)
+            return self._call(method, path, options, allow)
         except OutcomeUnknown as error:
             raise AdapterError(str(error), retry=True) from error
 
@@ -113,7 +116,7 @@ class Api:
         """An answer of success that lacks what it must have."""
         return OutcomeUnknown(f"{self._name} answered without {what}: look at the account")
 
-    def _call(self, method: str, path: str, options: dict[str, Any]) -> Answer:
+    def _call(self, method: str, path: str, options: dict[str, Any], allow: Collection[int] = ()) -> Answer:
         url = path if "://" in path else f"{self.base}{path}"
         try:
             request = self._session.prepare_request(requests.Request(method, url, auth=self._auth, **options))
@@ -133,7 +136,7 @@ class Api:
         finally:
             # A kept connection that the other side has closed by now would leave the outcome of the next call open.
             self._session.close()
-        if 200 <= answer.status < 300:
+        if 200 <= answer.status < 300 or answer.status in allow:
             return answer
         raise self._refused(answer)
 

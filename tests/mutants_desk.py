@@ -1,0 +1,45 @@
+"""The deliberate breaks of `Dashboard.md` and of `scripts.actions`; how they are used says `tests/mutants.py`.
+
+Each is (name, what it breaks, file, text, replacement, test file, which tests).
+"""
+
+NOTE, KEEPER, WATCHER = (
+    "utils/core/dashboard_note.py",
+    "utils/execution/dashboard_note.py",
+    "Watchers/approval_watcher.py",
+)
+COMMAND = "scripts/actions.py"
+PURE, SHOWN, TYPED = (f"tests/test_{name}.py" for name in ("dashboard_note", "dashboard_histories", "actions_command"))
+
+# fmt: off
+MUTANTS = (
+    ("note-markup", "a subject makes links and markup in Dashboard.md (S12)", NOTE,
+     "{_MEANS_SOMETHING.sub(_escaped, line)}", "{line}", PURE, "nothing_but_text or forges"),
+    ("note-newline", "a subject begins a line of its own", NOTE,
+     '" ".join(visible.plain(text).split())', 'visible.plain(text, keep="\\n")', PURE, "forges or obsidian"),
+    ("note-hidden", "a subject has invisible characters", NOTE,
+     "visible.plain(text)", "str(text)", PURE, "obsidian or can_still"),
+    ("note-name-links", "the name of a file breaks out of its link", NOTE,
+     "if _LINKABLE.fullmatch(name):", "if True:", SHOWN, "name_that_steers"),
+    ("note-edit-lost", "a line that a person wrote into our part is lost (S1)", NOTE,
+     "    if digest is not None and digest[1].decode() == _digest(inside):\n", "    if True:\n", PURE, "ticked"),
+    ("note-guessed", "broken markers are taken for whole ones", NOTE,
+     "    if [marker[1] for marker in markers] not in", "    if False and [marker[1] for marker in markers] not in",
+     PURE, "broken"),
+    ("note-overwrites", "what a person saves in the last moment is overwritten (S1)", KEEPER,
+     "        done = worktree.replace(\n",
+     "        self._layout.dashboard.write_bytes(wanted)\n        done = worktree.replace(\n", SHOWN, "last_moment"),
+    ("note-by-cloud", "the Cloud writes Dashboard.md (S10)", WATCHER,
+     "        if services.settings.agent_name != LOCAL:\n", "        if False:\n", SHOWN, "alone"),
+    ("note-noise", "the note changes where nothing happened", KEEPER,
+     "news=list(self._news()),", 'news=[News("now", str(now))],',
+     SHOWN, "nothing_happens"),
+    ("note-in-the-way", "a note that can't be written keeps the node from working", WATCHER,
+     "        except Exception as error:\n", "        except ValueError as error:\n", SHOWN, "holds_nothing_up"),
+    ("named-by-guess", "of several actions one is guessed", COMMAND,
+     "    if len(found) > 1:\n", "    if False:\n", TYPED, "never_guessed"),
+    ("stop-after-alert", "an alert that fails keeps the kill switch from being pulled", COMMAND,
+     "    services.brakes.stop(reason)\n    if not was_stopped:\n",
+     "    if was_stopped:\n        services.brakes.stop(reason)\n    if not was_stopped:\n", TYPED,
+     "stop_and_go or pulled"),
+)
