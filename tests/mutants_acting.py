@@ -16,8 +16,8 @@ ACTING, MAIL_HAND, RENDERED = (f"tests/test_{name}.py" for name in ("acting", "h
 # fmt: off
 MUTANTS = (
     ("token-reused", "a token is good for several acts (S8)", STORE,
-     "                \" AND state = ? AND token = ? AND token_consumed_at IS NULL\",\n                (self._now(), ref",
-     "                \" AND state = ? AND token = ?\",\n                (self._now(), ref",
+     " AND token = ? AND token_consumed_at IS NULL\",\n                (self._now(), reference",
+     " AND token = ?\",\n                (self._now(), reference",
      ACTING, "good_for_one or at_once"),
     ("prepared-forgotten", "what was made ready is not kept before the commit (S8)", SERVER,
      "            kept = self.services.store.prepared(record, prepared)\n", "            kept = True\n",

@@ -15,6 +15,7 @@ from tests.conftest import FakeClock
 from tests.fakes.desk import Desk, World, sha
 from utils.bootstrap import Services
 from utils.core.acting import Receipt
+from utils.core.badges import Letter
 from utils.core.mail import OutgoingMail
 from utils.execution import schema
 from utils.execution.journal import (
@@ -217,17 +218,24 @@ def test_every_file_that_was_ever_called_version_1_becomes_one_of_today(
     for store in stores:
         task = "email-20260601T090000Z-11111111"
         store.saw("email-20260601T090000Z-00000000", "b" * 64, "Pending_Approval/x.md", task)
-        store.vouch(task, "ann@example.org")
+        store.facts.read(task, Letter("ann@example.org", "", genuine=True))
     (record,) = stores[0].recent(10)
     assert record.state is State.APPROVED and stores[0].was_seen(record.request_id, record.sha256)
-    assert stores[0].verified_sender(record.source_task) is None
+    assert stores[0].facts.verified_sender(record.source_task) is None
     for store in stores:
         store.close()
     assert structure(old) == structure(new)
 
 
-@pytest.mark.parametrize("reached", [True, False])
-def test_a_file_of_version_2_or_3_becomes_one_of_today(tmp_path: Path, clock: FakeClock, reached: bool) -> None:
+ANSWERS = ("versions", "answers", "snoozes", "revisions", "decisions", "typed", "warned")
+
+
+@pytest.mark.parametrize(
+    ("version", "without"), [(4, ()), (3, ("letters", "deals")), (2, ("letters", "deals", "reached", *ANSWERS))]
+)
+def test_a_file_of_a_later_version_becomes_one_of_today(
+    tmp_path: Path, clock: FakeClock, version: int, without: tuple[str, ...]
+) -> None:
     old, new = tmp_path / "old.sqlite3", tmp_path / "new.sqlite3"
     for path in (old, new):
         store = ExecutionStore(path, clock)
@@ -235,11 +243,13 @@ def test_a_file_of_version_2_or_3_becomes_one_of_today(tmp_path: Path, clock: Fa
         store.close()
     with closing(sqlite3.connect(old)) as db:
         db.execute("ALTER TABLE actions DROP COLUMN provider")
-        if not reached:  # the first files of version 2
-            for table in ("reached", "versions", "answers", "snoozes", "revisions", "decisions", "typed", "warned"):
-                db.execute(f"DROP TABLE {table}")
+        for table in without:
+            db.execute(f"DROP TABLE {table}")
+        if version < 4:
+            db.execute("CREATE TABLE verified_senders (task_id TEXT PRIMARY KEY, address TEXT, at TEXT)")
+        if version == 2:  # its first files
             db.execute("DROP INDEX actions_by_act")
-        db.execute(f"PRAGMA user_version = {3 if reached else 2}")
+        db.execute(f"PRAGMA user_version = {version}")
     store = ExecutionStore(old, clock)
     assert store.recent(1) == []
     store.close()

@@ -6,15 +6,13 @@ import os
 import sqlite3
 from pathlib import Path
 
+from utils.execution import facts
 from utils.execution.journal import LIVE
 
-_VERSION = 4
+_VERSION = 5
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
 _ONE_LIVE_RECORD = f"CREATE UNIQUE INDEX one_live_record ON actions (request_id) WHERE state IN ({_LIVE})"
 _PAUSES = "CREATE TABLE pauses (provider TEXT PRIMARY KEY, at TEXT NOT NULL)"
-_SENDERS = (
-    "CREATE TABLE IF NOT EXISTS verified_senders (task_id TEXT PRIMARY KEY, address TEXT NOT NULL, at TEXT NOT NULL)"
-)
 _REACHED = """CREATE TABLE IF NOT EXISTS reached (
     action_id TEXT NOT NULL, recipient TEXT NOT NULL, PRIMARY KEY (action_id, recipient)
 ) WITHOUT ROWID;
@@ -24,7 +22,6 @@ CREATE TABLE seen (
     name TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, source_task TEXT, at TEXT NOT NULL,
     counts INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (name, sha256)
 );
-{_SENDERS};
 CREATE INDEX seen_by_task ON seen (source_task);
 CREATE TABLE doubts (
     path TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (path, sha256)
@@ -77,12 +74,19 @@ ALTER TABLE actions ADD COLUMN prepared TEXT NOT NULL DEFAULT '';
 DROP INDEX one_live_record;
 {_ONE_LIVE_RECORD};
 {_PAUSES};
-{_SENDERS};
+CREATE TABLE IF NOT EXISTS verified_senders (task_id TEXT PRIMARY KEY, address TEXT NOT NULL, at TEXT NOT NULL);
 """
 _FROM_2 = f"{_REACHED};{_ANSWERS}"  # its first files had no `reached`
-_FROM_3 = "ALTER TABLE actions ADD COLUMN provider TEXT NOT NULL DEFAULT '';"
+_FROM_3 = f"{facts.TABLES};{facts.FROM_VERIFIED_SENDERS};"
+_FROM_4 = "ALTER TABLE actions ADD COLUMN provider TEXT NOT NULL DEFAULT ''"
 #: What brings a file of which version to today's; 0 is a new one.
-_STEPS = {0: _SCHEMA + _ANSWERS, 1: _FROM_1 + _FROM_2 + _FROM_3, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
+_STEPS = {
+    0: _SCHEMA + _ANSWERS + facts.TABLES,
+    1: _FROM_1 + _FROM_2 + _FROM_3 + _FROM_4,
+    2: _FROM_2 + _FROM_3 + _FROM_4,
+    3: _FROM_3 + _FROM_4,
+    4: _FROM_4,
+}
 
 
 class StoreProblem(RuntimeError):
@@ -119,6 +123,7 @@ def _prepare(db: sqlite3.Connection) -> None:
         if version < _VERSION:
             for statement in _STEPS[version].split(";"):
                 db.execute(statement)
+            facts.from_receipts(db)
             db.execute(f"PRAGMA user_version = {_VERSION}")
         db.execute("COMMIT")
     except BaseException:
