@@ -7,6 +7,7 @@ approval travels in the vault. How it is signed: docs/approvals-signing.md. Runn
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="on Local: whose approvals count, and whose no longer")
     revoke = commands.add_parser("revoke", help="on Local: let them count no longer, those not yet executed included")
     revoke.add_argument("which", metavar="NAME", help="a name, or the public key")
-    sign = commands.add_parser("sign", help="approve a waiting request; the next sync carries it to Local")
+    sign = commands.add_parser("sign", help="approve a waiting request; says how to carry it to Local")
     sign.add_argument("request", metavar="ID", help="the request's id")
     sign.add_argument(
         "--sha256", metavar="HEX", help="of the file as you saw it; without it you are shown it, and asked"
@@ -173,7 +174,23 @@ def _sign(services: Services, options: argparse.Namespace) -> str:
     statement = remote.prepare(options.request, pending.sha256, signer, hours=options.hours)
     signed = approver_keys.sign(path, statement)
     where = services.layout.relative(remote.give(options.request, pending.sha256, signed))
-    return f"approved until {signed.expires}: {where}. The next sync carries it to Local."
+    return f"approved until {signed.expires}: {where}\n\n{_carried(services.layout.root, where)}"
+
+
+def _carried(vault: Path, where: str) -> str:
+    """How an approval gets to Local. Two nodes named local in one vault stop each other's sync."""
+    git, path = f"git -C {shlex.quote(str(vault))}", shlex.quote(where)
+    lines = [f"add -- {path}", f"commit -m approval -- {path}", "pull --rebase", "push"]
+    return "\n".join(
+        [
+            "On a device with a plain clone of the vault carry it to Local by git:",
+            "",
+            f"    {' && '.join(f'{git} {words}' for words in lines)}",
+            "",
+            "Never by scripts.sync, and start no node there: a second Local stops the sync of the real one. On the Local"
+            " node itself there is nothing to do.",
+        ]
+    )
 
 
 def _ask(text: str, risk: Sequence[str], sha256: str) -> None:

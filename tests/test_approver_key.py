@@ -12,6 +12,7 @@ import pytest
 
 from scripts import approver_key
 from tests.api_client import add_request, add_task
+from tests.vaults import git
 from utils.adapters.approver_keys import ApproverKeys
 from utils.bootstrap import Services
 from utils.core import remote_approval
@@ -83,6 +84,35 @@ def test_from_a_key_to_a_record(run: Run, node: Services, request_id: str) -> No
     (record,) = node.store.recent()
     assert (record.approved_by, record.sha256) == ("ada-laptop", digest)
     assert not Path(path).exists()
+
+
+def test_from_a_laptop_plain_git_carries_it_to_local(
+    run: Run, make_node: Callable[..., Services], tmp_path: Path
+) -> None:
+    remote, laptop = tmp_path / "remote.git", tmp_path / "my laptop"
+    git(tmp_path, "init", "-q", "--bare", "-b", "main", str(remote))
+    local = make_node("at-home", AGENT_NAME="local", AGENT_MODE="full", VAULT_REMOTE_URL=str(remote))
+    now = local.clock.now()
+    request = add_request(local, add_task(local, "1", now), now)
+    assert local.sync.run().error is None
+    local.approvals.observe()
+    digest = local.approvals.get(request).sha256
+    git(tmp_path, "clone", "-q", str(remote), str(laptop))
+    there = {"VAULT_PATH": str(laptop), "STATE_DIR": str(tmp_path / "laptop-state")}
+    key = run("create", "ada-laptop", **there)[1].split()[-1]
+    ApproverKeys(local.settings.keys_dir).enrol("ada-laptop", key, now)
+    code, said, wrong = run("sign", request, "--sha256", digest, **there)
+    assert (code, wrong) == (0, "")
+    (local.layout.root / "Inbox" / "later.md").write_text("Local went on meanwhile\n")
+    assert local.sync.run().error is None
+    [line] = [line.strip() for line in said.splitlines() if line.startswith("    git ")]
+    for words in line.split(" && "):
+        git(tmp_path, *shlex.split(words)[1:])
+    assert local.sync.run().error is None
+    local.approvals.observe()
+    (record,) = local.store.recent()
+    assert (record.approved_by, record.sha256) == ("ada-laptop", digest)
+    assert "second Local" in said and "scripts.sync" in said
 
 
 def test_it_shows_what_is_approved_and_asks(

@@ -23,7 +23,8 @@ from utils.mail import text as texts
 TASK_TYPE = "email_processing"
 DOMAIN = "email"
 MAIL_HEADING = "## Mail"
-_REQUEST_SOURCE = (
+#: What a request repeats of its mail.
+REQUEST_SOURCE = (
     "provider",
     "message_id",
     "from",
@@ -182,7 +183,7 @@ def request(
         "drafted_by": engine,
         "source_task": task.id,
         **({"supersedes": revised.request} if revised.request else {}),
-        "source": {name: task.source.get(name) for name in _REQUEST_SOURCE},
+        "source": {name: task.source.get(name) for name in REQUEST_SOURCE},
     }
     notes = [
         *(f"- Look: {warning}" for warning in warnings),
