@@ -62,6 +62,9 @@ def test_an_escape_can_not_bring_what_could_not_be_written_again(header: str, va
     with pytest.raises(InvalidFrontMatter, match=r"holds a (NUL|lone surrogate)") as refused:
         frontmatter.parse(f"---\n{header.format(value)}\n---\n")
     assert str(refused.value).encode()
+    with pytest.raises(InvalidFrontMatter) as refused:  # its key stands there twice
+        frontmatter.parse(f"---\n{header.format(value)}\n{header.format(value)}\n---\n")
+    assert str(refused.value).encode()
 
 
 @pytest.mark.parametrize("number", [".nan", ".inf", "-.inf", "1e999", ".NaN"])

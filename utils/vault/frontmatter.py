@@ -41,6 +41,9 @@ MAX_NUMBER_BITS = 128
 class InvalidFrontMatter(ValueError):
     """The text has no front matter that can be read; the message says what is wrong and where."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message.encode(errors="backslashreplace").decode())  # it may quote what is no text
+
 
 class _Resolver(VersionedResolver):
     """YAML 1.2 without timestamps."""
@@ -212,7 +215,8 @@ def _strings(value: Any, where: str) -> list[tuple[str, str]]:
     if isinstance(value, str):
         return [(where, value)]
     if isinstance(value, Mapping):
-        return [pair for key, item in value.items() for pair in _strings(key, where) + _strings(item, f"'{str(key)[:80]}'")]
+        named = ((key, item, f"'{str(key)[:80]}'") for key, item in value.items())
+        return [pair for key, item, name in named for pair in _strings(key, where) + _strings(item, name)]
     if isinstance(value, (list, tuple)):
         return [pair for item in value for pair in _strings(item, where)]
     return []
