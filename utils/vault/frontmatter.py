@@ -128,7 +128,7 @@ def parse(text: str) -> tuple[dict[str, Any], str]:
         meta = _yaml().load(header)
         if isinstance(meta, dict):
             _refuse_cleverness(meta)
-            _check_texts(meta)
+            check_texts(meta)
     except InvalidFrontMatter:
         raise
     except YAMLError as error:
@@ -153,7 +153,7 @@ def render(meta: Mapping[str, Any], body: str) -> str:
     Raises `InvalidFrontMatter` for text that no UTF-8 file of words can hold, NUL and lone surrogates, and for front
     matter that is too large to be read again.
     """
-    _check_texts(meta)
+    check_texts(meta)
     _check_text(body, "body")
     buffer = io.StringIO()
     _yaml().dump(dict(meta) if not isinstance(meta, dict) else meta, buffer)
@@ -197,9 +197,10 @@ def _refuse_cleverness(value: Any) -> None:
         raise InvalidFrontMatter("a number in the front matter is none (.nan, .inf): put it in quotes if it is a text")
 
 
-def _check_texts(meta: Mapping[str, Any]) -> None:
-    for where, value in _strings(meta, "front matter"):
-        _check_text(value, where)
+def check_texts(value: Any, where: str = "front matter") -> None:
+    """Raise `InvalidFrontMatter` where a text in `value`, at any depth, is none that a file can hold."""
+    for place, text in _strings(value, where):
+        _check_text(text, place)
 
 
 def _check_text(value: str, where: str) -> None:
