@@ -24,6 +24,7 @@ from typing import Any
 
 from utils.bootstrap import Services
 from utils.core import expiry, visible
+from utils.core.badges import Severity
 from utils.core.commands import command, elsewhere
 from utils.core.decision import LONGEST
 from utils.core.policy import recipients
@@ -37,6 +38,7 @@ from utils.vault.skeleton import VaultProblem
 BY, VIA = "human (command line)", "cli"
 _SPAN = re.compile(r"(\d{1,5})\s*(m|min|h|d)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
+_SIGNS = {Severity.DANGER: "!!", Severity.WARNING: "!", Severity.INFO: "·"}
 _FIELDS = ("subject", "to", "cc", "bcc")
 
 
@@ -180,7 +182,11 @@ def _lines(pending: Pending, now: datetime) -> list[str]:
         lines[0] += f"  {age} old, {left}"
         title = request.fields.get("subject") or request.draft.strip().partition("\n")[0]
         lines.append(f"    {visible.plain(str(title))}")
-    lines += [f"  ! {visible.plain(text)}" for text in (*pending.problems, *pending.risk)]
+    said = {badge.words for badge in pending.badges}
+    lines += [f"  ! {visible.plain(text)}" for text in pending.problems]
+    grave = [badge for badge in pending.badges if badge.severity != Severity.INFO]
+    lines += [f"  {_SIGNS[badge.severity]} {visible.plain(badge.words)}" for badge in grave]
+    lines += [f"  ! {visible.plain(text)}" for text in pending.risk if text not in said]
     lines += [f"  ! {pending.warning}"] if pending.warning else []
     if pending.needs_confirmation and pending.state == "waiting":
         lines.append("  ! lies in Approved/, but is not confirmed yet: look at it, then approve it here")
@@ -193,7 +199,9 @@ def _lines(pending: Pending, now: datetime) -> list[str]:
 
 def _view(services: Services, options: argparse.Namespace, pending: Pending) -> None:
     if options.json:
-        print(json.dumps(_facts(pending) | {"content": pending.text}, ensure_ascii=False, indent=1))
+        shown = [{"label": label, "text": text} for label, text in services.approvals.shown(pending)]
+        facts = _facts(pending) | {"shown": shown, "content": pending.text}
+        print(json.dumps(facts, ensure_ascii=False, indent=1))
         return
     print(*_shown(services, pending), sep="\n")
 
@@ -203,8 +211,14 @@ def _shown(services: Services, pending: Pending) -> list[str]:
     lines = _lines(pending, services.clock.now())
     if pending.request is None:
         return [*lines, "", visible.plain(pending.text, keep="\n")]
-    fields = [f"{name}: {visible.plain(_inline(value))}" for name, value in pending.request.fields.items()]
-    draft = visible.plain(pending.request.draft, keep="\n").split("\n")
+    lines += [f"  · {visible.plain(badge.words)}" for badge in pending.badges if badge.severity == Severity.INFO]
+    shown = services.approvals.shown(pending)
+    said = {label.lower() for label, _ in shown}
+    fields = [f"{label}: {visible.plain(text)}" for label, text in shown if label != "Text"]
+    others = {name: value for name, value in pending.request.fields.items() if name not in said}
+    fields += [f"{name}: {visible.plain(_inline(value))}" for name, value in others.items()]
+    text = next((text for label, text in shown if label == "Text"), pending.request.draft)
+    draft = visible.plain(text, keep="\n").split("\n")
     return [*lines, "", *fields, "", *(f"| {line}" for line in draft), "", f"sha256: {pending.sha256}"]
 
 
@@ -236,6 +250,7 @@ def _facts(pending: Pending) -> dict[str, Any]:
         "expired": pending.expired,
         "warning": pending.warning,
         "risk": list(pending.risk),
+        "badges": [badge.to_dict() for badge in pending.badges],
         "problems": list(pending.problems),
         "needs_confirmation": pending.needs_confirmation,
         "snoozed_until": format_time(pending.snoozed_until) if pending.snoozed_until else None,

@@ -168,7 +168,7 @@ def _sign(services: Services, options: argparse.Namespace) -> str:
     if options.sha256 is not None and options.sha256 != pending.sha256:
         raise Changed(pending.sha256)
     if options.sha256 is None:
-        _ask(pending.text, pending.risk, pending.sha256)
+        _ask(pending.text, [*(badge.words for badge in pending.badges), *pending.risk], pending.sha256)
     remote = services.remote_approvals
     statement = remote.prepare(options.request, pending.sha256, signer, hours=options.hours)
     signed = approver_keys.sign(path, statement)

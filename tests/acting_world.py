@@ -26,6 +26,7 @@ from tests.acting_counts import Act, Counts, Hand
 from tests.acting_ground import ANN, NO_CAPS, START, Broken, Ground, Killed, Node, Paper, Process, paper
 from utils.bootstrap import Services
 from utils.core.acting import Order, Receipt
+from utils.core.badges import Letter
 from utils.core.brakes import Brakes
 from utils.core.policy import tool_for
 from utils.execution import requests
@@ -71,7 +72,7 @@ class World(Node):
             if dice.random() < 0.5:
                 self._write(f"In_Progress/cloud/{one.task_id}.md", one.task)
             if dice.random() < 0.7:
-                self.services("api").store.vouch(one.task_id, ANN)
+                self.services("api").store.facts.read(one.task_id, Letter(ANN, genuine=True))
 
     # The course of a history
 

@@ -24,6 +24,7 @@ from tests.social_kit import PICTURE
 from utils.adapters.approver_keys import ApproverKeys
 from utils.bootstrap import Services
 from utils.core.acting import Absence, Order, Plan, Receipt
+from utils.core.badges import Letter
 from utils.core.policy import ACTIONS, TOOL_ACTIONS, tool_for
 from utils.core.remote_approval import BadStatement, Statement, encode, read
 from utils.execution import requests
@@ -117,7 +118,7 @@ class Attempt(Node):
     def approved(self, one: Paper | None = None, *, see: bool = True) -> ActionRecord:
         """The human approves what waits."""
         one = one or self.paper
-        self.local.store.vouch(one.task_id, ANN)
+        self.local.store.facts.read(one.task_id, Letter(ANN, genuine=True))
         if see:
             self.local.approvals.observe()
         return self.local.approvals.approve(one.id, requests.sha256(one.wordings[0]), by="anna")

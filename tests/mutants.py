@@ -1,4 +1,4 @@
-"""Deliberate breaks of sync, claims, routing, answers, the action log, the lease and acting. Tests must catch each.
+"""Deliberate breaks of sync, claims, routing, answers, badges, action log, lease and acting. Tests must catch each.
 
 `python -m tests.mutants [NAME…] [--list]`
 Each mutant is an exact replacement of text in a temporary copy of the tree, run against the few tests that guard what
@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import mutants_acting, mutants_desk, mutants_gmail, mutants_social
+from tests import mutants_acting, mutants_badges, mutants_desk, mutants_gmail, mutants_social
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
@@ -96,6 +96,7 @@ _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _b
 # fmt: off
 MUTANTS = (
     *itertools.starmap(_one, mutants_acting.MUTANTS),
+    *itertools.starmap(_one, mutants_badges.MUTANTS),
     *itertools.starmap(_one, mutants_desk.MUTANTS),
     *itertools.starmap(_one, mutants_social.MUTANTS),
     *itertools.starmap(_one, mutants_gmail.MUTANTS),

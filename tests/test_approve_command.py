@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from scripts import approve
 from tests.conftest import FakeClock
 from tests.fakes.desk import DRAFT, Desk, World, sha
+from tests.servers import eventually
 from utils.bootstrap import Services
 from utils.settings import PROJECT_ROOT
 
@@ -103,9 +105,24 @@ def test_the_view_hides_nothing_and_lets_nothing_out_into_the_terminal(terminal:
     code, out, _ = terminal.run("view", path.stem[-8:])
     assert code == 0
     assert "\x1b" not in out and "\u202e" not in out and "⟦U+202E⟧" in out and "⟦U+001B⟧" in out
-    assert "bcc: boss@example.net" in out and "in_reply_to: <q1@example.org>" in out
+    assert "Bcc: boss@example.net" in out and "in_reply_to: <q1@example.org>" in out
     assert "| <b>bold</b>" in out and f"sha256: {sha(path)}" in out
     assert terminal.json("view", path.stem)["content"] == path.read_text()
+
+
+def test_the_list_and_the_view_show_badges_the_gravest_first(terminal: Terminal) -> None:
+    path = terminal.desk.request(bcc=["boss@x.test"], draft="See [x.test](https://evil.test/\u202eb)")
+    out = terminal.run()[1]
+    danger, new = "  !! A link seems to lead to x.test, and leads to evil.test.", "  ! New: nothing was ever sent"
+    assert 0 < out.index(danger) < out.index(new) and "\u202e" not in out
+    assert out.count("change the direction of reading") == 1, "said once, though it is a risk as well"
+    assert "Has links to" not in out and "who wrote the mail" not in out
+    code, out, _ = terminal.run("view", path.stem)
+    assert code == 0 and "  · Has links to evil.test" in out and "Bcc: boss@x.test" in out
+    assert "Leads to: https://evil.test/⟦U+202E⟧b (behind the words “x.test”)" in out
+    assert "From: ai-employee@localhost" in out and "| See [x.test](https://evil.test/⟦U+202E⟧b)" in out
+    seen = terminal.json("view", path.stem)
+    assert seen["badges"][0]["severity"] == "danger" and {"label": "To", "text": "ann@example.org"} in seen["shown"]
 
 
 def test_a_subject_can_not_forge_a_line_of_the_list(terminal: Terminal) -> None:
@@ -306,6 +323,7 @@ def test_ctrl_c_at_the_question_answers_nothing(desk: Desk) -> None:
     shown = b""
     while b"[y/N]" not in shown:
         shown += os.read(process.stdout.fileno(), 4096) or pytest.fail(shown.decode())
+    eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING, what="it waits for an answer")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     os.close(master)

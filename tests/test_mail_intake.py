@@ -645,7 +645,7 @@ def test_only_a_sender_that_this_node_itself_found_authenticated_is_vouched_for(
     senders = {}
     for path in node.layout.files(Stage.IN_PROGRESS):
         meta, _ = frontmatter.read(path.read_bytes())
-        senders[meta["source"]["message_id"]] = node.store.verified_sender(path.stem)
+        senders[meta["source"]["message_id"]] = node.store.facts.verified_sender(path.stem)
     assert senders == {"<1@x>": "ann@example.org", "<2@x>": None}
 
 

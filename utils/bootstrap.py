@@ -202,6 +202,7 @@ class Services:
             alert=self.alerts.send,
             remote=lambda approve: self.remote_approvals.take(approve),
             passed_on=lambda request_id, sha256: self.remote_approvals.passed_on(request_id, sha256),
+            hand=lambda action: self.hand(action),
         )
 
     @cached_property
@@ -425,7 +426,7 @@ class Services:
             self.settings,
             clock=self.clock,
             alert=self.alerts.send,
-            vouch=lambda task_id, address: self.store.vouch(task_id, address),
+            noted=lambda task_id, letter: self.store.facts.read(task_id, letter),
             secrets=self.secrets,
         )
 

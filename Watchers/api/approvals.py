@@ -44,7 +44,7 @@ def listing(limit: int, cursor: str | None, show: str | None) -> dict[str, Any]:
 @bp.get("/api/approvals/<request_id:request_id>")
 @operation(shapes.APPROVAL_DETAIL, errors=[404])
 def one(request_id: str) -> dict[str, Any]:
-    """One request: the exact bytes to be approved as text, their `sha256`, the risks, and what it answers."""
+    """One request: the exact bytes to be approved, their `sha256`, what would go out, the badges, what it answers."""
     node = services()
     pending = node.approvals.get(request_id)
     request = pending.request
@@ -221,6 +221,8 @@ def _summary(pending: Pending) -> dict[str, Any]:
         "to": recipients(request.fields, _TO) if request else [],
         "subject": request.fields.get("subject") if request else None,
         "risk": list(pending.risk),
+        "badges": [badge.to_dict() for badge in pending.badges],
+        "shown": [{"label": label, "text": line} for label, line in services().approvals.shown(pending)],
         "why": request.why if request else "",
         "drafted_by": request.drafted_by if request else "",
         "source_task": request.source_task if request else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from utils.core.badges import Kind, Severity
 from utils.core.health import Status
 from utils.core.lease import State as LeaseState
 from utils.core.routing import BOTH, ZONES
@@ -213,6 +214,8 @@ APPROVAL = obj(
     to=texts,
     subject=maybe_text,
     risk=texts,
+    badges=array(obj(kind=enum(*Kind), severity=enum(*Severity), words=text)),
+    shown=array(obj(label=text, text=text)),
     why=text,
     drafted_by=text,
     source_task=maybe_text,

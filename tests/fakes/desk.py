@@ -18,6 +18,7 @@ from utils.adapters import approver_keys
 from utils.bootstrap import Services
 from utils.claim_task import Claims
 from utils.core.acting import Receipt
+from utils.core.badges import Letter
 from utils.core.brakes import Brakes as CoreBrakes
 from utils.core.mail import OutgoingMail
 from utils.core.stages import Stage
@@ -181,7 +182,7 @@ class Desk:
             node.layout, claims, store, zones, mode=s.agent_mode, clock=self.clock,
             known_to_git=lambda path, data: (path, data) in self.in_git,
             in_git=lambda path: [data for at, data in self.in_git if at == path], alert=self._alert,
-            remote=lambda approve: node.remote_approvals.take(approve),
+            remote=lambda approve: node.remote_approvals.take(approve), hand=lambda action: node.hand(action),
         )  # fmt: skip
         parts["remote_approvals"] = RemoteApprovals(
             node.layout, claims, store, zones, state_dir=s.state_dir, clock=self.clock, alert=self._alert,
@@ -224,7 +225,7 @@ class Desk:
         received = datetime(2026, 6, 1, 9, tzinfo=UTC)
         task_id = make_id("email", received, key)
         if verified:
-            self.store.vouch(task_id, ANN)
+            self.store.facts.read(task_id, Letter(ANN, genuine=True))
         action = fields.get("action", "reply_email")
         common = {
             "type": "email_processing",

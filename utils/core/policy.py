@@ -122,14 +122,18 @@ def move_is_enough(
     verified_sender: str | None,
     policy: ActionPolicy,
     known_recipients: Collection[str],
+    dangers: Collection[str] = (),
 ) -> tuple[bool, str]:
     """Whether a human's move into Approved/ approves this request (S7), and the reason in plain words.
 
     `known_recipients` are the lower-case addresses (and telephone numbers) that an earlier receipt of ours names.
     `verified_sender` is the authenticated sender of the mail that is being answered, as this very node read it, and
     counts as known; what the request says of its sender does not, for a compromised cloud writes what it likes. Mail
-    and WhatsApp alone; what else needs care says `approve_by: confirm` in `zones.json`.
+    and WhatsApp alone; what else needs care says `approve_by: confirm` in `zones.json`. `dangers` are the words of the
+    badges of that severity (`utils.core.badges`): what looks like a trick is never approved by a move.
     """
+    if dangers:
+        return False, look_again(dangers)
     if policy.approve_by is ApproveBy.CONFIRM:
         return False, f"{action} always needs a confirmation"
     if action in MAIL_ACTIONS:
@@ -144,6 +148,11 @@ def move_is_enough(
         if new:
             return False, f"first message to {', '.join(new)}: please confirm"
     return True, "moved by the human"
+
+
+def look_again(dangers: Collection[str]) -> str:
+    """Why a request with these dangers asks for a confirmation."""
+    return f"look again: {' '.join(dangers)}"
 
 
 #: Folders (and whole prefixes) that the cloud may create and change in; S10. `Pending_Approval/` and `Done/` have

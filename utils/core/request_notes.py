@@ -30,9 +30,9 @@ def recipient_flags(fields: Mapping[str, Any], source: Mapping[str, Any]) -> lis
     sender, reply_to = (str(source.get(name) or "") for name in ("from_address", "reply_to"))
     if not sender and not fields.get("in_reply_to"):
         return []
-    shown = {_bare(entry): entry for name in ("to", "cc", "bcc") for entry in _entries(fields, name)}
+    shown = {bare(entry): entry for name in ("to", "cc", "bcc") for entry in _entries(fields, name)}
     strangers = [
-        " ".join(entry.split()) for bare, entry in shown.items() if bare not in (sender.lower(), reply_to.lower())
+        " ".join(entry.split()) for address, entry in shown.items() if address not in (sender.lower(), reply_to.lower())
     ]
     elsewhere = reply_to.lower() != sender.lower() and reply_to.lower() in shown
     found = [reply_to_flag(reply_to, sender)] if elsewhere else []
@@ -52,8 +52,7 @@ def field_notes(meta: Mapping[str, Any]) -> list[str]:
     source = _source(meta)
     sender = str(source.get("from_address") or "").lower()
     people = [
-        str(source["from"]) if source.get("from") and _bare(entry) == sender else entry
-        for entry in _entries(meta, "to")
+        str(source["from"]) if source.get("from") and bare(entry) == sender else entry for entry in _entries(meta, "to")
     ]
     return [_one_line(f"{_HEADING}{', '.join(people) or '(nobody)'}"), "", *_own_lines(meta)]
 
@@ -122,7 +121,8 @@ def _entries(fields: Mapping[str, Any], name: str) -> list[str]:
     return [str(entry) for entry in value] if isinstance(value, list) else []
 
 
-def _bare(entry: str) -> str:
+def bare(entry: str) -> str:
+    """The address of one recipient, `Ann <ann@example.org>` or the bare address, in small letters."""
     match = _BARE.search(entry)
     return (match[1] if match else entry).strip().lower()
 

@@ -24,27 +24,35 @@ _PUNYCODE = re.compile(r"(?:^|[.@])xn--", re.IGNORECASE)
 
 def flags(text: str, where: str) -> list[str]:
     """What a person can't see or could misread in `text`, a plain sentence for each kind; `where` names the text."""
+    return [words for _, words in findings(text, where)]
+
+
+def findings(text: str, where: str) -> list[tuple[str, str]]:
+    """The same with its kind: `direction`, `invisible`, `mixed_scripts` or `punycode`."""
     found = []
     hidden = [text[at] for at in _hidden(text)]
     steering = sorted({char for char in hidden if char in _BIDI})
     unseen = sorted({char for char in hidden if char not in _BIDI})
     if steering:
-        found.append(f"{where} has characters that change the direction of reading: {_named(steering)}.")
+        words = f"{where} has characters that change the direction of reading: {_named(steering)}."
+        found.append(("direction", words))
     if unseen:
-        found.append(f"{where} has invisible characters: {_named(unseen)}.")
+        found.append(("invisible", f"{where} has invisible characters: {_named(unseen)}."))
     names = list(dict.fromkeys(_names(text)))
     mixed = [name for name in names if is_mixed(name)]
     if mixed:
-        found.append(
+        words = (
             f"{where} has an address or a link whose letters come from different alphabets and only look alike: "
             f"{_quoted(mixed)}."
         )
+        found.append(("mixed_scripts", words))
     coded = [name for name in names if _PUNYCODE.search(name)]
     if coded:
-        found.append(
+        words = (
             f"{where} has an address or a link with an encoded name (xn--…), which may be shown differently: "
             f"{_quoted(coded)}."
         )
+        found.append(("punycode", words))
     return found
 
 

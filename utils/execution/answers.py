@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from utils.core.badges import Badge
 from utils.core.policy import MAIL_ACTIONS
 from utils.core.request_notes import is_recipient_flag, notes_disagree, recipient_flags
 from utils.core.stages import Stage
@@ -88,6 +89,7 @@ class Pending:
     warning: str | None = None  # that it expires soon, or when it comes back
     snoozed_until: datetime | None = None
     superseded: NewDraft | None = None
+    badges: tuple[Badge, ...] = ()
 
     @property
     def state(self) -> str:

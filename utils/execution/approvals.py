@@ -14,7 +14,8 @@ from typing import Any
 
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
-from utils.core.policy import Mode, move_is_enough
+from utils.core import badges
+from utils.core.policy import Mode, look_again, move_is_enough
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, format_time
 from utils.core.zones import ZonesConfig
@@ -36,13 +37,14 @@ from utils.execution.answers import (
 from utils.execution.counts import Counts, Trying
 from utils.execution.decisions import Decisions
 from utils.execution.journal import ActionRecord, State
+from utils.execution.looks import Looks
 from utils.execution.remote import Approve
 from utils.execution.requests import RequestFile
 from utils.execution.revisions import Revisions
 from utils.execution.source_tasks import SourceTasks
 from utils.execution.store import ExecutionStore
 from utils.execution.waiting import Waiting
-from utils.ports import Clock
+from utils.ports import Clock, Hand
 from utils.vault import frontmatter
 from utils.vault.layout import Layout
 
@@ -70,8 +72,10 @@ class Approvals:
         alert: Callable[..., Any],
         remote: Callable[[Approve], Mapping[str, str]] = lambda approve: {},
         passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
+        hand: Callable[[str], Hand] | None = None,
     ) -> None:
-        """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local."""
+        """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local.
+        `hand(action)` is asked what would go out, and does nothing."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -80,7 +84,10 @@ class Approvals:
         self._clock = clock
         self._known_to_git = known_to_git
         self._alert = alert
-        self._waiting = Waiting(layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on)
+        self._looks = Looks(store, hand, mode=mode, clock=clock)
+        self._waiting = Waiting(
+            layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on, looks=self._looks
+        )
         self._tasks = SourceTasks(layout, claims, store)
         self._revisions = Revisions(layout, claims, store.answers)
         self._decisions = Decisions(
@@ -110,6 +117,10 @@ class Approvals:
     def get(self, request_id: str) -> Pending:
         """One request that waits for an answer, or a superseded one. Raises `NotFound`."""
         return self._waiting.get(request_id)
+
+    def shown(self, pending: Pending) -> tuple[tuple[str, str], ...]:
+        """(label, text) lines of what would go out, from the very bytes of `pending`; none where they can't be read."""
+        return self._looks.shown(pending.request) if pending.request else ()
 
     def approve(
         self, request_id: str, sha256: str, *, by: str, via: str = "api", until: datetime | None = None
@@ -325,7 +336,7 @@ class Approvals:
         known = self._store.doubts_about(path, file.sha256)
         if known is not None:
             if self._waiting.note(file) is None:  # it was away meanwhile, and its note with it
-                self._claims.explain(file.path, notes.confirm(file, known))
+                self._explain(file, known)
             return
         via, by, doubt = self._worth_of_move(file, path)
         if doubt is None:
@@ -335,7 +346,7 @@ class Approvals:
                 log.info("%s was not approved by its move: %s", path, error)
             return
         doubt = f"{doubt} ({remote})" if remote else doubt
-        self._claims.explain(file.path, notes.confirm(file, doubt))
+        self._explain(file, doubt)
         if self._store.doubt(path, file.sha256, doubt):
             self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{path}: {doubt}", source="approvals")
 
@@ -348,6 +359,9 @@ class Approvals:
             return "", "", "; ".join(changed)
         if request.doubts:
             return "", "", _looks_otherwise(request)
+        dangers = self._dangers(request)
+        if dangers:
+            return "", "", look_again(dangers)
         if self._zones.remote_approvals == "trust" and request.action not in NEVER_TRUSTED:
             return "trust", "whoever moved it (remote_approvals: trust)", None
         if not self._store.was_seen(file.request_id, file.sha256):
@@ -367,11 +381,20 @@ class Approvals:
         enough, why = move_is_enough(
             request.action,
             request.fields,
-            self._store.verified_sender(request.source_task),
+            self._store.facts.verified_sender(request.source_task),
             self._zones.actions[request.action],
             self._store.known_recipients(),
+            self._dangers(request),
         )
         return None if enough else why
+
+    def _explain(self, file: RequestFile, doubt: str) -> None:
+        """In the note beside a file whose move is no approval: why, and what to look at."""
+        badges = self._looks.badges(file.request) if file.request else ()
+        self._claims.explain(file.path, notes.confirm(file, doubt, badges))
+
+    def _dangers(self, request: ApprovalRequest) -> list[str]:
+        return badges.dangers(self._looks.badges(request))
 
     # Records
 

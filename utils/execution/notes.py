@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
+from utils.core.badges import Badge, Severity
 from utils.core.brakes import Hold
 from utils.core.commands import elsewhere
 from utils.core.policy import MAIL_ACTIONS
@@ -34,10 +35,11 @@ def mend_and_return(problems: Sequence[str]) -> str:
     return f"{_sentences(problems)}\n\n{_what(problems)} and move it back to Pending_Approval/. Nothing was sent."
 
 
-def confirm(file: RequestFile, doubt: str) -> str:
-    """For a file in `Approved/` whose move is no approval."""
+def confirm(file: RequestFile, doubt: str, badges: Sequence[Badge] = ()) -> str:
+    """For a file in `Approved/` whose move is no approval; `badges`: what to look at before a confirmation."""
+    more = [badge for badge in badges if badge.words not in doubt]
     return (
-        f"Not executed yet: {doubt}.\n\n{how_to_confirm(file.request_id)}: "
+        f"Not executed yet: {doubt.removesuffix('.')}.\n\n{_list(more)}{how_to_confirm(file.request_id)}: "
         f"`POST /api/approvals/{file.request_id}/approve` with "
         f'`{{"sha256": "{file.sha256}"}}`. To refuse it, move it to Rejected/.'
     )
@@ -55,6 +57,26 @@ def superseded(new: NewDraft) -> str:
         f"{quote_block(new.instruction)}\n\n"
         f"This one can't be approved any more; the new one will be [[{new.next}]]."
     )
+
+
+_LOOK = "Look before you approve"
+
+
+def look(request_id: str, badges: Sequence[Badge]) -> str | None:
+    """For a file in `Pending_Approval/` that a move can't approve: why; None where nothing looks like a trick."""
+    if all(badge.severity is not Severity.DANGER for badge in badges):
+        return None
+    return f"{_LOOK}: moving this file is not enough.\n\n{_list(badges)}{how_to_confirm(request_id)}."
+
+
+def is_look(note: str) -> bool:
+    """Whether a note is one of `look`."""
+    return f"\n\n{_LOOK}" in note
+
+
+def _list(badges: Sequence[Badge]) -> str:
+    lines = [f"- {badge.severity}: {badge.words}" for badge in badges]
+    return "\n".join([*lines, "", ""]) if lines else ""
 
 
 _SNOOZED = "Snoozed until "

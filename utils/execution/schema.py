@@ -6,9 +6,10 @@ import os
 import sqlite3
 from pathlib import Path
 
+from utils.execution import facts
 from utils.execution.journal import LIVE
 
-_VERSION = 3
+_VERSION = 4
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
 _ONE_LIVE_RECORD = f"CREATE UNIQUE INDEX one_live_record ON actions (request_id) WHERE state IN ({_LIVE})"
 _PAUSES = "CREATE TABLE pauses (provider TEXT PRIMARY KEY, at TEXT NOT NULL)"
@@ -21,7 +22,6 @@ CREATE TABLE seen (
     name TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, source_task TEXT, at TEXT NOT NULL,
     counts INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (name, sha256)
 );
-CREATE TABLE verified_senders (task_id TEXT PRIMARY KEY, address TEXT NOT NULL, at TEXT NOT NULL);
 CREATE INDEX seen_by_task ON seen (source_task);
 CREATE TABLE doubts (
     path TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (path, sha256)
@@ -75,7 +75,13 @@ DROP INDEX one_live_record;
 {_REACHED};
 """
 #: What brings a file of which version to today's; 0 is a new one.
-_STEPS = {0: _SCHEMA + _ANSWERS, 1: _FROM_1 + _ANSWERS, 2: _ANSWERS}
+_FACTS = facts.TABLES + ";" + facts.FROM_VERIFIED_SENDERS
+_STEPS = {
+    0: _SCHEMA + _ANSWERS + facts.TABLES,
+    1: _FROM_1 + _ANSWERS + _FACTS,
+    2: _ANSWERS + _FACTS,
+    3: _FACTS,
+}
 
 
 class StoreProblem(RuntimeError):
@@ -110,6 +116,7 @@ def _prepare(db: sqlite3.Connection) -> None:
         if version < _VERSION:
             for statement in _STEPS[version].split(";"):
                 db.execute(statement)
+            facts.from_receipts(db)
             db.execute(f"PRAGMA user_version = {_VERSION}")
         db.execute("COMMIT")
     except BaseException:

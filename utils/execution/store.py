@@ -21,7 +21,9 @@ from typing import Any
 from utils.core.acting import Receipt
 from utils.core.brakes import Act
 from utils.core.task import ApprovalRequest, format_time, parse_time
+from utils.execution import facts
 from utils.execution.answer_log import AnswerLog
+from utils.execution.facts import FactLog
 from utils.execution.journal import LIVE, TRANSITIONS, ActionRecord, Outcome, State, check_transition
 from utils.execution.schema import StoreProblem, open_database
 from utils.ports import Clock
@@ -41,6 +43,7 @@ class ExecutionStore:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self.answers = AnswerLog(self._rows, lambda: self._transaction(), self._now)
+        self.facts = FactLog(self._rows, lambda: self._transaction(), self._now)
 
     # What was seen, what was doubted
 
@@ -53,18 +56,6 @@ class ExecutionStore:
                 "INSERT OR REPLACE INTO seen (name, sha256, path, source_task, at, counts) VALUES (?, ?, ?, ?, ?, 1)",
                 (name, sha256, path, source_task, self._now()),
             )
-
-    def vouch(self, task_id: str, address: str) -> None:
-        """Note that this node itself read the mail of the task `task_id`, and that its sender was authenticated."""
-        with self._transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO verified_senders VALUES (?, ?, ?)", (task_id, address.lower(), self._now())
-            )
-
-    def verified_sender(self, task_id: str | None) -> str | None:
-        """The authenticated sender of the mail that this node read for the task, or None where it did not."""
-        rows = self._rows("SELECT address FROM verified_senders WHERE task_id = ?", task_id)
-        return rows[0][0] if rows else None
 
     def was_seen(self, name: str, sha256: str) -> bool:
         """Whether these bytes of the request `name` were seen in `Pending_Approval/` since its last approval ended."""
@@ -404,6 +395,7 @@ class ExecutionStore:
                     "INSERT OR IGNORE INTO recipients SELECT recipient, ? FROM reached WHERE action_id = ?",
                     (self._now(), record.action_id),
                 )
+                facts.settled(db, record.action_id, self._now())
         return True
 
     def _mark(self, record: ActionRecord, column: str) -> None:

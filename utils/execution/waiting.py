@@ -16,6 +16,7 @@ from utils.execution import notes, requests
 from utils.execution.answers import NotFound, Pending
 from utils.execution.counts import Trying
 from utils.execution.journal import State
+from utils.execution.looks import Looks
 from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
@@ -38,6 +39,7 @@ class Waiting:
         clock: Clock,
         alert: Callable[..., Any],
         passed_on: Callable[[str, str], str | None],
+        looks: Looks,
     ) -> None:
         """`passed_on(request, sha256)` says that an approval is on its way to Local, or None."""
         self._layout = layout
@@ -48,6 +50,8 @@ class Waiting:
         self._clock = clock
         self._alert = alert
         self._passed_on = passed_on
+        self._looks = looks
+        self._looked: dict[str, str] = {}  # request → sha256 of the version whose badges are in the note beside it
 
     # Shown
 
@@ -101,6 +105,7 @@ class Waiting:
             warning=self._warning(file),
             snoozed_until=snoozed.get(file.request_id),
             superseded=self._store.answers.superseded(file.request_id) if self._here else None,
+            badges=self._looks.badges(file.request) if file.request else (),
         )
 
     # Read
@@ -166,11 +171,24 @@ class Waiting:
             task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
             self._store.saw(file.request_id, file.sha256, path, task)
+        if self._looked.get(file.request_id) != file.sha256:  # once for each version and process
+            self._say_look(file)
+            self._looked[file.request_id] = file.sha256
         wanted = self._store.doubts_about(path, file.sha256)
         note = self.note(file) or ""
         if wanted is not None and wanted not in note:
             self._claims.explain(file.path, wanted)
         elif wanted is None and notes.asks_to_mend(note):
+            self._claims.explain(file.path, None)
+
+    def _say_look(self, file: RequestFile) -> None:
+        """Beside what a move can't approve, a note says why, unless another one lies there."""
+        usable = file.request if not file.problems else None
+        wanted = notes.look(file.request_id, self._looks.badges(usable)) if usable else None
+        note = self.note(file) or ""
+        if wanted is not None and (not note or notes.is_look(note)):
+            self._claims.explain(file.path, wanted)
+        elif wanted is None and notes.is_look(note):
             self._claims.explain(file.path, None)
 
     def wake(self, waiting: Iterable[RequestFile], trying: Trying) -> None:
@@ -181,6 +199,7 @@ class Waiting:
                 with trying(file.path.name):
                     if notes.is_snoozed(self.note(file) or ""):
                         self._claims.explain(file.path, None)
+                        self._looked.pop(file.request_id, None)
                     self._store.answers.wake(file.request_id)
 
     def warn_of_expiry(self, files: Iterable[RequestFile], trying: Trying) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from utils.claim_task import Claims, Gone, Lost
+from utils.core.badges import Letter
 from utils.core.lease import State
 from utils.core.mail import Attachment, IncomingMail, Proposal, RawMail, ReplyRules, Wish
 from utils.core.revision import Revision, revision_of
@@ -69,11 +70,11 @@ class MailIntake:
         *,
         clock: Clock,
         alert: Callable[..., Any],
-        vouch: Callable[[str, str], None],
+        noted: Callable[[str, Letter], None],
         secrets: SecretScanner,
     ) -> None:
-        """`vouch(task id, address)` is told whose mail this node read and found authenticated."""
-        self._vouch = vouch
+        """`noted(task id, letter)` is told whose mail this node read, and what it found of its sender."""
+        self._noted = noted
         self._secrets = secrets
         self._mailbox = mailbox
         self._engine = engine
@@ -144,8 +145,8 @@ class MailIntake:
                 raise RuntimeError(DIED)
             mail = self._parse(raw)
             task_id, exists = self._id(mail, known)
-            if mail.sender_authenticated is True:
-                self._vouch(task_id, mail.from_address)
+            if mail.from_address:
+                self._noted(task_id, Letter(mail.from_address, mail.reply_to, mail.sender_authenticated))
             if not exists:
                 path = self._create(mail, task_id, now)
                 known.setdefault(_suffix(task_id), []).append(path)

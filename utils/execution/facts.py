@@ -1,0 +1,109 @@
+"""What this node knows itself about who wrote and who was paid: what `utils.core.badges` stands on."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from decimal import Decimal
+
+from utils.core import badges, lookalike
+from utils.core.badges import Deal, Letter
+from utils.core.task import ApprovalRequest
+from utils.execution import requests
+
+log = logging.getLogger(__name__)
+
+TABLES = """
+CREATE TABLE letters (
+    task_id TEXT PRIMARY KEY, sender TEXT NOT NULL, reply_to TEXT NOT NULL, genuine INTEGER, at TEXT NOT NULL
+);
+CREATE TABLE deals (
+    kind TEXT NOT NULL, party TEXT NOT NULL, name TEXT NOT NULL, amount TEXT NOT NULL, currency TEXT NOT NULL,
+    iban TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (kind, party)
+) WITHOUT ROWID
+"""
+#: Before, only senders found genuine were kept.
+FROM_VERIFIED_SENDERS = """
+INSERT INTO letters SELECT task_id, address, '', 1, at FROM verified_senders;
+DROP TABLE verified_senders
+"""
+
+
+class FactLog:
+    """The facts of one node. Every method is durable when it returns."""
+
+    def __init__(
+        self,
+        rows: Callable[..., Sequence[sqlite3.Row]],
+        transaction: Callable[[], AbstractContextManager[sqlite3.Connection]],
+        now: Callable[[], str],
+    ) -> None:
+        self._rows = rows
+        self._transaction = transaction
+        self._now = now
+
+    def read(self, task_id: str, letter: Letter) -> None:
+        """Note that this node itself read the mail of the task `task_id`, and what it found of its sender.
+
+        The first counts: of that one the task was made, and a second mail may bear the same Message-ID.
+        """
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO letters VALUES (?, ?, ?, ?, ?)",
+                (task_id, letter.sender.lower(), letter.reply_to.lower(), letter.genuine, self._now()),
+            )
+
+    def letter(self, task_id: str | None) -> Letter | None:
+        """The mail of a task as this node read it, or None where it did not."""
+        rows = self._rows("SELECT sender, reply_to, genuine FROM letters WHERE task_id = ?", task_id)
+        if not rows:
+            return None
+        sender, reply_to, genuine = rows[0]
+        return Letter(sender, reply_to, None if genuine is None else bool(genuine))
+
+    def verified_sender(self, task_id: str | None) -> str | None:
+        """The authenticated sender of the mail that this node read for the task, or None."""
+        letter = self.letter(task_id)
+        return letter.sender if letter is not None and letter.genuine else None
+
+    def last_deal(self, request: ApprovalRequest) -> Deal | None:
+        """The newest receipt with the party that this payment or invoice names, or None."""
+        now = badges.deal(request)
+        if now is None:
+            return None
+        rows = self._rows(
+            "SELECT kind, name, amount, currency, iban, at FROM deals WHERE kind = ? AND party = ?",
+            now.kind, lookalike.plain(now.party),
+        )  # fmt: skip
+        return Deal(rows[0][0], rows[0][1], Decimal(rows[0][2]), *rows[0][3:]) if rows else None
+
+    def parties(self, kind: str) -> frozenset[str]:
+        """Everybody with whom there was a deal of this kind (by `policy.tool_for`)."""
+        return frozenset(row[0] for row in self._rows("SELECT name FROM deals WHERE kind = ?", kind))
+
+
+def settled(db: sqlite3.Connection, action_id: str, at: str) -> None:
+    """An action has its receipt: what was paid or invoiced with whom is kept, in the same transaction."""
+    found = db.execute("SELECT request_id, action, frozen FROM actions WHERE action_id = ?", (action_id,)).fetchone()
+    if found is None or found[1] not in ("payment", "invoice"):
+        return
+    request, _ = requests.parse(found[2], found[0])
+    made = badges.deal(request, at) if request is not None else None
+    if made is None:
+        log.warning("what action %s came to can't be read from its frozen bytes", action_id)
+        return
+    db.execute(
+        "INSERT OR REPLACE INTO deals VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (made.kind, lookalike.plain(made.party), made.party, f"{made.amount:f}", made.currency, made.iban, made.at),
+    )
+
+
+def from_receipts(db: sqlite3.Connection) -> None:
+    """Fill `deals` from the receipts of before, oldest first."""
+    done = db.execute(
+        "SELECT action_id, finished_at FROM actions WHERE state = 'done' ORDER BY finished_at, rowid"
+    ).fetchall()
+    for action_id, at in done:
+        settled(db, action_id, at or "")
