@@ -27,6 +27,7 @@ from utils.core import expiry, visible
 from utils.core.badges import Severity
 from utils.core.commands import command, elsewhere
 from utils.core.decision import LONGEST
+from utils.core.policy import recipients
 from utils.core.task import format_time, parse_time
 from utils.daemon import tell_problems
 from utils.execution.answers import ApprovalError, Invalid, NotFound, NotHere, Pending
@@ -226,12 +227,7 @@ def _left(pending: Pending) -> str:
 
 
 def _people(pending: Pending) -> list[str]:
-    fields = pending.request.fields if pending.request else {}
-    return [str(entry) for name in ("to", "cc", "bcc") for entry in _list_of(fields.get(name))]
-
-
-def _list_of(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value] if value else []
+    return recipients(pending.request.fields) if pending.request else []
 
 
 def _inline(value: Any) -> str:

@@ -140,6 +140,51 @@ def test_an_edit_of_the_recipient_is_flagged(api, request_id):
     assert api.get("/api/approvals")["items"][0]["risk"][0] == flag
 
 
+@pytest.mark.parametrize("text", ["a\ud800b", "\udc00", "a\0b"])
+@pytest.mark.parametrize(("way", "name"), [("reject", "reason"), ("revise", "instruction")])
+def test_words_that_no_file_can_hold_are_refused_before_anything_happens(node, api, request_id, way, name, text):
+    before = lies_at(node, request_id)
+    problem = api.refused(400, "POST", f"/api/approvals/{request_id}/{way}", json={name: text})
+    assert problem["problems"][0].startswith(f"{name}: it holds a ")
+    assert lies_at(node, request_id) == before
+    assert api.get("/api/answers")["items"] == [] and node.store.answers.superseded(request_id) is None
+
+
+def test_a_settling_note_that_no_file_can_hold_is_refused(api):
+    body = {"outcome": "happened", "note": "\ud800"}
+    problem = api.refused(400, "POST", "/api/actions/" + "0" * 32 + "/settle", json=body)
+    assert problem["problems"] == ["note: it holds a lone surrogate, which is no character"]
+
+
+@pytest.mark.parametrize("depth", [200, 2_000])
+def test_an_object_that_is_nested_deeply_is_answered(api, request_id, depth):
+    nested = '{"a":' * depth + "1" + "}" * depth
+    body = f'{{"sha256": "{"0" * 64}", "approval": {nested}}}'
+    assert api.ask("POST", f"/api/approvals/{request_id}/approve", data=body).status_code in (400, 409)
+
+
+@pytest.mark.parametrize(
+    ("fields", "to"),
+    [
+        ({"action": "whatsapp_send", "to": "+43123456789"}, ["+43123456789"]),
+        ({"action": "whatsapp_send", "to": ["+43123456789"]}, ["+43123456789"]),
+        ({"action": "whatsapp_send", "to": 5}, ["5"]),
+        ({"action": "whatsapp_send", "to": {"a": 1}}, ["{'a': 1}"]),
+        ({"action": "payment", "payee": "Ann", "amount": "1", "currency": "EUR", "reference": "x"}, ["Ann"]),
+        ({"action": "invoice", "partner": "Bob", "lines": [1], "currency": "EUR", "due_date": "x"}, ["Bob"]),
+        ({"action": "linkedin_post"}, []),
+        ({"cc": ["bob@example.com"]}, ["ann@example.com"]),
+    ],
+)
+def test_the_list_says_whom_an_action_reaches_and_shows_the_others_too(node, api, request_id, clock, fields, to):
+    if fields.get("action") and "to" not in fields:
+        fields = {"to": None, **fields}
+    other = add_request(node, add_task(node, "2", clock.now()), clock.now(), **fields)
+    listed = {item["id"]: item["to"] for item in api.get("/api/approvals")["items"]}
+    assert listed == {request_id: ["ann@example.com"], other: to}
+    assert api.get(f"/api/approvals/{other}")["to"] == to
+
+
 @pytest.mark.parametrize("name", ["nonexist", "email-20260601T120000Z-00000000", "..", "%2e%2e", "a b"])
 def test_an_id_that_is_none_is_answered_in_words(api, request_id, name):
     body = {"sha256": "0" * 64}

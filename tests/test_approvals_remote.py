@@ -28,6 +28,8 @@ from utils.core.policy import may_write
 from utils.core.remote_approval import BadStatement, Statement, encode
 from utils.core.stages import Stage
 from utils.execution.journal import State
+from utils.execution.remote import RemoteApprovals
+from utils.execution.requests import RequestFile
 from utils.settings import PROJECT_ROOT
 from utils.vault import locks
 
@@ -390,6 +392,60 @@ def test_what_is_no_approval_is_passed_over(desk: Desk, waiting: Path, data: byt
     (folder / "c.json").mkdir()
     Phone(desk).approve(waiting)
     assert desk.cycle() == "sent 1"
+
+
+def test_however_much_lies_before_it_a_signed_approval_counts(desk: Desk, waiting: Path) -> None:
+    signed = Phone(desk).approve(waiting)
+    for number in range(600):
+        (signed.parent / f"!{number:03}.json").write_text("{}")
+        arrives(desk, dataclasses.replace(_bare(desk, waiting), request=f"email-20260601T090000Z-{number:08x}"))
+    assert desk.cycle() == "sent 1"
+    assert desk.places(waiting.name) == ["Done"]
+
+
+def _bare(desk: Desk, path: Path) -> Statement:
+    return desk.node.remote_approvals.prepare(path.stem, sha(path))
+
+
+def test_what_is_no_approval_is_told_once_and_not_read_again(
+    desk: Desk, waiting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = desk.vault / "Updates" / "approvals"
+    folder.mkdir(parents=True)
+    for number in range(12):
+        (folder / f"{number:02}.json").write_text("{}")
+    desk.cycle()
+    monkeypatch.setattr(remote_approval, "read", lambda data: pytest.fail("it was read before"))
+    desk.cycle()
+    monkeypatch.undo()
+    desk.restart()
+    desk.cycle()
+    ((level, title, text),) = desk.alerts
+    assert (level, title) == ("WARNING", "Files in Updates/approvals/ are no approvals")
+    assert "- Updates/approvals/00.json: " in text and "… and 2 more" in text
+    (folder / "05.json").write_text("[]")
+    desk.cycle()
+    assert desk.alerts[1][2].startswith("- Updates/approvals/05.json: ") and "06" not in desk.alerts[1][2]
+
+
+def test_an_approval_that_can_not_be_taken_in_holds_up_no_other(
+    desk: Desk, waiting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = sorted([waiting, desk.request("mail 2")])
+    desk.approvals.observe()
+    phone = Phone(desk)
+    for number, path in enumerate((bad, good)):
+        arrives(desk, phone.sign(path), f"{number}.json")
+    doubt = RemoteApprovals.doubt
+
+    def failing(self: RemoteApprovals, statement: Statement, file: RequestFile | None = None) -> str | None:
+        if statement.request == bad.stem:
+            raise RuntimeError("a mistake of ours")
+        return doubt(self, statement, file)
+
+    monkeypatch.setattr(RemoteApprovals, "doubt", failing)
+    assert desk.cycle() == "sent 1"
+    assert desk.places(good.name) == ["Done"] and "0.json" in lying(desk)
 
 
 # The format

@@ -56,6 +56,23 @@ def test_what_no_text_file_can_hold_is_refused_in_words(text: str) -> None:
         frontmatter.write({}, text)
 
 
+@pytest.mark.parametrize("value", [r"\udc00", r"\ud83d\ude00", r"\0", r"\x00", r"\U0000d800"])
+@pytest.mark.parametrize("header", ['subject: "{}"', 'source:\n  - x: ["{}"]', '"{}": x', 'source: {{"{}": 1}}'])
+def test_an_escape_can_not_bring_what_could_not_be_written_again(header: str, value: str) -> None:
+    with pytest.raises(InvalidFrontMatter, match=r"holds a (NUL|lone surrogate)") as refused:
+        frontmatter.parse(f"---\n{header.format(value)}\n---\n")
+    assert str(refused.value).encode()
+    with pytest.raises(InvalidFrontMatter) as refused:  # its key stands there twice
+        frontmatter.parse(f"---\n{header.format(value)}\n{header.format(value)}\n---\n")
+    assert str(refused.value).encode()
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf", "1e999", ".NaN"])
+def test_a_number_that_json_has_not_is_refused(number: str) -> None:
+    with pytest.raises(InvalidFrontMatter, match="a number in the front matter is none"):
+        frontmatter.parse(f"---\nlines:\n- price: {number}\n---\n")
+
+
 def test_times_stay_texts_and_numbers_stay_numbers() -> None:
     meta, body = frontmatter.parse("---\ncreated: 2026-06-01T12:00:00Z\ncount: 3\nday: 2026-06-01\n---\nText\n")
     assert dict(meta) == {"created": "2026-06-01T12:00:00Z", "count": 3, "day": "2026-06-01"}

@@ -144,6 +144,13 @@ def test_webhooks_tell_what_became_of_a_message(graph: MetaServer, tmp_path: Any
     assert client(graph).find("mark") is Absence.OPEN and graph.calls == []
 
 
+def test_a_line_that_is_nested_too_deeply_is_no_webhook(graph: MetaServer, tmp_path: Any) -> None:
+    path = tmp_path / "webhooks.jsonl"
+    path.write_text("[" * 100_000 + "\n")
+    assert client(graph, webhooks=path).find("mark") is Absence.OPEN
+    assert client(graph, webhooks=path).last_message(NUMBER) is None
+
+
 def test_webhooks_tell_when_a_number_wrote_last(graph: MetaServer, tmp_path: Any) -> None:
     path = tmp_path / "webhooks.jsonl"
     times = [

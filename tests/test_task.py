@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from utils.core.task import (
     InvalidTask,
     draft_doubts,
     format_time,
+    headings,
     make_id,
     parse_time,
     quote_block,
@@ -200,6 +202,28 @@ def test_a_draft_that_may_look_otherwise_than_it_is_sent_is_doubted(notes: str, 
     body = f"{notes}\n\n## Draft\n\n{draft}\n"
     assert draft_doubts(body)
     assert request_from(request_meta(), body).doubts
+
+
+#: What a heading is, as an expression says it: right, and with a long line slower than it may be.
+HEADING = re.compile(r"^ {0,3}#{1,6}(?:[ \t]+(.*?))?[ \t]*$|^ {0,3}(\S.*?)[ \t]*\n {0,3}(?:=+|-+)[ \t]*$", re.MULTILINE)
+_PIECES = st.sampled_from(
+    ["#", "##", "#######", " ", "    ", "\t", "\n", "\n---", "\n ===", "-", "=", "a", "Draft", "\xa0"]
+)
+
+
+@settings(max_examples=500)
+@given(st.lists(_PIECES, max_size=20).map("".join) | st.text("# \t\n-=ab\xa0", max_size=40))
+@example("a\n---\n---\n---\n")
+@example("# a\n---\n#\n===")
+@example("####### a\n  ---  ")
+@example("a" + " " * 100 + "b\n=-=\nb \t\n=\n")
+def test_headings_are_found_line_by_line_as_an_expression_finds_them(text: str) -> None:
+    assert list(headings(text)) == [match[1] or match[2] or "" for match in HEADING.finditer(text)]
+
+
+def test_no_line_is_too_long_for_its_headings() -> None:
+    line = "a" + " " * 1_000_000 + "b"  # the expression would not come back
+    assert list(headings(f"{line}\n# {line}\n{line}\n---")) == [line, line]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from utils.core.task import ID_PATTERN, format_time
 from utils.ports import Clock
 from utils.vault import atomic, frontmatter, jsonl
 from utils.vault.heartbeats import Heartbeats
-from utils.vault.layout import AGENTS, Layout, stage_at
+from utils.vault.layout import AGENTS, Layout, fitting, stage_at
 from utils.vault.moving import CLAIMED, Moves
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class Claims:
         """Set a file aside in `Quarantine/` with its reason beside it; a taken name gets a number."""
         folder = self._layout.folder(Stage.QUARANTINE)
         for number in range(1, 1000):
-            name = path.name if number == 1 else f"{path.stem}-{number}{path.suffix}"
+            name = path.name if number == 1 else fitting(path.stem, f"-{number}{path.suffix}")
             if (folder / name).exists():
                 continue
             try:

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint
 
 from utils.core.decision import LONGEST
+from utils.core.policy import PEOPLE, recipients
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
 from utils.execution.answer_log import ANSWERS, Answer
@@ -21,6 +22,7 @@ from Watchers.api.paging import Key, decode, encode, page_of_sorted
 bp = Blueprint("approvals", __name__)
 
 _BY = "human (API)"
+_TO = tuple(name for name in PEOPLE if name not in ("cc", "bcc"))
 SHOW = ("waiting", "snoozed", "superseded", "all")
 
 
@@ -216,7 +218,7 @@ def _summary(pending: Pending) -> dict[str, Any]:
         "domain": request.domain if request else None,
         "priority": request.priority if request else None,
         "created": request.created if request else None,
-        "to": list(request.fields.get("to") or []) if request else [],
+        "to": recipients(request.fields, _TO) if request else [],
         "subject": request.fields.get("subject") if request else None,
         "risk": list(pending.risk),
         "badges": [badge.to_dict() for badge in pending.badges],

@@ -11,6 +11,7 @@ from typing import Any
 from flask import request
 
 from utils.core.task import parse_time
+from utils.vault import frontmatter
 from Watchers.api.errors import Problem
 
 DEFAULT_LIMIT = 50
@@ -202,6 +203,9 @@ def _read(given: Mapping[str, Any], fields: Sequence[Field], problems: list[str]
             continue
         try:
             values[field.name] = field.read(value)
+            frontmatter.check_texts(value, "it")
+        except RecursionError:
+            problems.append(f"{field.name}: is nested too deeply")
         except ValueError as error:
             problems.append(f"{field.name}: {error}")
     if problems:

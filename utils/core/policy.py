@@ -91,6 +91,16 @@ def refusal(mode: str, action: str) -> str | None:
     return None
 
 
+#: The fields that name whom an action reaches; the first three as a mail has them.
+PEOPLE = ("to", "cc", "bcc", "payee", "partner")
+
+
+def recipients(fields: Mapping[str, Any], names: Collection[str] = PEOPLE) -> list[str]:
+    """Whom these fields of a request name, to be shown. A list names many, anything else one, right or wrong."""
+    values = [fields.get(name) for name in names]
+    return [str(one) for value in values for one in (value if isinstance(value, list) else [value]) if one]
+
+
 class ApproveBy(StrEnum):
     """What counts as an approval: moving the file, or only a confirmation by dashboard, API or command line."""
 

@@ -57,7 +57,7 @@ _WINDOWS_NAMES = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³
 _IMPOSSIBLE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _LARGEST_LOG = 95 * 1048576  # bytes; git hosts refuse 100 MiB
 _MANY = 10  # notes; fewer may go without a question
-_LONGEST_NAME = 250  # bytes of one part; ext4 takes 255, and conflict copies need a few
+LONGEST_NAME = 250  # bytes of one part; ext4 takes 255, and conflict copies need a few
 _LONGEST_PATH = 1000  # bytes; macOS takes 1024 and Linux 4096 for the whole, vault and copies' folder included
 
 
@@ -90,7 +90,7 @@ def name_refusal(path: str) -> Refusal | None:
             return Refusal("the name can't exist on Windows: please rename the file")
         if "�" in part or any("\udc80" <= char <= "\udcff" for char in part):
             return Refusal("the name is not UTF-8: please rename the file")
-        if len(part.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+        if len(part.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
             return Refusal("the name is too long: please shorten it")
     name = path.rsplit("/", 1)[-1]
     if name in (".gitmodules", ".gitattributes", ".gitignore") and path not in ROOT_FILES:

@@ -10,7 +10,7 @@ import hashlib
 import html
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -25,9 +25,6 @@ ID_PATTERN = re.compile(
     r"^(?P<domain>email|social|accounting|general)-(?P<time>\d{8}T\d{6}Z)-(?P<key>[0-9a-f]{8,64})\Z"
 )
 DRAFT_HEADING = "## Draft"
-_HEADING = re.compile(
-    r"^ {0,3}#{1,6}(?:[ \t]+(.*?))?[ \t]*$|^ {0,3}(\S.*?)[ \t]*\n {0,3}(?:=+|-+)[ \t]*$", re.MULTILINE
-)
 #: What Markdown readers, Obsidian among them, don't show, or show as something else than the text that is sent.
 _UNSHOWN = (
     (re.compile(r"</?[A-Za-z][A-Za-z0-9-]*(?=[\s/>]|\Z)|<[!?]"), "HTML or an HTML comment, which hides text"),
@@ -158,15 +155,39 @@ def draft_doubts(body: str) -> list[str]:
     if re.search(r"[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", text):
         found.append("The text has unusual line breaks, which are shown in one program and not in another.")
         text = re.sub(r"[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", "\n", text)
-    headings = [_plain_words(match[1] or match[2] or "") for match in _HEADING.finditer(text)]
-    if sum(heading == "draft" for heading in headings) > 1:
+    shown = list(headings(text))
+    if sum(_plain_words(heading) == "draft" for heading in shown) > 1:
         found.append("More than one heading reads 'Draft': what is sent begins at the first '## Draft'.")
-    if any(visible.is_mixed(match[0]) for match in _HEADING.finditer(text)):
+    if any(visible.is_mixed(heading) for heading in shown):
         found.append("A heading mixes letters of different alphabets that only look alike.")
     found += [f"The text has {what}." for pattern, what in _UNSHOWN if pattern.search(text)]
     _, draft = split_draft(text)
     found += [f"The draft has {what}." for pattern, what in _UNSHOWN_IN_DRAFT if pattern.search(draft or "")]
     return found
+
+
+def headings(text: str) -> Iterator[str]:
+    """The words of each heading (CommonMark 0.31, §4.2 and §4.3), in time that grows as the text does: an expression
+    that looks for the blanks at a line's end takes the square of their number."""
+    lines = text.split("\n")
+    underlined = False
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
+        if underlined:  # the line is the last heading's underline
+            underlined = False
+            continue
+        bare = _outdented(line)
+        after = bare.lstrip("#")
+        if 1 <= len(bare) - len(after) <= 6 and after[:1] in ("", " ", "\t"):
+            yield after.strip(" \t")
+        elif bare and not bare[0].isspace() and set(_outdented(below).rstrip(" \t")) in ({"="}, {"-"}):
+            underlined = True
+            yield bare.rstrip(" \t")
+
+
+def _outdented(line: str) -> str:
+    """The line without its up to three leading blanks; "" where it has more, and is code."""
+    bare = line.lstrip(" ")
+    return bare if len(line) - len(bare) <= 3 else ""
 
 
 def _plain_words(heading: str) -> str:

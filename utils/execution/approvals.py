@@ -35,6 +35,7 @@ from utils.execution.answers import (
     Pending,
     Superseded,
 )
+from utils.execution.counts import Counts, Trying
 from utils.execution.decisions import Decisions
 from utils.execution.journal import ActionRecord, State
 from utils.execution.looks import Looks
@@ -52,6 +53,7 @@ log = logging.getLogger(__name__)
 
 #: `remote_approvals: trust` never holds for these (S7).
 NEVER_TRUSTED = frozenset({"payment", "invoice"})
+_MOST_PROBLEMS, _LONGEST_PROBLEM = 20, 500  # in one alert; characters
 
 
 class Approvals:
@@ -285,25 +287,37 @@ class Approvals:
         snoozed until now, and warn of what will expire soon.
 
         Called before anything is committed and in each cycle of the approval watcher. Does nothing in draft-only mode.
+        A file that can't be looked at holds up neither the others nor the sync: the human is told, and what was not
+        noted before it was committed asks for a confirmation.
         """
         if self._mode != Mode.FULL:
             return
-        self._revisions.carry_on()
-        waiting = self._without_superseded(Stage.PENDING_APPROVAL)
+        trouble = Counts()
+        self._observe(trouble.trying)
+        if trouble.problems:
+            told = "\n".join(f"- {problem[:_LONGEST_PROBLEM]}" for problem in trouble.problems[:_MOST_PROBLEMS])
+            self._alert("WARNING", "Some requests could not be looked at", told, source="approvals")
+
+    def _observe(self, trying: Trying) -> None:
+        self._revisions.carry_on(trying)
+        waiting = self._without_superseded(Stage.PENDING_APPROVAL, trying)
         for file in waiting:
-            self._waiting.see(file)
-        self._decisions.follow(waiting)
-        remote = self._remote(self.approve)
-        moved = self._without_superseded(Stage.APPROVED)
+            with trying(file.path.name):
+                self._waiting.see(file)
+        self._decisions.follow(waiting, trying)
+        remote: Mapping[str, str] = {}
+        with trying("what was approved elsewhere"):
+            remote = self._remote(self.approve)
+        moved = self._without_superseded(Stage.APPROVED, trying)
         for file in moved:
-            if self._store.live(file.request_id) is None and not file.problems and not self._waiting.is_expired(file):
+            with trying(file.path.name):
                 self._judge_move(file, remote.get(file.request_id))
-        self._tasks.follow_rejections()
-        self._waiting.wake(waiting)
-        self._waiting.warn_of_expiry([*waiting, *moved])
+        self._tasks.follow_rejections(trying)
+        self._waiting.wake(waiting, trying)
+        self._waiting.warn_of_expiry([*waiting, *moved], trying)
         self._store.answers.forget_all_but({file.request_id for file in (*waiting, *moved)})
 
-    def _without_superseded(self, stage: Stage) -> list[RequestFile]:
+    def _without_superseded(self, stage: Stage, trying: Trying) -> list[RequestFile]:
         """The requests of a stage. One that a new draft was asked for goes back to where that put it."""
         files = []
         for file in requests.read_all(self._layout, stage):
@@ -311,13 +325,16 @@ class Approvals:
             if new is None:
                 files.append(file)
             elif new.finished:
-                self._revisions.put_away(file.path, new)
+                with trying(file.path.name):
+                    self._revisions.put_away(file.path, new)
         return files
 
     # Moves
 
     def _judge_move(self, file: RequestFile, remote: str | None) -> None:
         """`remote`: why an approval of it that was given elsewhere does not count."""
+        if self._store.live(file.request_id) is not None or file.problems or self._waiting.is_expired(file):
+            return
         path = self._layout.relative(file.path)
         ended = self._store.newest(file.request_id)
         if ended is not None and ended.state in (State.VOID, State.FAILED) and not self._was_seen(file):
@@ -454,20 +471,24 @@ class Approvals:
                     return
         self._store.mark_placed(record)
 
-    def place_approved(self) -> None:
+    def place_approved(self, trying: Trying) -> None:
         """After a crash between a record and its move: move on what is approved and still lies in `Pending_Approval/`.
 
         A file that was in `Approved/` before and is not there any more was taken back by a person: its record is void.
         """
         for record in self._store.in_state(State.APPROVED):
-            if not record.placed:
-                self._place(record)
-                continue
-            stages = {file.stage for file in self._waiting.files(record.request_id)}
-            if not stages:
-                self._let_go(record)
-            elif stages == {Stage.PENDING_APPROVAL} and self._store.void(record, "taken back by a person"):
-                log.info("%s was taken back into Pending_Approval/: not executed", record.request_id)
+            with trying(record.request_id):
+                self._place_or_void(record)
+
+    def _place_or_void(self, record: ActionRecord) -> None:
+        if not record.placed:
+            self._place(record)
+            return
+        stages = {file.stage for file in self._waiting.files(record.request_id)}
+        if not stages:
+            self._let_go(record)
+        elif stages == {Stage.PENDING_APPROVAL} and self._store.void(record, "taken back by a person"):
+            log.info("%s was taken back into Pending_Approval/: not executed", record.request_id)
 
     def lies(self, request_id: str) -> bool:
         """Whether a file of this request lies where requests wait or are executed."""

@@ -1,12 +1,15 @@
-"""What a cycle of the executor did, counted, and what kept single requests from being handled."""
+"""What a cycle did, counted, and what kept single requests from being handled."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 log = logging.getLogger(__name__)
+
+#: A way to try one thing of many: its trouble must not stop the others.
+Trying = Callable[[str], AbstractContextManager[None]]
 
 
 class ExecutionProblem(RuntimeError):
@@ -29,6 +32,11 @@ class Counts:
         except Exception as error:
             log.exception("%s could not be handled", what)
             self._problems.append(f"{what}: {type(error).__name__}: {error}")
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be handled, and why."""
+        return tuple(self._problems)
 
     def raise_problems(self) -> None:
         """Raise `ExecutionProblem` if there was any trouble."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from utils.core import dashboard_note
 from utils.core.dashboard_note import MOST, Approved, BrokenMarkers, Ended, News, Overview, Subject, Unknown, Waiting
-from utils.core.policy import Mode
+from utils.core.policy import Mode, recipients
 from utils.core.task import ApprovalRequest, parse_time
 from utils.execution import requests
 from utils.execution.answers import Pending
@@ -26,7 +26,6 @@ from utils.vault import worktree
 from utils.vault.layout import Layout
 
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)
-_PEOPLE = ("to", "cc", "bcc", "payee", "partner")
 _NEWS_NOTES, _NEWS_LINES, _NEWS_BYTES = 20, 10, 64 * 1024
 _LIKE_SHA256 = "0" * 64
 
@@ -173,10 +172,5 @@ def _subject(record: ActionRecord) -> Subject:
 def _subject_of(request_id: str, request: ApprovalRequest | None) -> Subject:
     if request is None:
         return Subject(request_id, None)
-    people = [str(entry) for name in _PEOPLE for entry in _list_of(request.fields.get(name))]
     title = str(request.fields.get("subject") or request.draft.strip().partition("\n")[0])
-    return Subject(request_id, request.action, tuple(people), title)
-
-
-def _list_of(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value] if value else []
+    return Subject(request_id, request.action, tuple(recipients(request.fields)), title)

@@ -19,6 +19,7 @@ from utils.core.decision import Decision, Incomplete, Word
 from utils.core.task import ApprovalRequest, parse_time
 from utils.execution import notes, requests
 from utils.execution.answers import ApprovalError, NotFound
+from utils.execution.counts import Trying
 from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
@@ -72,24 +73,29 @@ class Decisions:
         self._in_git = in_git
         self._why_not_enough = why_not_enough
 
-    def follow(self, files: Iterable[RequestFile]) -> None:
+    def follow(self, files: Iterable[RequestFile], trying: Trying) -> None:
         """Carry out what is decided in these files of `Pending_Approval/`, and what a crash cut off."""
         files = list(files)
-        self._carry_on(files)
+        self._carry_on(files, trying)
         for file in files:
-            word = decision.written(file.request.meta) if file.request else None
-            if file.request is None:
-                continue
-            if word is None:
-                if self._store.answers.typed_here(file.request_id) - {""}:
-                    self._store.answers.dealt_with(file.request_id)
-                if notes.is_incomplete(self._note(file)):
-                    self._claims.explain(file.path, None)
-                continue
-            try:
-                self._judge(file, file.request, word)
-            except (Gone, claim_task.Changed) as error:
-                log.info("a decision about %s is looked at again: %s", file.request_id, error)
+            with trying(file.path.name):
+                if file.request is not None:
+                    self._look(file, file.request)
+
+    def _look(self, file: RequestFile, request: ApprovalRequest) -> None:
+        word = decision.written(request.meta)
+        if word is None:
+            if self._store.answers.typed_here(file.request_id) - {""}:
+                self._store.answers.dealt_with(file.request_id)
+            if notes.is_incomplete(self._note(file)):
+                self._claims.explain(file.path, None)
+            return
+        try:
+            self._judge(file, request, word)
+        except (Gone, claim_task.Changed) as error:
+            log.info("a decision about %s is looked at again: %s", file.request_id, error)
+        except frontmatter.InvalidFrontMatter as error:  # it can be read, and not be written anew without the decision
+            self._say(file, notes.not_decided(word, f"{error} when it is written anew. Take the decision out by hand."))
 
     def _judge(self, file: RequestFile, request: ApprovalRequest, word: str) -> None:
         if not self._is_typed_here(file, word):
@@ -98,7 +104,7 @@ class Decisions:
         try:
             decided = decision.decision_of(request.meta)
         except Incomplete as error:
-            self._say_incomplete(file, str(error))
+            self._say(file, notes.incomplete(str(error)))
             return
         if decided is None or (decided.said and not requests.is_settled(file.path, self._clock.now(), TYPING_SECONDS)):
             return
@@ -139,14 +145,15 @@ class Decisions:
         why = self._why_not_enough(request)
         return f"{why}. {notes.how_to_confirm(file.request_id)}." if why else None
 
-    def _carry_on(self, files: list[RequestFile]) -> None:
+    def _carry_on(self, files: list[RequestFile], trying: Trying) -> None:
         waiting = {file.request_id: file for file in files}
         for request_id, (bare, decided) in self._store.answers.taken().items():
             file = waiting.get(request_id)
-            if file is not None and file.sha256 == bare:
-                self._carry_out(file, bare, decided)
-            elif file is None or _word_in(file.data) is None:  # moved or edited since: that is the newer word
-                self._store.answers.dealt_with(request_id)
+            with trying(request_id):
+                if file is not None and file.sha256 == bare:
+                    self._carry_out(file, bare, decided)
+                elif file is None or _word_in(file.data) is None:  # moved or edited since: that is the newer word
+                    self._store.answers.dealt_with(request_id)
 
     def _carry_out(self, file: RequestFile, sha256: str, decided: Decision) -> None:
         try:
@@ -174,8 +181,7 @@ class Decisions:
         self._claims.explain(file.path, note)
         self._store.answers.dealt_with(file.request_id)
 
-    def _say_incomplete(self, file: RequestFile, why: str) -> None:
-        note = notes.incomplete(why)
+    def _say(self, file: RequestFile, note: str) -> None:
         if requests.is_settled(file.path, self._clock.now()) and note not in self._note(file):
             self._claims.explain(file.path, note)
 

@@ -215,9 +215,10 @@ class Executor:
                 self._filing.file(record, again=True)
                 counts.add("filed")
         for record in self._store.in_state(State.APPROVED):
-            if record.expires_at <= self._clock.now() and self._approvals.lies(record.request_id):
-                self._void(record, "the approval expired before it was executed", counts)
-        self._approvals.place_approved()
+            with counts.trying(record.request_id):
+                if record.expires_at <= self._clock.now() and self._approvals.lies(record.request_id):
+                    self._void(record, "the approval expired before it was executed", counts)
+        self._approvals.place_approved(counts.trying)
 
     def _finish_settled(self, action_id: str, said: str) -> None:
         record = self._store.get(action_id)

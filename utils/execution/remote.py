@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Protocol
 
 from utils.claim_task import Claims
@@ -32,7 +32,9 @@ from utils.vault.layout import Layout
 log = logging.getLogger(__name__)
 
 _LARGEST = 8 * 1024  # bytes; ours have 700
-_MOST = 500  # files that are looked at in one go
+_NAMED = 10  # files in one alert
+#: The bytes of a file, and the approval that they are, or why they are none.
+_Lying = tuple[bytes, Statement | str]
 _WAITING = (Stage.PENDING_APPROVAL, Stage.APPROVED)
 
 
@@ -73,6 +75,8 @@ class RemoteApprovals:
         self._is_genuine = is_genuine
         self._alert = alert
         self._put_back_at = put_back_at
+        self._told: set[tuple[str, bytes]] = set()
+        self._read_before: dict[tuple[Path, int, int, int], _Lying] = {}
 
     # Giving one
 
@@ -95,7 +99,7 @@ class RemoteApprovals:
         Giving it again changes nothing. Raises `NotFound`, `Changed`, `Invalid`, `Expired`.
         """
         if signed is None:
-            signed = next((old for _, _, old in self._given() if _is_bare(old, request_id, sha256)), None)
+            signed = next((old for _, _, old in self._given()[0] if _is_bare(old, request_id, sha256)), None)
             signed = signed or self.prepare(request_id, sha256)
         action = self._approvable(request_id, sha256).action
         if (signed.request, signed.sha256, signed.action) != (request_id, sha256, action):
@@ -109,7 +113,7 @@ class RemoteApprovals:
 
     def passed_on(self, request_id: str, sha256: str) -> str | None:
         """What to say of a request whose approval lies here on its way to Local, or None."""
-        found = [one for _, _, one in self._given() if (one.request, one.sha256) == (request_id, sha256)]
+        found = [one for _, _, one in self._given()[0] if (one.request, one.sha256) == (request_id, sha256)]
         if not found:
             return None
         best = max(found, key=lambda one: (bool(one.signature), one.time))
@@ -139,24 +143,31 @@ class RemoteApprovals:
         """Make records of the approvals that count. Answers, by request, why the others don't.
 
         Each counts once: what names it is kept in the record that it made (`via`), so no crash lies between the two.
+        What can't be taken in holds up no other.
         """
-        if next(self._given(), None) is None:
+        given, junk = self._given()
+        self._tell_of(junk)
+        if not given:
             return {}
         waiting: dict[str, str] = {}
+        names = {path.stem for stage in _WAITING for path in self._layout.files(stage)}
         with locks.hold(self._lock):  # two processes must not ask at once whether it was used
-            for path, data, statement in self._given():
+            for path, data, statement in self._given()[0]:
                 try:
-                    why = self._take(path, data, statement, approve)
+                    why = self._take(path, data, statement, approve, waits=statement.request in names)
                 except AdapterError as error:  # who is enrolled can't be read: nobody is, and the rest goes on
                     log.error("%s is not taken in: %s", self._layout.relative(path), error)
                     why = f"it was approved remotely, but {error}"
+                except Exception as error:
+                    log.exception("%s could not be taken in", self._layout.relative(path))
+                    why = f"it was approved remotely, but that could not be taken in: {type(error).__name__}: {error}"
                 if why is not None:
                     waiting[statement.request] = why
         return waiting
 
-    def _take(self, path: Path, data: bytes, statement: Statement, approve: Approve) -> str | None:
-        """Why it does not count, or None where there is nothing to say."""
-        files = self._waiting(statement.request)
+    def _take(self, path: Path, data: bytes, statement: Statement, approve: Approve, *, waits: bool) -> str | None:
+        """Why it does not count, or None where there is nothing to say. `waits`: whether its request seems to wait."""
+        files = self._waiting(statement.request) if waits else []
         live = self._store.live(statement.request)
         is_over = remote_approval.is_over(statement, self._longest(), self._clock.now())
         is_done = live is not None and live.sha256 == statement.sha256  # these bytes are approved already
@@ -248,17 +259,35 @@ class RemoteApprovals:
 
     # Files
 
-    def _given(self) -> Iterator[tuple[Path, bytes, Statement]]:
-        """The approvals that lie in the vault; what is none is passed over."""
-        for path in islice(sorted(self._layout.remote_approvals.glob("*.json")), _MOST):
+    def _given(self) -> tuple[list[tuple[Path, bytes, Statement]], list[tuple[Path, bytes, str]]]:
+        """`(approvals, junk)` that lie in the vault, of junk with why it is none. What did not change is read once, so
+        many files cost little more than their names."""
+        known, self._read_before = self._read_before, {}
+        given, junk = [], []
+        for path in sorted(self._layout.remote_approvals.glob("*.json")):
             try:
-                with path.open("rb") as file:
-                    data = file.read(_LARGEST + 1)
-                if len(data) > _LARGEST:
-                    raise BadStatement("it is too large")
-                yield path, data, remote_approval.read(data)
-            except (OSError, BadStatement) as error:
-                log.warning("%s is no approval: %s", self._layout.relative(path), error)
+                status = path.lstat()
+                key = (path, status.st_ino, status.st_size, status.st_ctime_ns)
+                data, found = self._read_before[key] = known.get(key) or _lying(path, is_file=S_ISREG(status.st_mode))
+            except OSError as error:
+                log.warning("%s can't be read: %s", self._layout.relative(path), error.strerror)
+                continue
+            if isinstance(found, Statement):
+                given.append((path, data, found))
+            else:
+                junk.append((path, data, found))
+        return given, junk
+
+    def _tell_of(self, junk: list[tuple[Path, bytes, str]]) -> None:
+        """Once of each; all that is new in one alert."""
+        names = [(self._layout.relative(path), data, why) for path, data, why in junk]
+        new = [(name, data, why) for name, data, why in names if (name, data) not in self._told]
+        self._told = {(name, data) for name, data, _ in names}
+        said = [f"- {name}: {why}" for name, data, why in new if self._store.doubt(name, requests.sha256(data), why)]
+        if said:
+            more = f"\n… and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
+            text = "\n".join(said[:_NAMED]) + f"{more}\n\nThey change nothing: delete them."
+            self._alert("WARNING", "Files in Updates/approvals/ are no approvals", text, source="approvals")
 
     def _waiting(self, request_id: str) -> list[RequestFile]:
         paths = [path for stage in _WAITING for path in self._layout.files(stage) if path.stem == request_id]
@@ -267,6 +296,21 @@ class RemoteApprovals:
     def _remove(self, path: Path, data: bytes) -> None:
         """Away with what was decided; git keeps it."""
         atomic.remove_if(path, lambda there: there.is_file() and there.read_bytes() == data)
+
+
+def _lying(path: Path, *, is_file: bool) -> _Lying:
+    """What lies at `path`. Raises `OSError`."""
+    data = b""
+    try:
+        if not is_file:
+            raise BadStatement("it is no plain file")
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise BadStatement("it is too large")
+        return data, remote_approval.read(data)
+    except BadStatement as error:
+        return data, str(error)
 
 
 #: What the `via` of such a record begins with.

@@ -19,6 +19,7 @@ from utils.core.task import ApprovalRequest, format_time, request_id
 from utils.execution import notes, requests
 from utils.execution.answer_log import AnswerLog, NewDraft
 from utils.execution.answers import Invalid
+from utils.execution.counts import Trying
 from utils.vault import frontmatter
 from utils.vault.layout import Layout
 
@@ -56,7 +57,7 @@ class Revisions:
         try:
             for path in [path for path in self._layout.find(new.task) if self._layout.stage_of(path) in _DRAFTABLE]:
                 self._send_back(path, new)
-        except (Gone, TargetTaken, claim_task.Changed) as error:
+        except (Gone, TargetTaken, claim_task.Changed, frontmatter.InvalidFrontMatter) as error:
             log.warning("the new draft of %s is not asked for yet: %s", new.task, error)
             return
         for stage in (Stage.PENDING_APPROVAL, Stage.APPROVED):
@@ -64,10 +65,11 @@ class Revisions:
                 self.put_away(path, new)
         self._answers.finish(new.request_id)
 
-    def carry_on(self) -> None:
+    def carry_on(self, trying: Trying) -> None:
         """Finish what a crash cut off."""
         for new in self._answers.revisions(unfinished=True):
-            self.carry_out(new)
+            with trying(new.request_id):
+                self.carry_out(new)
 
     def put_away(self, path: Path, new: NewDraft) -> None:
         """Carry a superseded request to `Rejected/`, or aside where a copy of it lies there."""

@@ -7,6 +7,7 @@ import logging
 from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core.revision import own_task
 from utils.core.stages import Stage
+from utils.execution.counts import Trying
 from utils.execution.store import ExecutionStore
 from utils.vault.layout import Layout
 
@@ -21,7 +22,7 @@ class SourceTasks:
         self._claims = claims
         self._store = store
 
-    def follow_rejections(self) -> None:
+    def follow_rejections(self, trying: Trying) -> None:
         """A request that a person moved to `Rejected/` takes its task along."""
         rejected: set[str] | None = None
         for path in list(self._layout.files(Stage.IN_PROGRESS)):
@@ -35,7 +36,8 @@ class SourceTasks:
             if rejected is None:
                 rejected = self._names(Stage.REJECTED) - self._names(Stage.PENDING_APPROVAL, Stage.APPROVED)
             if rejected.issuperset(names):
-                self.reject(path.stem, "Its request was moved to Rejected/")
+                with trying(path.stem):
+                    self.reject(path.stem, "Its request was moved to Rejected/")
 
     def _names(self, *stages: Stage) -> set[str]:
         return {path.stem for stage in stages for path in self._layout.files(stage)}

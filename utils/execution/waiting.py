@@ -14,6 +14,7 @@ from utils.core.task import format_time, parse_time
 from utils.core.zones import ZonesConfig
 from utils.execution import notes, requests
 from utils.execution.answers import NotFound, Pending
+from utils.execution.counts import Trying
 from utils.execution.journal import State
 from utils.execution.looks import Looks
 from utils.execution.requests import RequestFile
@@ -190,23 +191,25 @@ class Waiting:
         elif wanted is None and notes.is_look(note):
             self._claims.explain(file.path, None)
 
-    def wake(self, waiting: Iterable[RequestFile]) -> None:
+    def wake(self, waiting: Iterable[RequestFile], trying: Trying) -> None:
         """What was snoozed until now comes back: its note goes away."""
         until = self._store.answers.snoozed()
         for file in waiting:
             if file.request_id in until and until[file.request_id] <= self._clock.now():
-                if notes.is_snoozed(self.note(file) or ""):
-                    self._claims.explain(file.path, None)
-                    self._looked.pop(file.request_id, None)
-                self._store.answers.wake(file.request_id)
+                with trying(file.path.name):
+                    if notes.is_snoozed(self.note(file) or ""):
+                        self._claims.explain(file.path, None)
+                        self._looked.pop(file.request_id, None)
+                    self._store.answers.wake(file.request_id)
 
-    def warn_of_expiry(self, files: Iterable[RequestFile]) -> None:
+    def warn_of_expiry(self, files: Iterable[RequestFile], trying: Trying) -> None:
         """Tell once of each request that has a quarter of its time left, all in one alert."""
         lines = []
         for file in files:
-            warning = self._warning(file) if self._store.live(file.request_id) is None else None
-            if file.request and warning and self._store.answers.warn(file.request_id, file.request.expires):
-                lines.append(f"- {file.request_id} ({file.request.action}): {warning}")
+            with trying(file.path.name):
+                warning = self._warning(file) if self._store.live(file.request_id) is None else None
+                if file.request and warning and self._store.answers.warn(file.request_id, file.request.expires):
+                    lines.append(f"- {file.request_id} ({file.request.action}): {warning}")
         if lines:
             title = f"{len(lines)} request{'s' if len(lines) > 1 else ''} will expire soon"
             self._alert("WARNING", title, "\n".join(lines), source="approvals")

@@ -7,6 +7,7 @@ YAML 1.2 by ruamel.yaml in round-trip mode, so that a person's keys, order and c
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -39,6 +40,9 @@ MAX_NUMBER_BITS = 128
 
 class InvalidFrontMatter(ValueError):
     """The text has no front matter that can be read; the message says what is wrong and where."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.encode(errors="backslashreplace").decode())  # it may quote what is no text
 
 
 class _Resolver(VersionedResolver):
@@ -101,7 +105,8 @@ def _yaml() -> YAML:
 def parse(text: str) -> tuple[dict[str, Any], str]:
     """`(front matter, body)` of a Markdown text. The mapping keeps comments and order for `render`.
 
-    Raises `InvalidFrontMatter` where there is none, where it is not a mapping, or where the YAML is broken.
+    Raises `InvalidFrontMatter` where there is none, where it is not a mapping, where the YAML is broken, and where an
+    escape in it names what `render` could not write again: a lone surrogate, or NUL.
     """
     opening = _OPENING.match(text)
     if opening is None:
@@ -123,6 +128,7 @@ def parse(text: str) -> tuple[dict[str, Any], str]:
         meta = _yaml().load(header)
         if isinstance(meta, dict):
             _refuse_cleverness(meta)
+            check_texts(meta)
     except InvalidFrontMatter:
         raise
     except YAMLError as error:
@@ -147,8 +153,7 @@ def render(meta: Mapping[str, Any], body: str) -> str:
     Raises `InvalidFrontMatter` for text that no UTF-8 file of words can hold, NUL and lone surrogates, and for front
     matter that is too large to be read again.
     """
-    for where, value in _strings(meta, "front matter"):
-        _check_text(value, where)
+    check_texts(meta)
     _check_text(body, "body")
     buffer = io.StringIO()
     _yaml().dump(dict(meta) if not isinstance(meta, dict) else meta, buffer)
@@ -174,7 +179,7 @@ def write(meta: Mapping[str, Any], body: str) -> bytes:
 
 
 def _refuse_cleverness(value: Any) -> None:
-    """Merge keys hide what a file says; keys that are lists, and endless numbers, no reader expects."""
+    """Merge keys hide what a file says; keys that are lists, endless numbers and what is none no reader expects."""
     if isinstance(value, dict):
         if getattr(value, merge_attrib, None):
             raise InvalidFrontMatter("merge keys (<<) are not allowed in front matter")
@@ -188,6 +193,14 @@ def _refuse_cleverness(value: Any) -> None:
             _refuse_cleverness(item)
     elif isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:
         raise InvalidFrontMatter("a number in the front matter is too large: put it in quotes if it is a text")
+    elif isinstance(value, float) and not math.isfinite(value):  # JSON has no such number (RFC 8259, §6)
+        raise InvalidFrontMatter("a number in the front matter is none (.nan, .inf): put it in quotes if it is a text")
+
+
+def check_texts(value: Any, where: str = "front matter") -> None:
+    """Raise `InvalidFrontMatter` where a text in `value`, at any depth, is none that a file can hold."""
+    for place, text in _strings(value, where):
+        _check_text(text, place)
 
 
 def _check_text(value: str, where: str) -> None:
@@ -203,7 +216,8 @@ def _strings(value: Any, where: str) -> list[tuple[str, str]]:
     if isinstance(value, str):
         return [(where, value)]
     if isinstance(value, Mapping):
-        return [pair for key, item in value.items() for pair in _strings(key, where) + _strings(item, f"'{key}'")]
+        named = ((key, item, f"'{str(key)[:80]}'") for key, item in value.items())
+        return [pair for key, item, name in named for pair in _strings(key, where) + _strings(item, name)]
     if isinstance(value, (list, tuple)):
         return [pair for item in value for pair in _strings(item, where)]
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from stat import S_ISREG
 
 from utils.core import archive
 from utils.core.stages import DOMAINS, Stage
+from utils.core.sync_rules import LONGEST_NAME
 from utils.core.task import ID_PATTERN
 
 FOLDERS: dict[Stage, str] = {
@@ -61,6 +63,16 @@ def stage_at(path: str) -> Stage | None:
     """The stage in which a vault path (posix, relative) lies, or None outside all of them."""
     top, separator, _ = path.partition("/")
     return _STAGES.get(top) if separator else None
+
+
+def fitting(stem: str, suffix: str) -> str:
+    """A file name of both; of a stem too long for a sync its beginning, and a hash of the whole."""
+    room = LONGEST_NAME - len(os.fsencode(suffix))
+    data = os.fsencode(stem)
+    if len(data) <= room:
+        return stem + suffix
+    mark = f"-{hashlib.sha256(data).hexdigest()[:16]}"
+    return data[: room - len(mark)].decode(errors="ignore") + mark + suffix
 
 
 class OutsideVault(ValueError):
@@ -141,7 +153,7 @@ class Layout:
 
     def reason(self, path: Path) -> Path:
         """The note beside a task file that says why it lies where it lies."""
-        return path.with_name(path.stem + REASON_SUFFIX)
+        return path.with_name(fitting(path.stem, REASON_SUFFIX))
 
     @property
     def claims_log(self) -> Path:

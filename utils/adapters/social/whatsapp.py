@@ -111,7 +111,7 @@ class WhatsApp:
 def _changes(line: str) -> Iterator[Any]:
     try:
         body = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     for entry in _list(body, "entry"):
         for change in _list(entry, "changes"):
