@@ -187,8 +187,8 @@ def _carried(vault: Path, where: str) -> str:
             "",
             f"    {' && '.join(f'{git} {words}' for words in lines)}",
             "",
-            "Never by scripts.sync, and start no node there: a second Local stops the sync of the real one. On the Local"
-            " node itself there is nothing to do.",
+            "Never by scripts.sync, and start no node there: a second Local stops the sync of the real one. On the"
+            " Local node itself there is nothing to do.",
         ]
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -15,7 +14,6 @@ from utils.core import expiry
 from utils.core.stages import Stage
 from utils.core.task import format_time
 from utils.execution.answers import BadAnswer, Expired, Invalid
-from utils.execution.schema import open_database
 
 
 @pytest.fixture
@@ -216,23 +214,6 @@ def test_spans_in_words(seconds: int, words: str) -> None:
 
 
 # The store
-
-
-def test_a_store_of_the_version_before_gets_the_tables_and_keeps_its_records(desk: Desk) -> None:
-    path = desk.request()
-    record = desk.approvals.approve(path.stem, sha(path), by="anna")
-    desk.store.close()
-    file = desk.node.settings.state_dir / "execution.sqlite3"
-    db = sqlite3.connect(file)
-    for table in ("versions", "answers", "snoozes", "revisions", "decisions", "typed", "warned"):
-        db.execute(f"DROP TABLE {table}")
-    db.execute("PRAGMA user_version = 2")
-    db.commit()
-    db.close()
-    open_database(file).close()
-    desk.restart()
-    assert desk.store.get(record.action_id) is not None and desk.store.answers.recent() == []
-    assert desk.cycle() == "sent 1"
 
 
 def test_an_approval_and_its_difference_are_one_step(desk: Desk) -> None:

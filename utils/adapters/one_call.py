@@ -77,18 +77,19 @@ class _Adapter(HTTPAdapter):
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*arguments, **options)
         self._have_watched(self.poolmanager)
 
     def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
-        manager = super().proxy_manager_for(*arguments, **options)  # type: ignore[no-untyped-call]
+        manager = super().proxy_manager_for(*arguments, **options)
         self._have_watched(manager)
         return manager
 
     def _have_watched(self, manager: PoolManager) -> None:
+        pools: dict[str, Any] = dict(manager.pool_classes_by_scheme)
         manager.pool_classes_by_scheme = {
             scheme: type(pool.__name__, (pool,), {"ConnectionCls": _watched(pool.ConnectionCls, self._watch)})
-            for scheme, pool in manager.pool_classes_by_scheme.items()
+            for scheme, pool in pools.items()
         }
 
 
