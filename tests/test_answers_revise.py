@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -445,3 +446,62 @@ def test_a_request_is_a_request_with_what_a_revision_adds(node: Services) -> Non
     run(node)
     ((meta, body),) = files(node, Stage.PENDING_APPROVAL)
     assert request_from(meta, body).doubts == ()
+
+
+# In the same moment
+
+
+def test_a_task_that_is_claimed_as_a_new_draft_is_asked_for_gets_that_draft(
+    node: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = waiting(node)
+    (task,) = node.layout.files(Stage.IN_PROGRESS)
+    node.claims.release(task, "email", "put back by hand")
+    claim, asked = node.claims.claim, []
+
+    def asked_meanwhile(path: Path, agent: str | None = None) -> Path | None:
+        asked.append(node.approvals.revise(first, "in German", by=BY).next)
+        return claim(path, agent)
+
+    monkeypatch.setattr(node.claims, "claim", asked_meanwhile)
+    run(node)
+    assert [waiting(node)] == asked and draft_of(node, asked[0]).startswith("Guten Tag")
+
+
+def test_a_new_draft_that_is_asked_for_as_the_old_one_is_made_again_is_made_next(
+    node: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = waiting(node)
+    (task,) = node.layout.files(Stage.IN_PROGRESS)
+    node.claims.release(task, "email", "put back by hand")
+    create, asked = node.claims.create, []
+
+    def asked_after(*args: Any, **options: Any) -> Path:
+        made = create(*args, **options)
+        if not asked:
+            asked.append(node.approvals.revise(first, "in German", by=BY).next)
+        return made
+
+    monkeypatch.setattr(node.claims, "create", asked_after)
+    run(node)
+    assert run(node) == "drafted 1"
+    assert [waiting(node)] == asked
+
+
+def test_a_task_that_is_claimed_before_it_has_its_instruction_is_sent_back_again(
+    node: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = node.claims.release
+
+    def claimed_at_once(path: Path, domain: str, reason: str) -> Path:
+        released = release(path, domain, reason)
+        run(node)
+        return released
+
+    first = waiting(node)
+    with monkeypatch.context() as patch:
+        patch.setattr(node.claims, "release", claimed_at_once)
+        new = node.approvals.revise(first, "in German", by=BY)
+    node.approvals.observe()
+    assert run(node) == "drafted 1"
+    assert waiting(node) == new.next and draft_of(node, new.next).startswith("Guten Tag")
