@@ -15,7 +15,7 @@ from typing import Any
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core import badges
-from utils.core.policy import Mode, look_again, move_is_enough
+from utils.core.policy import ALWAYS_CONFIRMED, Mode, look_again, move_is_enough
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, format_time
 from utils.core.zones import ZonesConfig
@@ -48,9 +48,6 @@ from utils.vault import frontmatter
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
-
-#: `remote_approvals: trust` never holds for these (S7).
-NEVER_TRUSTED = frozenset({"payment", "invoice"})
 
 
 class Approvals:
@@ -345,7 +342,7 @@ class Approvals:
         dangers = self._dangers(request)
         if dangers:
             return "", "", look_again(dangers)
-        if self._zones.remote_approvals == "trust" and request.action not in NEVER_TRUSTED:
+        if self._zones.remote_approvals == "trust" and request.action not in ALWAYS_CONFIRMED:
             return "trust", "whoever moved it (remote_approvals: trust)", None
         if not self._store.was_seen(file.request_id, file.sha256):
             return "", "", "approved remotely, or edited while it was moved: confirm here"
