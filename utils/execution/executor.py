@@ -269,8 +269,8 @@ class Executor:
             counts.add("set aside")
         elif file.problems:
             self._back(file.path, f"Not executed: {'; '.join(file.problems)}", counts)
-        elif request.expires <= now:
-            self._back(file.path, f"Not executed: the request expired at {request.expires:%Y-%m-%d %H:%M} UTC.", counts)
+        elif (expired := self._approvals.expired(file)) is not None:
+            self._back(file.path, f"Not executed: the request expired at {expired:%Y-%m-%d %H:%M} UTC.", counts)
         else:
             counts.add("waiting for a confirmation")
 
