@@ -426,7 +426,7 @@ MUTANTS = (
          "        if stop is not None:\n            raise", "        if False:\n            raise",
          BRAKED, "server_looks"),
     _one("stop-unreadable", "a kill switch that can't be read counts as released", BRAKES,
-         'return f"{self._stop.name} can\'t be read: {error.strerror}"', "return None if error else ''",
+         'return f"{stop.name} can\'t be read: {error.strerror}"', "return None if error else ''",
          BRAKED, "cannot_be_read"),
     _one("no-undo", "there is no undo window", CORE_BRAKES, "    if approved_at + undo > now:", "    if False:",
          BRAKED, "taken_back"),
