@@ -416,9 +416,11 @@ def test_a_request_tells_by_its_id_which_draft_it_is() -> None:
     ("instruction", "met"),
     [
         ("in German", True), ("Bitte auf Deutsch!", True), ("please write it in English.", True), ("shorter", True),
-        ("make it a bit shorter, please", False), ("make it shorter please", True), ("viel kürzer bitte", True),
+        ("make it a bit shorter, please", True), ("make it shorter please", True), ("viel kürzer bitte", True),
         ("in German, and offer ten percent", False), ("in French", False), ("not in German", False),
         ("shorter, but friendlier", False), ("", False),
+        ("shorter, in German", True), ("in German and shorter", True), ("kürzer und auf Deutsch, bitte!", True),
+        ("in German and in English", False), ("shorter and offer Friday", False), ("please", False), (", and", False),
     ],
 )  # fmt: skip
 def test_the_builtin_engine_claims_to_have_followed_only_what_it_did(
@@ -431,6 +433,14 @@ def test_the_builtin_engine_claims_to_have_followed_only_what_it_did(
     proposal = BuiltinEngine().revise(mail, rules, Wish(instruction, "Mine."))
     assert bool(proposal.unmet) == (not met)
     assert (proposal.draft == "Mine.") == (not met)
+
+
+@pytest.mark.parametrize("instruction", ["shorter, in German", "in German and shorter"])
+def test_two_wishes_are_both_followed(node: Services, instruction: str) -> None:
+    rules = ReplyRules("me@example.org", "Me", "Regards\nMe")
+    both = BuiltinEngine().revise(_mail(node), rules, Wish(instruction, "Mine.")).draft or ""
+    german = BuiltinEngine().revise(_mail(node), rules, Wish("in German", "Mine.")).draft or ""
+    assert both.startswith("Guten Tag") and "price list" in german and "price list" not in both
 
 
 def _mail(node: Services) -> IncomingMail:

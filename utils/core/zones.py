@@ -168,9 +168,8 @@ def _actions(section: Mapping[str, Any], problems: list[str]) -> dict[str, Actio
             words = "it must be confirm: payments and invoices always ask"
             problems.append(f"actions: {name}.approve_by is {approve_by!r}; {words}")
         elif not _is_number(hours) or hours > _MOST_HOURS:
-            problems.append(
-                f"actions: {name}.expires_hours is {hours!r}; it must be a number above 0, at most {_MOST_HOURS} (a year)"
-            )
+            words = f"it must be a number above 0, at most {_MOST_HOURS} (a year)"
+            problems.append(f"actions: {name}.expires_hours is {hours!r}; {words}")
         else:
             policies[name] = ActionPolicy(ApproveBy(approve_by), float(hours))
     return policies

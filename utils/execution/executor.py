@@ -315,8 +315,9 @@ class Executor:
         return self._reason_to_wait()
 
     def held(self, record: ActionRecord) -> Hold | None:
-        """Why an approved action is not carried out now: the first that holds of the kill switch, DRY_RUN, a failed try,
-        refused credentials (a newer approval tries them again), and what `Brakes.hold` says. None: nothing does."""
+        """Why an approved action is not carried out now: the first that holds of the kill switch, DRY_RUN, a
+        failed try, refused credentials (a newer approval tries them again), and what `Brakes.hold` says. None: nothing
+        does."""
         standing = standstill(self._brakes.stopped(), dry_run=self._dry_run)
         if standing is not None:
             return standing
