@@ -31,6 +31,7 @@ from utils.core.policy import recipients
 from utils.core.task import format_time, parse_time
 from utils.daemon import tell_problems
 from utils.execution.answers import ApprovalError, Invalid, NotFound, NotHere, Pending
+from utils.execution.brakes import stands_still
 from utils.settings import InvalidSettings
 from utils.vault import frontmatter
 from utils.vault.skeleton import VaultProblem
@@ -290,7 +291,12 @@ def _approve(services: Services, options: argparse.Namespace, pending: Pending) 
     how_long = f"for {left} s" if left else "until it is carried out"
     take_back = command(f"actions cancel {record.action_id}")
     text = f"{pending.request_id} is approved (action {record.action_id})\nIt can be taken back {how_long}: {take_back}"
-    _say(options, record.to_dict() | {"undo_seconds_left": left}, text)
+    standing = stands_still(services.settings)
+    if standing is not None:
+        text += f"\n! It is not carried out: {visible.plain(standing.reason)}"
+        text += f". To go on: {command('actions go')}" if standing.short == "stopped" else ""
+    waits = standing.reason if standing else None
+    _say(options, record.to_dict() | {"undo_seconds_left": left, "waits": waits}, text)
 
 
 def _edit(services: Services, options: argparse.Namespace, pending: Pending) -> None:

@@ -24,6 +24,7 @@ from utils.core import visible
 from utils.core.commands import command, elsewhere
 from utils.core.routing import LOCAL
 from utils.core.signing import BadKey
+from utils.execution.brakes import stands_still
 from utils.hands.accounts import NEEDS
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings, Settings, load, warnings
@@ -77,6 +78,7 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
         yield from _signing(services)
         yield from upkeep(services)
         yield _actions(services)
+        yield from standing(services)
         yield from _mail_in(services, tell)
         yield _mail_out(services, tell)
         yield from _accounts(settings)
@@ -147,6 +149,14 @@ def _actions(services: Services) -> Finding:
         remedy = f"`{who}` shows who wrote it; when you have looked, `{command('actions accept')}`"
         return Finding(BROKEN, "actions", f"{text}. {remedy}")
     return Finding(OK, "actions", text)
+
+
+def standing(services: Services) -> Iterator[Finding]:
+    """That the kill switch or `DRY_RUN` keeps this node from carrying out anything."""
+    stop = stands_still(services.settings)
+    if stop is not None:
+        remedy = command("actions go") if stop.short == "stopped" else "set DRY_RUN=false and start anew"
+        yield Finding(NOTE, "brakes", f"{visible.plain(stop.reason)}. To go on: {remedy}")
 
 
 def _remote_answer(services: Services, tell: Tell) -> Finding:

@@ -434,7 +434,7 @@ MUTANTS = (
          "return task if task is not None and request in request_ids(task) else None", "return task",
          "tests/test_approvals_moves.py", "moves_no_task_but"),
     _one("stop-unreadable", "a kill switch that can't be read counts as released", BRAKES,
-         'return f"{self._stop.name} can\'t be read: {error.strerror}"', "return None if error else ''",
+         'return f"{stop.name} can\'t be read: {error.strerror}"', "return None if error else ''",
          BRAKED, "cannot_be_read"),
     _one("no-undo", "there is no undo window", CORE_BRAKES, "    if undo_end is not None:", "    if False:",
          BRAKED, "taken_back"),

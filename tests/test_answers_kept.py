@@ -234,3 +234,29 @@ def test_an_approval_and_its_difference_are_one_step(desk: Desk) -> None:
         if not died:
             return
     raise AssertionError("it did not end")
+
+
+@pytest.mark.parametrize(("claimed", "left"), [(1000, 24), (3, 3)])
+def test_a_request_may_claim_less_time_than_policy_gives_and_not_more(desk: Desk, claimed: int, left: int) -> None:
+    path = desk.request(expires=format_time(desk.clock.now() + timedelta(hours=claimed)))
+    assert desk.approvals.get(path.stem).expires_in == left * 3600, "not seen by a cycle yet"
+    desk.cycle()
+    desk.clock.advance(3600)
+    shown = desk.approvals.get(path.stem)
+    assert shown.expires_in == (left - 1) * 3600 and shown.expires == desk.clock.now() + timedelta(hours=left - 1)
+    desk.clock.advance((left - 1) * 3600)
+    assert desk.approvals.get(path.stem).expired
+    with pytest.raises(Expired):
+        desk.approvals.approve(path.stem, sha(path), by="anna")
+
+
+def test_a_payment_has_an_hour_whatever_it_claims_and_a_move_after_it_goes_back(desk: Desk) -> None:
+    bill = {"action": "payment", "payee": "ACME", "amount": "10.00", "currency": "EUR", "reference": "R1"}
+    path = desk.request("bill", expires=format_time(desk.clock.now() + timedelta(hours=24)), in_reply_to=None, **bill)
+    desk.cycle()
+    assert desk.approvals.get(path.stem).expires_in == 3600
+    moved = desk.move(path, "Approved")
+    desk.clock.advance(3600)
+    desk.cycle()
+    assert not moved.exists() and desk.places(path.name) != ["Approved"]
+    assert desk.approvals.get(path.stem).expired and desk.world.calls == 0

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -414,9 +415,11 @@ def test_a_request_tells_by_its_id_which_draft_it_is() -> None:
     ("instruction", "met"),
     [
         ("in German", True), ("Bitte auf Deutsch!", True), ("please write it in English.", True), ("shorter", True),
-        ("make it a bit shorter, please", False), ("make it shorter please", True), ("viel kürzer bitte", True),
+        ("make it a bit shorter, please", True), ("make it shorter please", True), ("viel kürzer bitte", True),
         ("in German, and offer ten percent", False), ("in French", False), ("not in German", False),
         ("shorter, but friendlier", False), ("", False),
+        ("shorter, in German", True), ("in German and shorter", True), ("kürzer und auf Deutsch, bitte!", True),
+        ("in German and in English", False), ("shorter and offer Friday", False), ("please", False), (", and", False),
     ],
 )  # fmt: skip
 def test_the_builtin_engine_claims_to_have_followed_only_what_it_did(
@@ -429,6 +432,14 @@ def test_the_builtin_engine_claims_to_have_followed_only_what_it_did(
     proposal = BuiltinEngine().revise(mail, rules, Wish(instruction, "Mine."))
     assert bool(proposal.unmet) == (not met)
     assert (proposal.draft == "Mine.") == (not met)
+
+
+@pytest.mark.parametrize("instruction", ["shorter, in German", "in German and shorter"])
+def test_two_wishes_are_both_followed(node: Services, instruction: str) -> None:
+    rules = ReplyRules("me@example.org", "Me", "Regards\nMe")
+    both = BuiltinEngine().revise(_mail(node), rules, Wish(instruction, "Mine.")).draft or ""
+    german = BuiltinEngine().revise(_mail(node), rules, Wish("in German", "Mine.")).draft or ""
+    assert both.startswith("Guten Tag") and "price list" in german and "price list" not in both
 
 
 def _mail(node: Services) -> IncomingMail:
@@ -444,3 +455,62 @@ def test_a_request_is_a_request_with_what_a_revision_adds(node: Services) -> Non
     run(node)
     ((meta, body),) = files(node, Stage.PENDING_APPROVAL)
     assert request_from(meta, body).doubts == ()
+
+
+# In the same moment
+
+
+def test_a_task_that_is_claimed_as_a_new_draft_is_asked_for_gets_that_draft(
+    node: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = waiting(node)
+    (task,) = node.layout.files(Stage.IN_PROGRESS)
+    node.claims.release(task, "email", "put back by hand")
+    claim, asked = node.claims.claim, []
+
+    def asked_meanwhile(path: Path, agent: str | None = None) -> Path | None:
+        asked.append(node.approvals.revise(first, "in German", by=BY).next)
+        return claim(path, agent)
+
+    monkeypatch.setattr(node.claims, "claim", asked_meanwhile)
+    run(node)
+    assert [waiting(node)] == asked and draft_of(node, asked[0]).startswith("Guten Tag")
+
+
+def test_a_new_draft_that_is_asked_for_as_the_old_one_is_made_again_is_made_next(
+    node: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = waiting(node)
+    (task,) = node.layout.files(Stage.IN_PROGRESS)
+    node.claims.release(task, "email", "put back by hand")
+    create, asked = node.claims.create, []
+
+    def asked_after(*args: Any, **options: Any) -> Path:
+        made = create(*args, **options)
+        if not asked:
+            asked.append(node.approvals.revise(first, "in German", by=BY).next)
+        return made
+
+    monkeypatch.setattr(node.claims, "create", asked_after)
+    run(node)
+    assert run(node) == "drafted 1"
+    assert [waiting(node)] == asked
+
+
+def test_a_task_that_is_claimed_before_it_has_its_instruction_is_sent_back_again(
+    node: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = node.claims.release
+
+    def claimed_at_once(path: Path, domain: str, reason: str) -> Path:
+        released = release(path, domain, reason)
+        run(node)
+        return released
+
+    first = waiting(node)
+    with monkeypatch.context() as patch:
+        patch.setattr(node.claims, "release", claimed_at_once)
+        new = node.approvals.revise(first, "in German", by=BY)
+    node.approvals.observe()
+    assert run(node) == "drafted 1"
+    assert waiting(node) == new.next and draft_of(node, new.next).startswith("Guten Tag")

@@ -308,6 +308,13 @@ def with_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def test_an_approval_while_everything_is_stopped_says_so(terminal: Terminal) -> None:
+    path = terminal.desk.request()
+    terminal.desk.node.brakes.stop("wrong address")
+    code, out, _ = terminal.run("approve", path.stem, "--yes", "--sha256", sha(path))
+    assert code == 0 and "! It is not carried out: everything is stopped: wrong address" in out and "actions go" in out
+
+
 def far(desk: Desk) -> Path:
     return desk.request(expires="2999-01-01T00:00:00Z")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from mcp.server.mcpserver.exceptions import ToolError
 
 from mcp_servers import acting
+from scripts import doctor
 from tests.api_client import Api
 from tests.conftest import FakeClock
 from tests.fakes.desk import ANN, Desk, World, sha
@@ -23,6 +25,7 @@ from utils.bootstrap import Services
 from utils.core import zones
 from utils.core.brakes import Act, Brakes, QuietHours, hold
 from utils.execution.approvals import AlreadyActed, NotFound, NotHere
+from utils.execution.brakes import stands_still
 from utils.execution.executor import acting_lock
 from utils.execution.journal import ActionRecord, State
 from utils.settings import PROJECT_ROOT
@@ -335,6 +338,19 @@ def test_in_quiet_hours_what_is_approved_waits_for_the_morning(desk: Desk) -> No
     assert desk.cycle() == "sent 1"
 
 
+def test_a_wait_that_outlives_the_approval_is_said_to_end_in_a_question(desk: Desk) -> None:
+    desk.limits = Brakes(quiet_hours=QuietHours(time(13), time(18), BERLIN))
+    desk.restart()
+    record = approved(desk, expires="2026-06-01T13:00:00Z")
+    assert desk.cycle() == "quiet hours 1"
+    note = (desk.vault / "Approved" / f"{record.request_id}.reason.md").read_text()
+    assert "goes on by itself" not in note and "goes on by itself" not in desk.alerts[0][2]
+    assert "until about 2026-06-01T16:00:00Z, but the approval ends before, at 2026-06-01T13:00:00Z" in note
+    desk.clock.advance(3600)
+    desk.cycle()
+    assert state(desk, record) is not State.APPROVED and desk.world.calls == 0
+
+
 # Settings
 
 
@@ -396,3 +412,22 @@ def test_stop_cancel_and_what_waits_by_http(make_node: Callable[..., Services], 
 def test_a_draft_only_node_takes_nothing_back(make_node: Callable[..., Services], clock: FakeClock) -> None:
     with pytest.raises(NotHere):
         make_node("cloud", clock=clock).executor.cancel("0" * 32, by="anna")
+
+
+# Said
+
+
+def test_what_stands_still_is_said_by_the_doctor_and_the_status(
+    make_node: Callable[..., Services], clock: FakeClock
+) -> None:
+    desk = Desk(make_node, clock, World(), set_up=True)
+    api = Api(desk.node)
+    assert api.get("/api/platinum/status")["stands_still"] is None and list(doctor.standing(desk.node)) == []
+    desk.node.brakes.stop("wrong address")
+    assert api.get("/api/platinum/status")["stands_still"] == "everything is stopped: wrong address"
+    (finding,) = doctor.standing(desk.node)
+    assert "wrong address" in finding.detail and "actions go" in finding.detail
+    desk.node.brakes.go()
+    settings = replace(desk.node.settings, dry_run=True)
+    hold = stands_still(settings)
+    assert hold is not None and "DRY_RUN" in hold.reason

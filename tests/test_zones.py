@@ -1197,6 +1197,26 @@ def test_failover_numbers_are_checked(change: dict[str, object], problem: str) -
     assert invalid.value.problems == [problem]
 
 
+@pytest.mark.parametrize("action", ["payment", "invoice"])
+def test_payments_and_invoices_can_not_be_approved_by_a_move(action: str) -> None:
+    raw = json.loads((PROJECT_ROOT / "zones.json").read_text())
+    raw["actions"][action]["approve_by"] = "move"
+    with pytest.raises(InvalidZones) as invalid:
+        parse(raw)
+    words = "it must be confirm: payments and invoices always ask"
+    assert invalid.value.problems == [f"actions: {action}.approve_by is 'move'; {words}"]
+
+
+@pytest.mark.parametrize("hours", [1e9, float("inf"), 8785, 0, -1, True, "24"])
+def test_how_long_a_request_lives_is_a_year_at_most(hours: object) -> None:
+    raw = json.loads((PROJECT_ROOT / "zones.json").read_text())
+    raw["actions"]["send_email"]["expires_hours"] = hours
+    with pytest.raises(InvalidZones) as invalid:
+        parse(raw)
+    words = "it must be a number above 0, at most 8784 (a year)"
+    assert invalid.value.problems == [f"actions: send_email.expires_hours is {hours!r}; {words}"]
+
+
 def test_failover_has_defaults_and_the_file_says_them_all() -> None:
     raw = json.loads((PROJECT_ROOT / "zones.json").read_text())
     assert parse(raw).failover == Failover()

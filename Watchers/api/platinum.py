@@ -18,6 +18,7 @@ from utils.core.commands import command
 from utils.core.policy import ACTIONS, refusal
 from utils.core.stages import Stage
 from utils.core.task import parse_time
+from utils.execution.brakes import stands_still
 from utils.sync import kept
 from utils.tasks import waiting
 from utils.vault.layout import SKELETON
@@ -40,11 +41,14 @@ class Verdict:
 @bp.get("/api/platinum/status")
 @operation(shapes.PLATINUM)
 def status() -> dict[str, Any]:
-    """Overall Platinum module status, tasks by stage and domain, what waits for whom, conflicts, version, uptime."""
+    """Overall Platinum module status, why nothing is carried out (kill switch, DRY_RUN), tasks by stage and domain, what
+    waits for whom, conflicts, version, uptime."""
     node = services()
+    standing = stands_still(node.settings)
     return {
         "agent": node.settings.agent_name,
         "mode": node.settings.agent_mode,
+        "stands_still": standing.reason if standing else None,
         "modules": {name: _look(name, check, node) for name, check in CHECKS.items()},
         "tasks": node.board.counts(),
         "waiting": waiting.counts(node.board, node.zones.resolve_zone),

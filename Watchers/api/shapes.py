@@ -299,6 +299,7 @@ _MODULE = obj(ok=boolean, detail=text)
 PLATINUM = obj(
     agent=zone,
     mode=text,
+    stands_still=maybe_text,
     modules=obj(
         vault_sync=_MODULE,
         work_zones=_MODULE,

@@ -72,6 +72,15 @@ class Hold:
         return not self.is_known and (self.until is None or self.until > now + _SOON)
 
 
+def standstill(stopped: str | None, *, dry_run: bool) -> Hold | None:
+    """What keeps a node from carrying out anything at all, or None. `stopped`: what the kill switch says, if pulled."""
+    if stopped is not None:
+        return Hold("stopped", f"everything is stopped: {stopped or 'no reason was given'}", is_known=True)
+    if dry_run:
+        return Hold("dry run", "DRY_RUN is set: all is verified, nothing is carried out", is_known=True)
+    return None
+
+
 def hold(
     action: str,
     recipients: Collection[str],

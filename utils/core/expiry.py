@@ -8,6 +8,12 @@ from datetime import datetime, timedelta
 SHORT = 0.25
 
 
+def holds_until(claimed: datetime, seen: datetime | None, hours: float, now: datetime) -> datetime:
+    """Until when a request can be approved: what it claims itself, but no longer than its action's `hours` from when
+    this node first saw these bytes; from `now` where it did not yet, or where the clock was set back since."""
+    return min(claimed, min(seen or now, now) + timedelta(hours=hours))
+
+
 def seconds_left(expires: datetime, now: datetime) -> int:
     """Whole seconds until `expires`, 0 once it has passed."""
     return max(0, int((expires - now).total_seconds()))

@@ -67,6 +67,9 @@ ACTIONS: Mapping[str, Action] = {
 #: Actions whose recipients are people with an e-mail address.
 MAIL_ACTIONS = frozenset({"send_email", "reply_email", "forward_email"})
 
+#: Whatever `zones.json` says, a move or `remote_approvals: trust` never approves these (S7).
+ALWAYS_CONFIRMED = frozenset({"payment", "invoice"})
+
 #: Actions of the MCP tools that don't bear their action's name.
 TOOL_ACTIONS: Mapping[str, str] = {
     "post_invoice": "invoice",

@@ -8,7 +8,7 @@ from typing import Any
 
 from utils.core import brakes
 from utils.core.brakes import Brakes
-from utils.core.policy import ACTIONS, ActionPolicy, ApproveBy
+from utils.core.policy import ACTIONS, ALWAYS_CONFIRMED, ActionPolicy, ApproveBy
 from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, ZONES, Rule
 
 REMOTE_APPROVALS = ("signed", "trust")
@@ -111,6 +111,7 @@ def _routing(section: Mapping[str, Any], problems: list[str]) -> dict[str, Rule]
 
 #: Renewals within a TTL: fewer leave no room for one that fails, more come round too soon (`utils.core.lease.BEATS`).
 _LEAST_RENEWALS, _MOST_RENEWALS = 2, 16
+_MOST_HOURS = 8_784  # a year; `expires_hours` beyond all calendars would break drafting
 _LONGEST_WAIT = 86_400  # seconds; a lease that claims to hold for longer is not believed (`utils.core.lease`)
 
 
@@ -163,8 +164,12 @@ def _actions(section: Mapping[str, Any], problems: list[str]) -> dict[str, Actio
         approve_by, hours = entry.get("approve_by"), entry.get("expires_hours")
         if approve_by not in set(ApproveBy):
             problems.append(f"actions: {name}.approve_by is {approve_by!r}; it must be move or confirm")
-        elif not isinstance(hours, (int, float)) or isinstance(hours, bool) or not hours > 0:
-            problems.append(f"actions: {name}.expires_hours is {hours!r}; it must be a number above 0")
+        elif name in ALWAYS_CONFIRMED and approve_by != ApproveBy.CONFIRM:
+            words = "it must be confirm: payments and invoices always ask"
+            problems.append(f"actions: {name}.approve_by is {approve_by!r}; {words}")
+        elif not _is_number(hours) or hours > _MOST_HOURS:
+            words = f"it must be a number above 0, at most {_MOST_HOURS} (a year)"
+            problems.append(f"actions: {name}.expires_hours is {hours!r}; {words}")
         else:
             policies[name] = ActionPolicy(ApproveBy(approve_by), float(hours))
     return policies

@@ -15,7 +15,7 @@ from typing import Any
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core import badges
-from utils.core.policy import Mode, look_again, move_is_enough
+from utils.core.policy import ALWAYS_CONFIRMED, Mode, look_again, move_is_enough
 from utils.core.revision import own_task
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, format_time
@@ -51,8 +51,6 @@ from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
 
-#: `remote_approvals: trust` never holds for these (S7).
-NEVER_TRUSTED = frozenset({"payment", "invoice"})
 _MOST_PROBLEMS, _LONGEST_PROBLEM = 20, 500  # in one alert; characters
 
 
@@ -223,7 +221,7 @@ class Approvals:
         if file.stage is not Stage.PENDING_APPROVAL:
             raise Invalid("it lies in Approved/ and waits for a confirmation: move it back to Pending_Approval/ first")
         self._store.answers.snooze(request_id, until, by=by, via=via)
-        self._claims.explain(file.path, notes.snoozed(until, file.request.expires if file.request else None))
+        self._claims.explain(file.path, notes.snoozed(until, self._waiting.expires(file)))
         return self._waiting.shown(file, {request_id: until})
 
     def edit(
@@ -382,7 +380,7 @@ class Approvals:
         dangers = self._dangers(request)
         if dangers:
             return "", "", look_again(dangers)
-        if self._zones.remote_approvals == "trust" and request.action not in NEVER_TRUSTED:
+        if self._zones.remote_approvals == "trust" and request.action not in ALWAYS_CONFIRMED:
             return "trust", "whoever moved it (remote_approvals: trust)", None
         if not self._was_seen(file):
             return "", "", "approved remotely, or edited while it was moved: confirm here"
@@ -421,9 +419,10 @@ class Approvals:
     def _record(self, file: RequestFile, *, by: str, via: str, until: datetime | None = None) -> ActionRecord:
         if file.problems or file.request is None:
             raise Invalid(*file.problems)
-        if self._waiting.is_expired(file):
+        expires = self._waiting.expires(file)
+        if expires is not None and expires <= self._clock.now():
             raise Expired(
-                f"{file.request_id} expired at {file.request.expires:%Y-%m-%d %H:%M} UTC: have it asked again"
+                f"{file.request_id} expired at {expires:%Y-%m-%d %H:%M} UTC: have it asked again"
                 " ('renew' in an edit), or ask for a new draft"
             )
         self._not_superseded(file.request_id)
@@ -489,6 +488,10 @@ class Approvals:
             self._let_go(record)
         elif stages == {Stage.PENDING_APPROVAL} and self._store.void(record, "taken back by a person"):
             log.info("%s was taken back into Pending_Approval/: not executed", record.request_id)
+
+    def expired(self, file: RequestFile) -> datetime | None:
+        """When the time of a request was over, or None where it can still be approved."""
+        return self._waiting.expires(file) if self._waiting.is_expired(file) else None
 
     def lies(self, request_id: str) -> bool:
         """Whether a file of this request lies where requests wait or are executed."""

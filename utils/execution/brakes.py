@@ -20,10 +20,27 @@ from utils.execution import requests
 from utils.execution.journal import ActionRecord, State
 from utils.execution.store import ExecutionStore
 from utils.ports import AdapterError, Clock, Hand
+from utils.settings import Settings
 from utils.vault import atomic
 
 _LONGEST = 2_000  # characters of the file that are shown
 _DAY = timedelta(days=1)
+_STOP = "STOP"
+
+
+def stands_still(settings: Settings) -> Hold | None:
+    """What keeps this node from carrying out anything at all, the kill switch or `DRY_RUN`, or None."""
+    return brakes.standstill(_said(settings.state_dir / _STOP), dry_run=settings.dry_run)
+
+
+def _said(stop: Path) -> str | None:
+    try:
+        with stop.open(encoding="utf-8", errors="replace") as file:
+            return file.read(_LONGEST).strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"{stop.name} can't be read: {error.strerror}"
 
 
 class Brakes:
@@ -42,19 +59,13 @@ class Brakes:
         self._store = store
         self._brakes = zones.brakes
         self._hand = hand
-        self._stop = state_dir / "STOP"
+        self._stop = state_dir / _STOP
         self._undo = timedelta(seconds=undo_seconds)
         self._clock = clock
 
     def stopped(self) -> str | None:
         """What the kill switch says, or None where it is not pulled. What can't be read counts as pulled."""
-        try:
-            with self._stop.open(encoding="utf-8", errors="replace") as file:
-                return file.read(_LONGEST).strip()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            return f"{self._stop.name} can't be read: {error.strerror}"
+        return _said(self._stop)
 
     def stop(self, reason: str) -> None:
         """Pull the kill switch; durable when it returns. A second time replaces the reason."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from utils.claim_task import Claims
 from utils.core.acting import Absence, Receipt
-from utils.core.brakes import Hold
+from utils.core.brakes import Hold, standstill
 from utils.core.policy import MAIL_ACTIONS, Mode, refusal, tool_for
 from utils.core.stages import Stage
 from utils.core.task import InvalidTask
@@ -270,8 +270,8 @@ class Executor:
             counts.add("set aside")
         elif file.problems:
             self._back(file.path, f"Not executed: {'; '.join(file.problems)}", counts)
-        elif request.expires <= now:
-            self._back(file.path, f"Not executed: the request expired at {request.expires:%Y-%m-%d %H:%M} UTC.", counts)
+        elif (expired := self._approvals.expired(file)) is not None:
+            self._back(file.path, f"Not executed: the request expired at {expired:%Y-%m-%d %H:%M} UTC.", counts)
         else:
             counts.add("waiting for a confirmation")
 
@@ -316,11 +316,12 @@ class Executor:
         return self._reason_to_wait()
 
     def held(self, record: ActionRecord) -> Hold | None:
-        """Why an approved action is not carried out now: the first that holds of the kill switch, a failed try,
-        refused credentials (a newer approval tries them again), and what `Brakes.hold` says. None: nothing does."""
-        stop = self._brakes.stopped()
-        if stop is not None:
-            return Hold("stopped", f"everything is stopped: {stop or 'no reason was given'}", is_known=True)
+        """Why an approved action is not carried out now: the first that holds of the kill switch, DRY_RUN, a
+        failed try, refused credentials (a newer approval tries them again), and what `Brakes.hold` says. None: nothing
+        does."""
+        standing = standstill(self._brakes.stopped(), dry_run=self._dry_run)
+        if standing is not None:
+            return standing
         if record.next_try_at is not None and record.next_try_at > self._clock.now():
             words = f"a try failed and did nothing: {record.error}"
             return Hold("waiting to try again", words, record.next_try_at, is_known=True)
@@ -334,7 +335,7 @@ class Executor:
     def _tell_held(self, record: ActionRecord, held: Hold) -> None:
         """Once for each reason, in a note beside the request and an alert."""
         if held.is_worth_telling(self._clock.now()) and self._store.once(record.action_id, f"held: {held.reason}"):
-            words = notes.held(held)
+            words = notes.held(held, record.expires_at)
             for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
                 self._claims.explain(path, words)
             self._alert("INFO", f"{record.request_id} is approved and waits", words, source="executor")

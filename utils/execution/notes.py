@@ -143,9 +143,14 @@ def _inline(value: object) -> str:
     return " ".join(str(value).split()) if value is not None else "(none)"
 
 
-def held(hold: Hold) -> str:
+def held(hold: Hold, approval_ends: datetime) -> str:
     """For an approved file in `Approved/` that a brake holds back."""
     when = f" It goes on by itself at about {format_time(hold.until)}." if hold.until else ""
+    if hold.until and hold.until >= approval_ends:
+        when = (
+            f" That holds until about {format_time(hold.until)}, but the approval ends before, at"
+            f" {format_time(approval_ends)}: it will ask again, and nothing is sent."
+        )
     return (
         f"Approved, and not carried out yet: {hold.reason}.{when} The limits stand in zones.json under brakes. To take"
         " the approval back, move the file to Pending_Approval/."

@@ -57,7 +57,7 @@ class Revisions:
         try:
             for path in [path for path in self._layout.find(new.task) if self._layout.stage_of(path) in _DRAFTABLE]:
                 self._send_back(path, new)
-        except (Gone, TargetTaken, claim_task.Changed, frontmatter.InvalidFrontMatter) as error:
+        except (FileNotFoundError, TargetTaken, claim_task.Changed, frontmatter.InvalidFrontMatter) as error:
             log.warning("the new draft of %s is not asked for yet: %s", new.task, error)
             return
         for stage in (Stage.PENDING_APPROVAL, Stage.APPROVED):
@@ -81,7 +81,10 @@ class Revisions:
             log.info("%s was moved meanwhile", path.name)
 
     def _send_back(self, path: Path, new: NewDraft) -> None:
-        """The instruction is written last: a task that has it was sent back, and may be in work again by now."""
+        """The instruction is written last: a task that has it was sent back, and may be in work again by now.
+
+        Whoever claims it in between finds the old request, and makes none; the next look sends it back again.
+        """
         try:
             meta, _ = frontmatter.read(path.read_bytes())
         except frontmatter.InvalidFrontMatter as error:

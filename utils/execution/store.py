@@ -61,6 +61,11 @@ class ExecutionStore:
         """Whether these bytes of the request `name` were seen in `Pending_Approval/` since its last approval ended."""
         return bool(self._rows("SELECT 1 FROM seen WHERE name = ? AND sha256 = ? AND counts", name, sha256))
 
+    def seen_at(self, name: str, sha256: str) -> datetime | None:
+        """When these bytes of the request `name` were first seen in `Pending_Approval/`, as `was_seen` counts."""
+        rows = self._rows("SELECT at FROM seen WHERE name = ? AND sha256 = ? AND counts", name, sha256)
+        return parse_time(rows[0][0]) if rows else None
+
     def requests_of(self, task_id: str) -> list[str]:
         """The requests that were seen to ask for the task `task_id`."""
         return [row[0] for row in self._rows("SELECT DISTINCT name FROM seen WHERE source_task = ?", task_id)]

@@ -86,6 +86,7 @@ class Waiting:
         problems = list(file.problems)
         if file.request is not None and file.stage is not Stage.REJECTED:
             problems += requests.problems_of_files(self._layout, file.request)
+        expires = self.expires(file)
         live = self._store.live(file.request_id)
         if live is not None and live.state is State.DONE:
             problems.append("this request was executed before; approving it again does nothing")
@@ -97,11 +98,11 @@ class Waiting:
             sha256=file.sha256,
             request=file.request,
             needs_confirmation=file.stage is Stage.APPROVED,
-            expires=file.request.expires if file.request else None,
+            expires=expires,
             expired=self.is_expired(file),
             reason=self.note(file) or self._passed_on(file.request_id, file.sha256),
             problems=tuple(problems),
-            expires_in=expiry.seconds_left(file.request.expires, self._clock.now()) if file.request else None,
+            expires_in=expiry.seconds_left(expires, self._clock.now()) if expires else None,
             warning=self._warning(file),
             snoozed_until=snoozed.get(file.request_id),
             superseded=self._store.answers.superseded(file.request_id) if self._here else None,
@@ -121,7 +122,16 @@ class Waiting:
 
     def is_expired(self, file: RequestFile) -> bool:
         """Whether it is too old to be approved."""
-        return file.request is not None and file.request.expires <= self._clock.now()
+        expires = self.expires(file)
+        return expires is not None and expires <= self._clock.now()
+
+    def expires(self, file: RequestFile) -> datetime | None:
+        """Until when it can be approved, whatever it claims; None where it can't be read."""
+        if file.request is None:
+            return None
+        seen = self._store.seen_at(file.request_id, file.sha256) if self._here else None
+        hours = self._zones.actions[file.request.action].expires_hours
+        return expiry.holds_until(file.request.expires, seen, hours, self._clock.now())
 
     def latest_expiry(self, action: str) -> datetime:
         """When a request that is made, or approved, now expires at the latest."""
@@ -146,14 +156,14 @@ class Waiting:
 
     def _warning(self, file: RequestFile) -> str | None:
         """That a request will soon be too old to be approved, or None."""
-        request, now = file.request, self._clock.now()
-        if request is None:
+        request, expires, now = file.request, self.expires(file), self._clock.now()
+        if request is None or expires is None:
             return None
         longest = timedelta(hours=self._zones.actions[request.action].expires_hours)
-        if not expiry.is_short(parse_time(request.created), request.expires, longest, now):
+        if not expiry.is_short(parse_time(request.created), expires, longest, now):
             return None
-        left = expiry.in_words(expiry.seconds_left(request.expires, now))
-        return f"expires in {left}, at {format_time(request.expires)}; after that it asks again, and is not sent"
+        left = expiry.in_words(expiry.seconds_left(expires, now))
+        return f"expires in {left}, at {format_time(expires)}; after that it asks again, and is not sent"
 
     # Noted and told unasked
 
@@ -208,7 +218,8 @@ class Waiting:
         for file in files:
             with trying(file.path.name):
                 warning = self._warning(file) if self._store.live(file.request_id) is None else None
-                if file.request and warning and self._store.answers.warn(file.request_id, file.request.expires):
+                expires = self.expires(file)
+                if file.request and warning and expires and self._store.answers.warn(file.request_id, expires):
                     lines.append(f"- {file.request_id} ({file.request.action}): {warning}")
         if lines:
             title = f"{len(lines)} request{'s' if len(lines) > 1 else ''} will expire soon"

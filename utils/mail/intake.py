@@ -292,13 +292,12 @@ class MailIntake:
         """Bring one task to its next resting place; returns what to count."""
         waiting = self._layout.stage_of(path) is Stage.NEEDS_ACTION
         try:
-            meta, body = frontmatter.read(_read(path))
-            if isinstance(meta.get("type"), str) and meta["type"] != TASK_TYPE:
-                return ""
-            task = task_from(meta, body, name=path.stem)
+            task = _task(path)
         except (InvalidFrontMatter, InvalidTask) as error:
             self._quarantine(path, f"The task file can't be used: {error}")
             return "set aside"
+        if task is None:
+            return ""
         if self._attempts.count(task.id) > TRIES:
             return self._give_up(task.id, DIED)
         mail = task_file.mail_of(task)
@@ -317,9 +316,12 @@ class MailIntake:
         elif earlier == "no_reply":  # a crash between the plan and the move
             self._finish(path, "as its plan says")
             return "no reply needed"
+        # What was read before it was ours may have changed: a new draft may be asked for by now.
+        if (ours := _task(path)) is None:
+            return ""
         # A task that lay in Done/ without a reply and is back in Needs_Action/: the human wants one.
         wanted = waiting and earlier == "no_reply"
-        return self._answer(task, mail, path, now, insist=wanted)
+        return self._answer(ours, task_file.mail_of(ours), path, now, insist=wanted)
 
     def _answer(self, task: Task, mail: IncomingMail, path: Path, now: datetime, *, insist: bool) -> str:
         own = {address.lower() for address in (self._settings.mail_from, self._settings.imap_user) if "@" in address}
@@ -349,6 +351,9 @@ class MailIntake:
         )
         # The request first: a task with a plan counts as worked off, and a request that the human removed stays away.
         self._claims.create(Stage.PENDING_APPROVAL, meta, body, claimed=path)
+        after = _task(path)
+        if after is None or revision_of(after.meta) != due:
+            raise Lost(f"another draft of {task.id} is asked for by now")
         steps = (
             f"1. Read the draft: [[{request_id(task.id, action, due.number)}]].",
             "2. Change what is not right, then approve or reject it.",
@@ -442,6 +447,14 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise Gone(f"{path.name} is no longer there") from None
+
+
+def _task(path: Path) -> Task | None:
+    """The task in a file; None where it is no e-mail's. Raises `Gone`, `InvalidFrontMatter`, `InvalidTask`."""
+    meta, body = frontmatter.read(_read(path))
+    if isinstance(meta.get("type"), str) and meta["type"] != TASK_TYPE:
+        return None
+    return task_from(meta, body, name=path.stem)
 
 
 def _is_note(mail: IncomingMail) -> bool:

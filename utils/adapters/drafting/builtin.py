@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 from utils.core.mail import IncomingMail, Proposal, ReplyRules, Wish
 from utils.core.triage import Reading, read
@@ -43,7 +44,7 @@ _RULE = re.compile(r"^[ \t]*[-*]?[ \t]*(next step|closing)[ \t]*:[ \t]*(\S.*)$",
 
 _POLITE = r"(?:please|bitte)"
 _VERB = r"(?:(?:write|answer|reply|make|antworte|schreibe?)\s+)?(?:it\s+|that\s+|es\s+)?"
-#: The wishes that templates can follow; each has to be the whole instruction.
+#: The wishes that templates can follow; the whole instruction has to be such wishes, joined by commas or "and".
 _LANGUAGE = re.compile(
     rf"{_POLITE}?\s*{_VERB}(?:in|auf)\s+(?P<word>german|english|deutsch|englisch)\s*{_POLITE}?[.!]?", re.IGNORECASE
 )
@@ -51,6 +52,7 @@ _SHORTER = re.compile(
     rf"{_POLITE}?\s*{_VERB}(?:a\s+bit\s+|much\s+|etwas\s+|viel\s+)?(?:shorter|briefer|kürzer)\s*{_POLITE}?[.!]?",
     re.IGNORECASE,
 )
+_JOINED = re.compile(r"[,;]|\b(?:and|und)\b", re.IGNORECASE)
 _CODES = {"german": "de", "deutsch": "de", "english": "en", "englisch": "en"}
 _GREETS = re.compile(
     r"(?:kind|best|warm|many)?\s*(?:regards|wishes|greetings)|mit freundlichen|sincerely", re.IGNORECASE
@@ -74,23 +76,19 @@ class BuiltinEngine:
         )
 
     def revise(self, mail: IncomingMail, rules: ReplyRules, wish: Wish) -> Proposal:
-        """Follows two wishes, another language (German, English) and a shorter text; of any other it says that it
-        can't, and hands back the earlier draft."""
+        """Follows two wishes, another language (German, English) and a shorter text, or both; of an instruction with
+        any other in it it says that it can't, and hands back the earlier draft."""
         reading = read(mail)
         instruction = " ".join(wish.instruction.split())
-        language = _LANGUAGE.fullmatch(instruction)
-        if language is not None:
-            reading = replace(reading, language=_CODES[language["word"].lower()])
-        elif _SHORTER.fullmatch(instruction):
-            reading = replace(reading, questions=(), deadline="")
-        else:
+        changes = _changes(instruction)
+        if changes is None:
             unmet = (
                 "The builtin engine is rules and templates, and can't follow an instruction but 'in German', 'in "
-                "English' and 'shorter'. This is the earlier draft: change it yourself."
+                "English' and 'shorter', or both ('shorter, in German'). This is the earlier draft: change it yourself."
             )
             draft = wish.draft if wish.draft.strip() else _draft(mail, rules, reading)
             return Proposal(reading.category, reading.priority, draft, "Nothing was drafted anew.", unmet)
-        draft = _draft(mail, rules, reading)
+        draft = _draft(mail, rules, replace(reading, **changes))
         if draft.strip() == wish.draft.strip():
             return Proposal(
                 reading.category, reading.priority, draft, "Nothing was drafted anew.", "It already is as you wish."
@@ -99,6 +97,21 @@ class BuiltinEngine:
             f"Made anew from the templates, as you wished: {instruction}. What you had changed is in the earlier draft."
         )
         return Proposal(reading.category, reading.priority, draft, why)
+
+
+def _changes(instruction: str) -> dict[str, Any] | None:
+    """What to read otherwise, by the fields of `Reading`; None where not every wish can be followed."""
+    changes: dict[str, Any] = {}
+    for wish in filter(None, (part.strip() for part in _JOINED.split(instruction))):
+        if language := _LANGUAGE.fullmatch(wish):
+            code = _CODES[language["word"].lower()]
+            if changes.setdefault("language", code) != code:
+                return None
+        elif _SHORTER.fullmatch(wish):
+            changes |= {"questions": (), "deadline": ""}
+        elif not re.fullmatch(_POLITE + "[.!]?", wish, re.IGNORECASE):
+            return None
+    return changes or None
 
 
 def _draft(mail: IncomingMail, rules: ReplyRules, reading: Reading) -> str:
