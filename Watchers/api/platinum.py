@@ -41,8 +41,8 @@ class Verdict:
 @bp.get("/api/platinum/status")
 @operation(shapes.PLATINUM)
 def status() -> dict[str, Any]:
-    """Overall Platinum module status, why nothing is carried out (kill switch, DRY_RUN), tasks by stage and domain, what
-    waits for whom, conflicts, version, uptime."""
+    """Overall Platinum module status, why nothing is carried out (kill switch, DRY_RUN), tasks by stage and domain,
+    what waits for whom, conflicts, version, uptime."""
     node = services()
     standing = stands_still(node.settings)
     return {
