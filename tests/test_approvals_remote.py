@@ -182,9 +182,9 @@ def test_expired(desk: Desk, waiting: Path) -> None:
 def test_no_signer_makes_it_live_longer_than_its_action(desk: Desk) -> None:
     path = desk.request(expires="2030-01-01T00:00:00Z")
     desk.approvals.observe()
-    Phone(desk).approve(path, expires="2030-01-01T00:00:00Z")
-    desk.clock.advance(24 * 3600)
-    doubted(desk, path, "it expired at 2026-06-02 12:00")
+    Phone(desk).approve(path, time="2026-06-01T11:00:00Z", expires="2030-01-01T00:00:00Z")
+    desk.clock.advance(23 * 3600)  # the request itself has an hour left
+    doubted(desk, path, "it expired at 2026-06-02 11:00")
 
 
 def test_given_in_the_future(desk: Desk, waiting: Path) -> None:

@@ -41,8 +41,7 @@ class Verdict:
 @bp.get("/api/platinum/status")
 @operation(shapes.PLATINUM)
 def status() -> dict[str, Any]:
-    """Overall Platinum module status, why nothing is carried out (kill switch, DRY_RUN), tasks by stage and domain,
-    what waits for whom, conflicts, version, uptime."""
+    """Module status, why nothing is carried out, tasks by stage and domain, what waits for whom, conflicts, version."""
     node = services()
     standing = stands_still(node.settings)
     return {

@@ -167,7 +167,7 @@ def _actions(section: Mapping[str, Any], problems: list[str]) -> dict[str, Actio
         elif name in ALWAYS_CONFIRMED and approve_by != ApproveBy.CONFIRM:
             words = "it must be confirm: payments and invoices always ask"
             problems.append(f"actions: {name}.approve_by is {approve_by!r}; {words}")
-        elif not _is_number(hours) or hours > _MOST_HOURS:
+        elif hours is None or not _is_number(hours) or hours > _MOST_HOURS:
             words = f"it must be a number above 0, at most {_MOST_HOURS} (a year)"
             problems.append(f"actions: {name}.expires_hours is {hours!r}; {words}")
         else:
