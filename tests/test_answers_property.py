@@ -215,12 +215,12 @@ def test_what_git_has_at_a_path_is_read_from_all_its_branches(tmp_path: Path) ->
 
 
 def test_what_needs_a_confirmation_is_not_approved_by_a_word(desk: Desk) -> None:
-    path = desk.request(cc=["new@example.net"])
+    path = desk.request(cc=["new@firm.test"])
     desk.cycle()
     write(path, decision="approve")
     desk.cycle()
     assert desk.world.calls == 0 and desk.store.recent(1) == []
-    assert "first mail to new@example.net" in note(path) and "approve" in note(path)
+    assert "first mail to new@firm.test" in note(path) and "approve" in note(path)
     assert "decision" not in properties(path)
 
 
