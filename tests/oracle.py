@@ -264,8 +264,12 @@ class Oracle:
             assert self._files.get(path) in allowed, f"{path}: not the Local zone's last version"
 
     def _knew_or_uncontested(self, touching: list[Change], path: str, cloud: Change, local: Change) -> bool:
-        """Whether who made the cloud's version had seen Local's, or Local's is but what both had before."""
+        """Whether who made the cloud's version had seen Local's, or Local's is but what both had before, or what the
+        Cloud had come to by itself before (both deleted a note, and the Cloud then made a new one there)."""
         if self._ancestry.descends(cloud.oid, local.oid):
+            return True
+        before = [c for c in touching if c is not cloud and self._ancestry.descends(cloud.oid, c.oid)]
+        if any(one.paths[path] == local.paths[path] for one in self._ancestry.newest(before)):
             return True
         both = [c for c in touching if all(self._ancestry.descends(one.oid, c.oid) for one in (cloud, local))]
         return local.paths[path] == (both[-1].paths[path] if both else None)

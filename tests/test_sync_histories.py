@@ -1,4 +1,4 @@
-"""300 random histories of two vaults, a phone and a forger, the same in every run; `make soak` plays others."""
+"""300 random histories of two vaults, a phone and a forger, the same while the code is; `make soak` plays others."""
 
 from __future__ import annotations
 
@@ -68,6 +68,20 @@ def test_the_oracle_sees_what_is_wrong(two: Two) -> None:
     assert "Logs/x.jsonl is gone" in judged(two, witness)
     two.b.write("note.md", "only here\n")
     assert judged(two).startswith("cloud differs from main")
+
+
+def test_a_new_note_where_both_had_deleted_one_stands(two: Two) -> None:
+    """The Cloud deleted a note, then made a new one there; Local had deleted the old one without knowing."""
+    two.a.write("Plans/email/trip.md", "the old one\n")
+    two.settle()
+    two.b.remove("Plans/email/trip.md")
+    two.b.sync()
+    two.a.remove("Plans/email/trip.md")
+    two.b.write("Plans/email/trip.md", "a new one\n")
+    two.a.sync()
+    two.settle()
+    assert two.a.read("Plans/email/trip.md") == two.b.read("Plans/email/trip.md") == b"a new one\n"
+    assert judged(two) == ""
 
 
 @pytest.mark.parametrize(
