@@ -35,6 +35,7 @@ def test_no_history_acts_twice_or_loses_an_act(ground: Ground, batch: int) -> No
     print(counts)
     assert min(counts.acts, counts.kills, counts.turns, counts.faults, counts.done, counts.void) > size / 10
     assert counts.failed and counts.unknown, "a storm that does no harm shows nothing"
+    assert counts.late, "no second try happened while only the failure of the first was told"
 
 
 def test_a_history_is_the_same_each_time_it_is_played(ground: Ground) -> None:

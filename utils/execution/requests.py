@@ -160,7 +160,9 @@ def order(record: ActionRecord) -> Order:
         raise InvalidTask([f"the approved request can't be used: {'; '.join(problems)}"])
     if request.action != record.action:
         raise InvalidTask([f"the approved request is a {request.action}, not a {record.action}"])
-    return Order(record.action_id, request, record.approved_at, record.reference, record.prepared)
+    return Order(
+        record.action_id, request, record.approved_at, record.reference, record.prepared, max(record.attempts, 1)
+    )
 
 
 def edited(data: bytes, changes: Mapping[str, Any], draft: str | None) -> tuple[dict[str, Any], str]:

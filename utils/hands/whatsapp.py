@@ -11,7 +11,7 @@ from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.social import same_text
 from utils.core.task import format_time
 from utils.core.whatsapp import WINDOW, Message, Template
-from utils.hands.social import Mark, check_account, read_mark
+from utils.hands.social import Mark, check_account, forget_mark, read_mark
 from utils.ports import AdapterError
 
 
@@ -53,10 +53,11 @@ class WhatsAppHand:
             shown.append(("Template", f"{message.template.name} ({message.template.language})"))
         elif message.window_ends is not None:
             shown.append(("Free text until", format_time(message.window_ends)))
-        return Plan(order.action_id, recipients=(message.to,), shown=tuple(shown))
+        return Plan(order.mark, recipients=(message.to,), shown=tuple(shown))
 
     def act(self, order: Order, plan: Plan, prepared: Callable[[str], None]) -> Receipt:
         """Check what changes with time, note, send. Raises `AdapterError` or `OutcomeUnknown`."""
+        forget_mark(order, prepared)
         sender, message = self._sender(), whatsapp.message(order.request)
         if message.template is None:
             self._check_window(sender, message)
@@ -66,10 +67,15 @@ class WhatsAppHand:
         return sender.send(message, plan.reference)
 
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
-        """By our mark in webhooks, where those are kept. Raises `AdapterError`."""
+        """By our mark in webhooks, where those are kept. Raises `AdapterError`.
+
+        `failed` proves something of the very try that it is told of; the mark that an older version left was that of all tries.
+        """
         if read_mark(order.prepared) is None:
             return Absence.PROVEN
-        return self._sender().find(order.reference or plan.reference)
+        mark = order.reference or plan.reference
+        found = self._sender().find(mark)
+        return Absence.OPEN if found is Absence.PROVEN and mark != order.mark else found
 
     def _check_window(self, sender: Sender, message: Message) -> None:
         """What webhooks tell of the window counts before what the request tells."""
