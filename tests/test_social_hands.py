@@ -82,6 +82,13 @@ class Story:
         else:
             self.server.hidden = True
 
+    def show(self) -> None:
+        """It is to be seen now."""
+        if isinstance(self.server, LinkedInServer):
+            self.server.may_read = True
+        else:
+            self.server.hidden = False
+
 
 @pytest.fixture
 def begin(make_node: Callable[..., Services], tmp_path: Path) -> Iterator[Callable[..., Story]]:
@@ -318,6 +325,52 @@ def test_a_post_of_before_is_not_taken_for_this_one(begin: Callable[..., Story])
     story.breaks("reset before")
     assert story.desk.cycle() == "unknown 1", "the same words stood there before it began"
     assert story.now(record).state is State.UNKNOWN
+
+
+@pytest.mark.parametrize("action", ["linkedin_post", "facebook_post", "twitter_post"])
+def test_the_post_of_another_request_with_the_same_words_is_no_proof(begin: Callable[..., Story], action: str) -> None:
+    story = begin(action)
+    first = story.approved()
+    story.desk.cycle()
+    story.desk.clock.advance(60)
+    second = story.approved(key="two")
+    story.breaks("reset before")
+    assert story.desk.cycle() == "unknown 1"
+    assert story.now(second).receipt is None and f"belongs to {first.request_id}" in story.now(second).error
+    assert len(story.ledger) == 1 and story.now(first).state is State.DONE
+
+
+@pytest.mark.parametrize("action", ["linkedin_post", "facebook_post", "twitter_post"])
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_post_that_two_open_requests_may_have_made_proves_neither(
+    begin: Callable[..., Story], action: str, settled: bool
+) -> None:
+    """The first was published, its answer lost, and it was not to be seen yet; the second was never published."""
+    story = begin(action)
+    first = story.approved()
+    story.breaks("reset after")
+    story.hide()
+    assert story.desk.cycle() == "unknown 1"
+    if settled:
+        story.desk.executor.settle(first.action_id, "happened", by="anna")
+    story.desk.clock.advance(60)
+    second = story.approved(key="two")
+    story.breaks("reset before")
+    story.show()
+    assert "unknown" in story.desk.cycle()
+    assert story.now(second).state is State.UNKNOWN and first.request_id in story.now(second).error
+    assert len(story.ledger) == 1
+
+
+def test_two_containers_with_the_same_caption_are_told_apart(begin: Callable[..., Story]) -> None:
+    story = begin("instagram_post")
+    records = [story.approved()]
+    story.desk.cycle()
+    story.desk.clock.advance(60)
+    records.append(story.approved(key="two"))
+    story.breaks("reset after")
+    story.desk.cycle()
+    assert len(story.ledger) == 2 and [story.now(record).state for record in records] == [State.DONE, State.DONE]
 
 
 # What changes after the approval

@@ -131,7 +131,10 @@ class Hand(Protocol):
         """
 
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
-        """After a crash or a lost answer: did it happen? Reads only. Raises `AdapterError` where it could not look."""
+        """After a crash or a lost answer: did it happen? Reads only. Raises `AdapterError` where it could not look.
+
+        Of `plan` there is the reference alone, as the journal kept it: the files it was made from may be gone.
+        """
 
 
 class AlertChannel(Protocol):

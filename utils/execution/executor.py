@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims
-from utils.core.acting import Absence, Receipt
+from utils.core.acting import Absence, Plan, Receipt
 from utils.core.brakes import Hold, standstill
 from utils.core.policy import MAIL_ACTIONS, Mode, refusal, tool_for
 from utils.core.stages import Stage
@@ -374,12 +374,13 @@ class Executor:
     def _seek_evidence(self, record: ActionRecord, failure: str, counts: Counts) -> None:
         known = record.error or failure or "the program was cut off in the middle of sending"
         try:
-            order, hand = requests.order(record), self._hand(record.action)
+            hand = self._hand(record.action)
             if record.provider not in ("", hand.provider):  # the settings changed: another's evidence is none
                 words = f"{record.provider} was asked to do it; {hand.provider}, which is set now, can't know"
                 self._unknown(record, f"{known}; {words}: look at {record.provider}", counts)
                 return
-            found = hand.find(order, hand.plan(order))
+            found = _find(hand, record)
+            owner = self._owner(hand, record, found) if isinstance(found, Receipt) else None
         except Exception as error:  # whatever it is: else it would be in the way of all others for ever
             if not isinstance(error, AdapterError | InvalidTask):
                 log.exception("what became of %s could not be looked for", record.request_id)
@@ -388,12 +389,28 @@ class Executor:
         if record.action in SETTLED_BY_HAND:
             seen = f"found {found.id} ({found.detail})" if isinstance(found, Receipt) else "nothing of it was found"
             self._unknown(record, f"{known}; {seen}; look for yourself", counts)
+        elif isinstance(found, Receipt) and owner is not None:
+            words = f"{found.id} reads like it, but belongs to {owner}, or may"
+            self._unknown(record, f"{known}; {words}: look for yourself", counts)
         elif isinstance(found, Receipt):
             self._done(record, found, counts)
         elif found is Absence.PROVEN:
             self._again_or_fail(record, f"{known}; nothing was done", True, counts)
         else:
             self._unknown(record, f"{known}; no proof of it was found, which proves nothing", counts)
+
+    def _owner(self, hand: Hand, record: ActionRecord, found: Receipt) -> str | None:
+        """Another request that what was found belongs to, or fits as well: a post bears no mark but its words."""
+        owner = self._store.owner(found)
+        if owner is not None and owner.action_id != record.action_id:
+            return owner.request_id
+        for rival in self._store.without_receipt(record.action, record.provider):
+            if rival.action_id == record.action_id:
+                continue
+            seen = _find(hand, rival)
+            if isinstance(seen, Receipt) and (seen.provider, seen.id) == (found.provider, found.id):
+                return rival.request_id
+        return None
 
     def _provider(self, record: ActionRecord) -> str:
         """Who acted, or would."""
@@ -447,6 +464,15 @@ class Executor:
         self._filing.send_back(path, reason)
         self._alert("INFO", f"{path.stem} asks again", reason, source="executor")
         counts.add("back to pending")
+
+
+def _find(hand: Hand, record: ActionRecord) -> Receipt | Absence:
+    """What the world has of an action, by the mark that the journal kept; what it was made from may be gone by now.
+
+    Raises `AdapterError`, `InvalidTask`.
+    """
+    order = requests.order(record)
+    return hand.find(order, Plan(order.reference))
 
 
 def acting_lock(state_dir: Path) -> Path:

@@ -167,6 +167,23 @@ class ExecutionStore:
             state.value, format_time(when),
         )  # fmt: skip
 
+    def owner(self, receipt: Receipt) -> ActionRecord | None:
+        """The action that was done by this very receipt, or None."""
+        return _first(
+            self._records(
+                "WHERE json_extract(receipt, '$.provider') = ? AND json_extract(receipt, '$.id') = ? AND state = ?",
+                receipt.provider, receipt.id, State.DONE.value,
+            )
+        )  # fmt: skip
+
+    def without_receipt(self, action: str, provider: str) -> list[ActionRecord]:
+        """The newest 20 of this kind that happened, or may have, and nobody knows under what id."""
+        return self._records(
+            "WHERE action = ? AND provider = ? AND token_consumed_at IS NOT NULL AND (state = ? OR (state = ? AND"
+            " json_extract(receipt, '$.provider') = 'human')) ORDER BY rowid DESC LIMIT 20",
+            action, provider, State.UNKNOWN.value, State.DONE.value,
+        )  # fmt: skip
+
     def was_approved(self, request_id: str, sha256: str) -> bool:
         """Whether these bytes of a request ever had a record, whatever became of it."""
         return bool(self._rows("SELECT 1 FROM actions WHERE request_id = ? AND sha256 = ?", request_id, sha256))

@@ -121,6 +121,7 @@ class SocialHand:
 
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
         """By the container, or by the very text since the mark. Raises `AdapterError`."""
+        check_account(self.provider, self._missing)
         mark = read_mark(order.prepared)
         if mark is None:
             return Absence.PROVEN

@@ -69,8 +69,10 @@ class WhatsAppHand:
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
         """By our mark in webhooks, where those are kept. Raises `AdapterError`.
 
-        `failed` proves something of the very try that it is told of; the mark that an older version left was that of all tries.
+        `failed` proves something of the very try that it is told of; the mark that an older version left was that of
+        all tries.
         """
+        check_account(self.provider, self._missing)
         if read_mark(order.prepared) is None:
             return Absence.PROVEN
         mark = order.reference or plan.reference
