@@ -15,6 +15,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any
 
@@ -170,10 +171,12 @@ class Desk:
             receipt = hand.act(order, plan, lambda prepared: self._keep(record, prepared))
         except AdapterError as error:
             refused = Outcome.AUTH_REFUSED if isinstance(error, AuthRefused) else Outcome.REFUSED
-            store.report(record, refused, error=str(error), retry=error.retry)
+            store.report(
+                record, refused, error=str(error), retry=error.retry, not_before=self._after(error.retry_after)
+            )
             raise ToolError(f"nothing was done: {error}") from None
         except OutcomeUnknown as error:
-            store.report(record, Outcome.LOST, error=str(error))
+            store.report(record, Outcome.LOST, error=str(error), not_before=self._after(error.retry_after))
             raise ToolError(f"it is unknown whether it was done: {error}") from None
         except Exception as error:
             log.exception("action %s broke", record.action_id)
@@ -181,6 +184,9 @@ class Desk:
             raise ToolError("it is unknown whether it was done; see the server's log") from None
         store.report(record, Outcome.ACCEPTED, receipt=receipt)
         return receipt
+
+    def _after(self, wait: timedelta | None) -> datetime | None:
+        return self.services.clock.now() + wait if wait is not None else None
 
     def _keep(self, record: ActionRecord, prepared: str) -> None:
         """What a hand calls before it commits: where the journal can't keep it, the hand must not go on."""

@@ -28,7 +28,7 @@ MUTANTS = (
     ("prepared-unheeded", "what the journal can't keep is committed all the same (S8)", SERVER,
      "        if not kept:\n", "        if False:\n", ACTING, "knows_no_more"),
     ("unknown-is-refused", "a lost answer is taken for a refusal, and tried again (S8)", SERVER,
-     "store.report(record, Outcome.LOST, error=str(error))", "store.report(record, Outcome.REFUSED, retry=True)",
+     "store.report(record, Outcome.LOST, error=str(error), not_before=self._after(error.retry_after))", "store.report(record, Outcome.REFUSED, retry=True)",
      ACTING, "lost_answer"),
     ("bug-is-refused", "an error that nobody foresaw is taken for a refusal (S8)", SERVER,
      'store.report(record, Outcome.LOST, error=f"', 'store.report(record, Outcome.REFUSED, retry=True, error=f"',

@@ -143,6 +143,21 @@ def test_while_a_server_still_acts_nothing_is_concluded(desk: Desk) -> None:
     assert desk.cycle() == "unknown 1, sent 1"
 
 
+def test_a_server_that_hangs_is_told_once_for_each_try(desk: Desk) -> None:
+    record = approved(desk)
+    sending = desk.store.begin(record)
+    assert sending is not None and desk.store.consume(sending, "<m@x>")
+    stuck = [("CRITICAL", f"{record.request_id} is being carried out since {sending.started_at:%H:%M} UTC")]
+    with locks.hold(desk.node.settings.state_dir / "locks" / "acting.lock", note="action 7"):
+        desk.clock.advance(19 * 60)
+        desk.cycle()
+        assert desk.alerts == [], "a slow server may still end"
+        desk.clock.advance(60)
+        for _ in range(3):
+            desk.cycle()
+            assert [alert[:2] for alert in desk.alerts] == stuck and "action 7" in desk.alerts[0][2]
+
+
 def test_dry_run_verifies_says_so_once_and_leaves_it(make_node: Callable[..., Services], clock: FakeClock) -> None:
     desk = Desk(make_node, clock, World(), DRY_RUN="true")
     record = approved(desk)

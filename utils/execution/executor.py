@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,9 @@ SERVERS = {
 
 #: After a lost answer what is found is evidence for the human alone, whatever it says.
 SETTLED_BY_HAND = frozenset({"payment"})
+
+#: A server that is at one action for so long hangs: a call ends by itself after less (`mcp_client.CALL_SECONDS`).
+STUCK = timedelta(minutes=20)
 
 _OLD_APPROVAL = (
     "this node was put back from a backup after it was approved, and may have carried it out in between; if it has"
@@ -353,7 +356,8 @@ class Executor:
             # A server holds this lock from before it consumes the token until it has written the outcome down.
             with locks.hold(self._acting, timeout=1):
                 current = self._store.get(record.action_id)
-        except locks.Locked:
+        except locks.Locked as locked:
+            self._tell_stuck(record, str(locked))
             counts.add("in flight")
             return
         if current is not None and current.state is State.APPROVED:
@@ -370,6 +374,20 @@ class Executor:
             self._again_or_fail(current, current.error or "nothing was sent", current.outcome_retry, counts)
         else:
             self._seek_evidence(current, str(failure) if failure else "", counts)
+
+    def _tell_stuck(self, record: ActionRecord, locked: str) -> None:
+        """Once for each try that a server is at for longer than any limit of a call allows."""
+        begun = record.started_at
+        if begun is None or self._clock.now() - begun < STUCK:
+            return
+        if self._store.once(record.action_id, f"stuck in try {record.attempts}"):
+            self._alert(
+                "CRITICAL",
+                f"{record.request_id} is being carried out since {begun:%H:%M} UTC",
+                f"Nothing else is carried out meanwhile ({locked}). Stop the node and start it again; then what became"
+                " of it is looked for, and if that can't be known you are asked.",
+                source="executor",
+            )
 
     def _seek_evidence(self, record: ActionRecord, failure: str, counts: Counts) -> None:
         known = record.error or failure or "the program was cut off in the middle of sending"

@@ -289,11 +289,15 @@ class ExecutionStore:
         receipt: Receipt | None = None,
         error: str = "",
         retry: bool = False,
+        not_before: datetime | None = None,
     ) -> bool:
-        """What the server that consumed this record's token has to say about the act."""
+        """What the server that consumed this record's token has to say about the act.
+
+        `not_before`: the provider asked not to be tried again until then.
+        """
         with self._transaction() as db:
             done = db.execute(
-                "UPDATE actions SET outcome = ?, outcome_retry = ?, receipt = ?, error = ?"
+                "UPDATE actions SET outcome = ?, outcome_retry = ?, receipt = ?, error = ?, next_try_at = ?"
                 " WHERE action_id = ? AND state = ? AND token = ? AND token_consumed_at IS NOT NULL"
                 " AND outcome IS NULL",
                 (
@@ -301,6 +305,7 @@ class ExecutionStore:
                     retry,
                     _receipt_json(receipt),
                     error,
+                    format_time(not_before) if not_before is not None else None,
                     record.action_id,
                     State.SENDING.value,
                     record.token,
@@ -358,6 +363,7 @@ class ExecutionStore:
         fields: dict[str, Any] = {
             "receipt": _receipt_json(receipt),
             "error": error,
+            "next_try_at": None,
             "finished_at": self._now(),
             "filed": 0,
         }
