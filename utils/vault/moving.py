@@ -2,8 +2,9 @@
 
 The note is a name in `STATE_DIR/claims/moves/`: the line that the log will get. So making it is one step in the file
 system's journal, which keeps it before the move that comes after it, and costs no flush (ADR 16); a line too long for a
-name is flushed as a file's content. The note goes when move and line are flushed, before the lock is free: so a note
-that is there tells of a holder that was killed, and whoever takes the lock alone next finishes what it began.
+name is flushed as a file's content. The note goes when move and line are flushed, before the lock is free (that of a
+claim becomes the task's heartbeat): so a note that is there tells of a holder that was killed, and whoever takes the
+lock alone next finishes what it began.
 
 Claims hold the lock together: they move no file but what is there once, so the rename itself lets one win.
 """
@@ -84,8 +85,10 @@ class Moves:
 
         The entry has `from` (or None) and `to`, and the `sha256` of a file that is written anew where it lies.
         Where `act` raises `FileExistsError` or `FileNotFoundError` nothing was done; after any other error the next
-        holder of the lock looks what was. `FileExistsError` also where another makes this very move in this very moment. With a `sign` the note is one more name of that file, and instead of being
-        removed it is returned, for the caller to rename it; None where the line is too long for a name.
+        holder of the lock looks what was. `FileExistsError` also says that another makes this very move in this moment.
+
+        With a `sign` the note is one more name of that file, and instead of being removed it is returned, for the
+        caller to rename it before the lock is free; None where the line is too long for a name.
         """
         line = jsonl.line(entry)
         note = self._note(line, sign)
