@@ -131,7 +131,7 @@ class Heartbeats:
     def last_beat(self, task_id: str) -> datetime | None:
         """When the worker of a task last gave a sign."""
         try:
-            return datetime.fromtimestamp(os.stat(self._file(task_id)).st_mtime, UTC).replace(microsecond=0)
+            return datetime.fromtimestamp(Path(self._file(task_id)).stat().st_mtime, UTC).replace(microsecond=0)
         except FileNotFoundError:
             return None
 

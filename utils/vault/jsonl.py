@@ -62,13 +62,14 @@ def flush(path: Path) -> None:
 
 
 def _open_locked(path: Path) -> tuple[int, int]:
-    """The log, open and locked, and its size. A sync may put a united log in its place while we wait: then we take the new one."""
+    """The log, open and locked, and its size. A sync may put a united log in its place while we wait: then we take the
+    new one."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             status = os.fstat(descriptor)
-            if os.path.samestat(status, os.stat(path)):
+            if os.path.samestat(status, path.stat()):
                 return descriptor, status.st_size
         except FileNotFoundError:
             pass

@@ -76,7 +76,7 @@ class Moves:
 
     def _is_wanted_alone(self) -> bool:
         try:
-            return os.stat(self._turn).st_size > 0
+            return self._turn.stat().st_size > 0
         except FileNotFoundError:  # somebody emptied STATE_DIR
             return False
 
@@ -95,7 +95,7 @@ class Moves:
         try:
             act()
         except (FileExistsError, FileNotFoundError):
-            os.unlink(note)
+            Path(note).unlink()
             raise
         if entry["event"] != CLAIMED:
             # The target's folder is enough: a rename is one step in the file system's journal.
@@ -103,7 +103,7 @@ class Moves:
         jsonl.write(self._log, line)
         if sign is not None and note.endswith(_END):
             return note
-        os.unlink(note)
+        Path(note).unlink()
         return None
 
     def _note(self, line: bytes, sign: Path | None) -> str:
