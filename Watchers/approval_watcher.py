@@ -50,6 +50,14 @@ class ApprovalWatcher(Worker):
             )
         self.services.tools.stopped = stop
 
+    def wait(self, seconds: float, stop: Stop) -> None:
+        """Until the next cycle, or the end of an undo window."""
+        if not self.services.settings.draft_only:
+            now = self.services.clock.now()
+            end = self.services.brakes.next_look(now)
+            seconds = min(seconds, (end - now).total_seconds()) if end else seconds
+        stop.wait(seconds)
+
     def run_cycle(self, now: datetime) -> str:
         """Note decisions, execute what is approved; "sent 1", "waiting for a confirmation 2", "idle"."""
         if self.services.settings.draft_only:

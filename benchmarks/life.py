@@ -232,7 +232,8 @@ def _action(task: str, request: str, at: datetime) -> bytes:
     entry |= {"source_task": task, "sha256": key, "approver": "human (API)", "via": "api", "state": "done"}
     entry |= {"approved_at": f"{at.isoformat()}Z", "expires_at": f"{at.isoformat()}Z", "error": None, "attempts": 1}
     receipt = {"provider": "smtp", "id": f"<{key[:32]}@example.org>", "detail": "accepted"}
-    return _line(entry | {"message_id": f"<{key[:32]}@example.org>", "receipt": receipt, "duration_ms": 1397})
+    entry |= {"reference": receipt["id"], "message_id": receipt["id"]}
+    return _line(entry | {"receipt": receipt, "duration_ms": 1397})
 
 
 def _line(entry: dict[str, object]) -> bytes:

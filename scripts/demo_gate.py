@@ -82,6 +82,7 @@ class Node:
             "MAIL_FROM": OUR_ADDRESS,
             "MAIL_FROM_NAME": "Max Muster",
             "SYNC_SETTLE_SECONDS": "0",
+            "UNDO_SECONDS": "2",
             **extra,
         }
         return cls(name, home, environ, os.pipe())

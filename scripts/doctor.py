@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts import doctor_sync, keys
+from scripts import actions, doctor_sync, keys
 from scripts.node import api_url, is_our_api, other_remote, port_problem, status
 from utils.adapters.git_command import QUIET_SSH, masked, network_error
 from utils.adapters.processes import run_to_end
@@ -22,6 +22,7 @@ from utils.adapters.ssh_keys import KeyStore
 from utils.bootstrap import Services
 from utils.core import visible
 from utils.core.commands import command, elsewhere
+from utils.core.routing import LOCAL
 from utils.core.signing import BadKey
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings, Settings, load, warnings
@@ -74,6 +75,7 @@ def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
         yield from _zones(services)
         yield from _signing(services)
         yield from upkeep(services)
+        yield _actions(services)
         yield from _mail_in(services, tell)
         yield _mail_out(settings, tell)
         yield _alerts(services, tell)
@@ -131,6 +133,17 @@ def upkeep(services: Services) -> Iterator[Finding]:
         yield Finding(NOTE, "upkeep", f"{last['at']}: {last['problem']}; tried again each day, after a sync")
     elif last.get("at"):
         yield Finding(OK, "upkeep", f"last at {last['at']}: {last['did']}")
+
+
+def _actions(services: Services) -> Finding:
+    """Whether the action log is as its writers wrote it."""
+    verdict = services.action_log.verify()
+    text = actions.said(verdict, is_writer=services.settings.agent_name == LOCAL)
+    if verdict.problems:
+        who = f"git -C {shlex.quote(str(services.layout.root))} log -p -- Logs/actions/"
+        remedy = f"`{who}` shows who wrote it; when you have looked, `{command('actions accept')}`"
+        return Finding(BROKEN, "actions", f"{text}. {remedy}")
+    return Finding(OK, "actions", text)
 
 
 def _remote_answer(services: Services, tell: Tell) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import re
 import sys
 from collections.abc import Callable
@@ -39,12 +40,16 @@ def endpoints_table() -> str:
 
 def tools_table() -> str:
     """Every tool of every MCP server."""
-    from mcp_servers.email_server import EmailServer
+    from mcp_servers.acting import Desk
+    from utils.execution.executor import SERVERS
 
-    tools = asyncio.run(EmailServer(Services(load({"ENV_FILE": ""}))).build().list_tools())
+    desk = Desk(Services(load({"ENV_FILE": ""})))
     lines = ["| server | tool | what it does |", "|---|---|---|"]
-    summaries = [(tool.name, (tool.description or "").strip().split("\n")[0].rstrip(".")) for tool in tools]
-    return "\n".join(lines + [f"| `email_server` | `{name}` | {summary} |" for name, summary in sorted(summaries)])
+    for server in sorted(f"{name}_server" for name in set(SERVERS.values())):
+        tools = asyncio.run(importlib.import_module(f"mcp_servers.{server}").build(desk).list_tools())
+        summaries = [(tool.name, (tool.description or "").strip().split("\n")[0].rstrip(".")) for tool in tools]
+        lines += [f"| `{server}` | `{name}` | {summary} |" for name, summary in sorted(summaries)]
+    return "\n".join(lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {"settings": settings_table, "endpoints": endpoints_table, "tools": tools_table}

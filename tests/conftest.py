@@ -50,6 +50,7 @@ def make_node(tmp_path: Path) -> Iterator[Callable[..., Services]]:
             "VAULT_PATH": str(home / "vault"),
             "STATE_DIR": str(home / "state"),
             "SYNC_SETTLE_SECONDS": "0",
+            "UNDO_SECONDS": "0",
             **settings,
         }
         services = Services(load(environ))

@@ -1,5 +1,4 @@
-"""Deliberate breaks of sync, claims, routing and the zone lease, each of which the tests must catch.
-
+"""Deliberate breaks of sync, claims, routing, approvals, the action log, the lease and acting. Tests must catch each.
 
 `python -m tests.mutants [NAME…] [--list]`
 Each mutant is an exact replacement of text in a temporary copy of the tree, run against the few tests that guard what
@@ -9,6 +8,7 @@ it breaks. Prints what caught it. Exits 1 where one survives, and where the text
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import shutil
 import subprocess
@@ -17,6 +17,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests import mutants_acting
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
@@ -46,7 +48,20 @@ LEASE, KEEPER, WORK_ZONES = "utils/core/lease.py", "utils/lease/keeper.py", "uti
 GIT_LEASE = "utils/adapters/git_lease.py"
 ZONES, WORLD, REAL_LEASE = (f"tests/test_{name}.py" for name in ("zones", "lease_world", "git_lease"))
 DECIDE, COPIES, BY_HAND = "tests/test_merge_decide.py", "tests/test_sync_copies.py", "tests/test_sync_by_hand.py"
+BRAKES, CORE_BRAKES, SERVERS = "utils/execution/brakes.py", "utils/core/brakes.py", "mcp_servers/acting.py"
+BRAKED, STORE = "tests/test_brakes.py", "utils/execution/store.py"
 EXECUTOR, EXECUTOR_RESTORED = "utils/execution/executor.py", "tests/test_execution_restored.py"
+REMOTE_RULE, REMOTE_USE, APPROVER_KEYS, AWAY = (
+    "utils/core/remote_approval.py",
+    "utils/execution/remote.py",
+    "utils/adapters/approver_keys.py",
+    "tests/test_approvals_remote.py",
+)
+CHAIN, ACTION_LOG, CHAINED = (
+    "utils/core/action_chain.py",
+    "utils/execution/action_log.py",
+    "tests/test_action_log.py",
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,7 @@ _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _b
 
 # fmt: off
 MUTANTS = (
+    *itertools.starmap(_one, mutants_acting.MUTANTS),
     _one("node-wins", "the node that merges wins, not the Local zone (S3)", MERGE,
          "return self.zone == LOCAL", "return True", SCENARIOS, "02_03"),
     _one("renames-on", "git guesses renames in the diff", GIT,
@@ -335,6 +351,80 @@ MUTANTS = (
     _one("decided-begun-anew", "what waits for a decision is begun anew", DISPATCHER,
          "None if self._layout.is_planned(path.stem) or self._rests(path) else", "None if self._rests(path) else",
          ROUTED, "waits_for_a_decision"),
+    _one("stop-at-the-door", "the server does not look at the kill switch", SERVERS,
+         "        if stop is not None:\n            raise", "        if False:\n            raise",
+         BRAKED, "server_looks"),
+    _one("stop-unreadable", "a kill switch that can't be read counts as released", BRAKES,
+         'return f"{self._stop.name} can\'t be read: {error.strerror}"', "return None if error else ''",
+         BRAKED, "cannot_be_read"),
+    _one("no-undo", "there is no undo window", CORE_BRAKES, "    if approved_at + undo > now:", "    if False:",
+         BRAKED, "taken_back"),
+    _one("unknown-is-free", "an unknown outcome does not count against the caps", STORE,
+         "State.DONE.value, State.UNKNOWN.value,\n        )", "State.DONE.value, State.DONE.value,\n        )",
+         BRAKED, "unknown_outcome_counts"),
+    _one("recipient-case", "an address in capitals has a cap of its own", STORE,
+         "(record.action_id, recipient.lower())", "(record.action_id, recipient)", BRAKED, "recipient_has"),
+    _one("cap-off-by-one", "one more than the cap goes out", CORE_BRAKES,
+         "if len(times) >= most:", "if len(times) > most:", BRAKED, "cap"),
+    _one("quiet-by-utc", "quiet hours go by UTC", CORE_BRAKES,
+         "local = now.astimezone(self.place)", "local = now", BRAKED, "wall_clock"),
+    _one("signature-unchecked", "whoever names an enrolled key approves (S7)", APPROVER_KEYS,
+         "    except (InvalidSignature, ValueError):\n        return False\n",
+         "    except (InvalidSignature, ValueError):\n        return True\n", AWAY, "forged_in"),
+    _one("domain-dropped", "a signature made for another purpose is an approval", REMOTE_RULE,
+         "lines = [DOMAIN, *(", "lines = [*(", AWAY, "domain or vector"),
+    _one("signed-nonce-left-out", "an approval is used again under another nonce (S6)", REMOTE_RULE,
+         'names = ("request", "action", "sha256", "signer", "time", "expires", "nonce")',
+         'names = ("request", "action", "sha256", "signer", "time", "expires")', AWAY, "vector or changed_byte"),
+    _one("foreign-key-approves", "any key approves (S7)", REMOTE_RULE,
+         "    if here.approver is None:\n", "    if False:\n", AWAY, "foreign_key"),
+    _one("revoked-key-approves", "a revoked key approves", REMOTE_RULE,
+         "    if here.approver.revoked_at is not None:", "    if False:", AWAY, "revoked_even"),
+    _one("approval-replayed", "an approval counts twice (S6)", REMOTE_RULE,
+         "    if here.used:\n", "    if False:\n", AWAY, "replayed"),
+    _one("approval-lock-off", "two processes take one approval at once", REMOTE_USE,
+         "        with locks.hold(self._lock):", "        if True:", AWAY, "two_processes"),
+    _one("approval-never-expires", "an approval counts after its time", REMOTE_RULE,
+         "    if statement.until(here.hours) <= here.now:", "    if False:", AWAY, "expired or live_longer"),
+    _one("approval-outlives-its-action", "a signer makes an approval count for years", REMOTE_RULE,
+         "min(parse_time(self.expires), self.given_at + timedelta(hours=hours))", "parse_time(self.expires)",
+         AWAY, "live_longer"),
+    _one("approval-of-other-action", "an approval of a reply approves a payment", REMOTE_RULE,
+         "    if statement.action != here.action:", "    if False:", AWAY, "another_action"),
+    _one("approval-unseen", "what never waited on Local is approved from afar (S6)", REMOTE_RULE,
+         "    if not here.seen:\n", "    if False:\n", AWAY, "never_seen"),
+    _one("approval-older-than-backup", "a node put back from a backup forgets what it used (S8)", REMOTE_RULE,
+         "    if here.put_back_at is not None and", "    if False and", AWAY, "put_back"),
+    _one("record-outlives-approval", "a record lives longer than the approval says", "utils/execution/approvals.py",
+         "        expires = min(expires, until or expires)\n", "", AWAY, "no_longer_than_the_approval"),
+    _one("forged-stops-a-move", "a forged approval weakens the human's own move", "utils/execution/approvals.py",
+         "        if doubt is None:\n            try:\n",
+         "        if doubt is None and not remote:\n            try:\n", AWAY, "weaken"),
+    _one("key-on-the-cloud", "an approver key is made on the server that nobody trusts", "scripts/approver_key.py",
+         '    """Where the private key lies: never in the vault, never on the node that is not trusted."""\n'
+         "    if services.settings.draft_only:\n",
+         '    """Where the private key lies: never in the vault, never on the node that is not trusted."""\n'
+         "    if False:\n", "tests/test_approver_key.py", "on_the_cloud"),
+    _one("chain-adopts-foreign", "a forged line that fits becomes part of the chain", ACTION_LOG,
+         "        if head is not None and not self._is_old(at):\n            return head\n", "",
+         CHAINED, "never_becomes"),
+    _one("chain-end-unguarded", "the end of the action log can be cut", CHAIN,
+         "    if head is not None and expected <= head.count:\n", "    if False:\n", CHAINED, "cut_end or any_change"),
+    _one("chain-gap-unseen", "lines can be taken out of the action log", CHAIN,
+         "        if seq > expected:\n", "        if False:\n", CHAINED, "first_wrong or any_change"),
+    _one("chain-edit-unseen", "a line of the action log can be changed", CHAIN,
+         "        elif digest is not None and chosen.prev != digest:", "        elif False:",
+         CHAINED, "first_wrong or any_change"),
+    _one("chain-order-unseen", "lines of the action log can change places", CHAIN,
+         "        if line.file == after.file and after.seq < line.seq\n", "        if False\n",
+         CHAINED, "first_wrong or any_change"),
+    _one("chain-line-twice", "a crash between line and memory doubles the line", ACTION_LOG,
+         '        if data not in _content(path).split(b"\\n"):\n', "        if True:\n", CHAINED, "killed_at_any"),
+    _one("chain-line-unnoted", "a crash between line and memory breaks the chain", ACTION_LOG,
+         "            self._remember(Head(head.count, head.digest, data))\n", "", CHAINED, "killed_at_any"),
+    _one("chain-older-unguarded", "lines from before the chain can be forged", CHAIN,
+         "start = first_prev(line.data for line in before) if writer == LOCAL else None", "start = None",
+         CHAINED, "before_the_chain or any_change"),
 )
 # fmt: on
 

@@ -207,13 +207,12 @@ def test_what_lies_in_approved_without_a_record_asks_for_a_confirmation(node, ap
 
 
 def test_a_draft_only_node_takes_no_answer(make_node, clock):
-    """Promise S5: approvals are given on Local, whatever the request says."""
+    """Promise S5: answers are given on Local; an approval is passed on to it (tests/test_approvals_remote.py)."""
     node = make_node("cloud", clock=clock)
     api = Api(node)
     request = add_request(node, add_task(node, "1", clock.now()), clock.now())
     sha256 = api.get(f"/api/approvals/{request}")["sha256"]
     for method, path, body in (
-        ("POST", f"/api/approvals/{request}/approve", {"sha256": sha256}),
         ("POST", f"/api/approvals/{request}/reject", {}),
         ("PUT", f"/api/approvals/{request}", {"sha256": sha256, "draft": "Mine."}),
     ):

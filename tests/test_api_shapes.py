@@ -44,6 +44,10 @@ OURS = {
     ("get", "/api/tasks/{task}"),
     ("get", "/api/actions"),
     ("post", "/api/actions/{action}/settle"),
+    ("post", "/api/actions/{action}/cancel"),
+    ("get", "/api/stop"),
+    ("post", "/api/stop"),
+    ("delete", "/api/stop"),
     ("get", "/api/vault/conflicts"),
     ("get", "/api/openapi.json"),
 }
@@ -109,7 +113,7 @@ def test_every_get_answers_in_its_shape(node):
             value = api.get(re.sub(r"\{\w+\}", lambda match: ids[match[0]], path))
             matches(schema_of(document, "get", path), value)
             asked += 1
-    assert asked == 15
+    assert asked == 16
 
 
 def test_every_write_answers_in_its_shape(node):

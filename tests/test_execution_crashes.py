@@ -15,7 +15,7 @@ from tests.conftest import FakeClock
 from tests.fakes.desk import Bomb, Desk, Killed, World, sha
 from utils.bootstrap import Services
 from utils.execution.journal import State
-from utils.ports import AdapterError, OutcomeUnknown
+from utils.ports import AdapterError, Hand, OutcomeUnknown
 
 LONG = 400
 
@@ -49,6 +49,7 @@ def check(desk: Desk, name: str, *, approved: bool = True) -> State | None:
     assert len(task) == 1
     keys = [(line["action_id"], line["state"]) for line in desk.action_log()]
     assert len(keys) == len(set(keys)), "a line of the action log twice"
+    assert desk.node.action_log.verify().problems == (), "its chain is broken"
     done = [record for record in records if record.state is State.DONE]
     assert (places == ["Done"]) == bool(done)
     for record in done:
@@ -91,12 +92,16 @@ class Crashing(Desk):
 
 
 def crash_everywhere(
-    make_node: Callable[..., Services], tmp_path: Path, make_world: Callable[[], World], approve: str
+    make_node: Callable[..., Services],
+    tmp_path: Path,
+    make_world: Callable[[], World],
+    approve: str,
+    hand: Callable[[World], Hand] | None = None,
 ) -> dict[str, int]:
     """Kill at step 1, 2, 3, … until the history ends without dying; the end states, counted."""
     ends: dict[str, int] = {}
     for step in range(1, LONG):
-        desk = Crashing(_separate(make_node, tmp_path, f"{approve}-{step}"), FakeClock(), make_world())
+        desk = Crashing(_separate(make_node, tmp_path, f"{approve}-{step}"), FakeClock(), make_world(), hand=hand)
         path = desk.request()
         desk.task_name = next((desk.vault / "In_Progress" / "cloud").glob("*.md")).stem
         died = desk.run(partial(history, path=path, approve=approve), step)

@@ -9,7 +9,8 @@ import pytest
 from tests.conftest import FakeClock
 from tests.fakes.desk import Desk, Killed, World, sha
 from utils.bootstrap import Services
-from utils.core.mail import OutgoingMail, Receipt
+from utils.core.acting import Receipt
+from utils.core.mail import OutgoingMail
 from utils.execution.approvals import AlreadyActed, Invalid, NotFound
 from utils.execution.journal import MAX_ATTEMPTS, ActionRecord, State
 from utils.ports import AdapterError, OutcomeUnknown

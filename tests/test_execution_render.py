@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from hashlib import sha256
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from utils.core import attached
 from utils.core.mail import OutgoingMail
 from utils.core.task import ApprovalRequest, InvalidTask, request_from, with_draft
 from utils.execution import render
@@ -214,3 +216,133 @@ def test_a_subject_that_yaml_read_as_a_number_is_refused_in_words() -> None:
 def test_a_new_mail_has_no_thread() -> None:
     _, message = rendered(request(action="send_email", in_reply_to=None))
     assert message["In-Reply-To"] is None and message["References"] is None
+
+
+# Forwarding
+
+
+def forward(draft: str = "See below.\n\n> the original", **fields: Any) -> ApprovalRequest:
+    meta = {"action": "forward_email", "subject": "Fwd: lunch", "source_message": "<o1@example.org>"}
+    return request(draft, **(meta | {"in_reply_to": None} | fields))
+
+
+def test_a_forwarded_mail_names_its_source_and_is_no_answer() -> None:
+    asked = forward(references=["<q0@example.org>"])
+    assert render.problems(asked) == []
+    mail, message = rendered(asked)
+    assert message["References"] == "<o1@example.org>" and message["In-Reply-To"] is None
+    assert message["Subject"] == "Fwd: lunch"
+    assert mail.data.endswith(b"See below.\r\n\r\n> the original\r\n")
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"subject": "lunch"}, "Fwd: "),
+        ({"subject": "Re: lunch"}, "Fwd: "),
+        ({"source_message": "o1@example.org"}, "source_message"),
+        ({"source_message": "<a@b>\r\nBcc: thief@example.net"}, "source_message"),
+        ({"source_message": ["<a@b>"]}, "source_message"),
+        ({"source_message": 5}, "source_message"),
+    ],
+)
+def test_a_forward_that_is_none_is_refused_in_words(fields: dict[str, Any], word: str) -> None:
+    with pytest.raises(InvalidTask, match=word):
+        rendered(forward(**fields))
+    assert render.problems(forward(**fields))
+
+
+# Attachments
+
+
+def with_files(*files: tuple[str, bytes], **fields: Any) -> tuple[ApprovalRequest, list[bytes]]:
+    entries = [{"path": f"Accounting/{name}", "sha256": sha256(data).hexdigest()} for name, data in files]
+    return request(attachments=entries, **fields), [data for _, data in files]
+
+
+FILE_NAME = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(attached.is_name)
+
+
+@given(files=st.lists(st.tuples(FILE_NAME, st.binary(max_size=200)), min_size=1, max_size=4), draft=TEXT)
+@settings(max_examples=300, deadline=None)
+@example(files=[("invoice.pdf", b"%PDF-1.7"), ("a.eml", b"Subject: x\r\n\r\n"), ("x.txt", b"a\nb\r\n")], draft="Hi")
+@example(files=[("日本語 %41'*.pdf", b"--=_" + b"a" * 32)], draft="--=_" + "a" * 32 + "--\n")
+def test_attachments_arrive_as_the_bytes_and_names_that_were_approved(
+    files: list[tuple[str, bytes]], draft: str
+) -> None:
+    asked, contents = with_files(*((name.removeprefix("."), data) for name, data in files), draft=draft)
+    if render.problems(asked):
+        assert not draft.strip() or "\r" in draft.replace("\r\n", "\n") or any(n.startswith(".") for n, _ in files)
+        return
+    try:
+        mail, message = rendered(asked, contents=contents)
+    except InvalidTask:
+        assert f"--=_{'a' * 32}" in draft, "only a draft that knows the action's id can collide"
+        return
+    assert message.get_content_type() == "multipart/mixed" and not message.defects
+    text, *parts = message.iter_parts()
+    assert text.get_payload(decode=True).decode().replace("\r\n", "\n") == draft.replace("\r\n", "\n") + "\n"
+    assert [part.get_payload(decode=True) for part in parts] == contents
+    assert [part.get_filename() for part in parts] == [file.name for file in render.files(asked)]
+    assert all(len(line) <= 998 for line in mail.data.split(b"\r\n"))
+    assert b"\n" not in mail.data.replace(b"\r\n", b"") and rendered(asked, contents=contents)[0] == mail
+
+
+def test_an_attached_mail_or_page_is_a_file_and_nothing_else() -> None:
+    asked, contents = with_files(("m.eml", b"Subject: x\r\n\r\n"), ("a.pdf", b"1"), ("odd.zzz", b"2"))
+    _, message = rendered(asked, contents=contents)
+    kinds = [part.get_content_type() for part in message.iter_attachments()]
+    assert kinds == ["application/octet-stream", "application/pdf", "application/octet-stream"]
+
+
+def test_a_mail_whose_files_read_otherwise_is_never_made() -> None:
+    asked, contents = with_files(("a.pdf", b"one"), ("b.pdf", b"two"))
+    author = render._Person("", "office@acme.example")
+    true = render._build(asked, "a" * 32, DATE, author, contents)
+    assert render._misread(true, asked, author, contents) == []
+    line = b"--=_" + b"a" * 32
+    for forged in (
+        true.data.replace(base64.b64encode(b"one"), base64.b64encode(b"two")),
+        true.data.replace(b'"b.pdf"', b'"b.exe"'),
+        true.data.replace(b"attachment;", b"inline;", 1),
+        true.data.replace(line + b"--", line + b"\r\nContent-Type: text/html\r\n\r\n<p>\r\n" + line + b"--"),
+        true.data.replace(line + b"--", b""),
+        true.data.replace(b"Hello", b"Bye"),
+    ):
+        assert forged != true.data
+        changed = OutgoingMail(true.message_id, true.sender, true.recipients, forged)
+        assert render._misread(changed, asked, author, contents), forged
+    with pytest.raises(InvalidTask):
+        rendered(asked, contents=contents[:1])
+
+
+GOOD = {"path": "Accounting/a.pdf", "sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "Accounting/a.pdf",
+        {"path": "Accounting/a.pdf"},
+        GOOD | {"sha256": "0" * 63},
+        GOOD | {"sha256": "A" * 64},
+        GOOD | {"sha256": 0},
+        *[GOOD | {"path": path} for path in
+          ("../a.pdf", "/etc/a.pdf", "a/../../a.pdf", "./a.pdf", "a//b.pdf", ".git/a.pdf", "a/.env", "", "a/", 5,
+           "a\\b.pdf", "a\n.pdf", "a\0.pdf", "a\u202egpj.pdf")],
+        *[GOOD | {"name": name} for name in
+          ("b.exe", "b", "", "x/b.pdf", "..", "b\u202e.pdf", "b\r\n.pdf", 'b".pdf', "x" * 252 + ".pdf", "\xa0b.pdf", 5,
+           None)],
+        GOOD | {"content": "x"},
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_named_plainly_and_by_its_hash_is_refused(entry: object) -> None:
+    assert any("'attachments'" in problem for problem in render.problems(request(attachments=[entry])))
+    with pytest.raises(InvalidTask, match="'attachments'"):
+        rendered(request(attachments=[entry]))
+
+
+def test_attachments_are_a_list_with_an_end() -> None:
+    assert render.problems(request(attachments=[GOOD] * 21)) and render.problems(request(attachments=GOOD))
+    assert render.problems(request(attachments=[GOOD] * 20)) == []
+    assert render.problems(request(attachments=[GOOD | {"name": "Invoice 7.PDF"}])) == []

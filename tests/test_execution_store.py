@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ import pytest
 from tests.conftest import FakeClock
 from tests.fakes.desk import Desk, World, sha
 from utils.bootstrap import Services
-from utils.core.mail import Receipt
+from utils.core.acting import Receipt
+from utils.core.mail import OutgoingMail
+from utils.execution import schema
 from utils.execution.journal import (
     LIVE,
     MAX_ATTEMPTS,
@@ -161,3 +164,70 @@ def test_pages_of_records_are_stable(desk: Desk) -> None:
     second = desk.store.recent(10, before=first[-1].action_id)
     assert len(second) == 3 and not {r.action_id for r in first} & {r.action_id for r in second}
     assert len(desk.store.recent(10, state="approved")) == 6 and desk.store.recent(10, state="done") == []
+
+
+V1 = Path(__file__).parent / "data" / "execution-v1.sql"
+
+
+def of_version_1(path: Path) -> None:
+    """A file as version 1 left it: one action done, one unknown, one killed after its mail had left, one approved."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(V1.read_text(encoding="utf-8"))
+
+
+def structure(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        return {"".join(row[0].replace('"', "").split()) for row in rows} | {
+            db.execute("PRAGMA user_version").fetchone()
+        }
+
+
+def test_a_file_of_version_1_becomes_one_of_today_and_loses_nothing(tmp_path: Path, clock: FakeClock) -> None:
+    old, new = tmp_path / "old.sqlite3", tmp_path / "new.sqlite3"
+    of_version_1(old)
+    with closing(sqlite3.connect(old)) as db:
+        before = db.execute("SELECT action_id, state, message_id, frozen, attempts FROM actions").fetchall()
+        events = db.execute("SELECT * FROM events").fetchall()
+    stores = [ExecutionStore(path, clock) for path in (old, old, new)]
+    for store in stores:
+        store.recent(1)
+    records = stores[0].recent(10)
+    assert sorted((r.action_id, r.state, r.reference, r.frozen, r.attempts) for r in records) == sorted(before)
+    assert {r.state for r in records} == {State.DONE, State.UNKNOWN, State.SENDING, State.APPROVED}
+    assert all(r.prepared == "" for r in records)
+    assert stores[1].known_recipients() == {"ann@example.org"}
+    for store in stores:
+        store.close()
+    assert structure(old) == structure(new)
+    with closing(sqlite3.connect(old)) as db:
+        assert db.execute("SELECT * FROM events").fetchall() == events
+
+
+def test_what_version_1_had_begun_is_concluded_by_the_mail_that_left(
+    make_node: Callable[..., Services], clock: FakeClock, tmp_path: Path
+) -> None:
+    of_version_1(tmp_path / "local" / "state" / "execution.sqlite3")
+    desk = Desk(make_node, clock, World(keeps_sent=True))
+    (sending,) = desk.store.in_state(State.SENDING)
+    (approved,) = desk.store.in_state(State.APPROVED)
+    for one in (sending, approved):
+        (desk.vault / "Approved" / f"{one.request_id}.md").write_bytes(one.frozen)
+    desk.world.ledger.append(OutgoingMail(sending.reference, "", (), b""))
+    assert desk.cycle() == "sent 2"
+    assert desk.world.calls == 1 and desk.store.get(sending.action_id).state is State.DONE  # type: ignore[union-attr]
+
+
+def test_an_upgrade_that_breaks_off_changes_nothing(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "old.sqlite3"
+    of_version_1(path)
+    before = structure(path)
+    monkeypatch.setitem(schema._STEPS, 1, schema._STEPS[1] + "; SELECT nothing FROM nowhere")
+    with pytest.raises(sqlite3.OperationalError):
+        ExecutionStore(path, clock).recent(1)
+    assert structure(path) == before
+    monkeypatch.undo()
+    assert len(ExecutionStore(path, clock).recent(10)) == 4

@@ -39,6 +39,15 @@ MAY_IMPORT = {
     "utils.ports": {"utils.core"},
     "utils.vault": {"utils.vault", "utils.ports", "utils.core"},
     "utils.settings": {"utils.core"},
+    "utils.hands": {
+        "utils.hands",
+        "utils.execution.render",
+        "utils.adapters",
+        "utils.vault",
+        "utils.ports",
+        "utils.core",
+        "utils.settings",
+    },
     "utils.adapters": {"utils.adapters", "utils.vault", "utils.ports", "utils.core", "utils.settings"},
 }
 USE_CASES = {"utils.vault_sync", "utils.work_zones", "utils.claim_task", "utils.alert_manager"}
@@ -113,10 +122,11 @@ def test_the_core_knows_no_files_no_clock_and_no_network() -> None:
 
 
 def test_use_cases_do_not_choose_adapters() -> None:
-    """Only bootstrap does; the user's named functions import bootstrap late (contracts §4's one exception)."""
+    """Only bootstrap does; the user's named functions import bootstrap late (contracts §4's one exception). A hand is
+    one provider's, and names the client that it speaks through."""
     wrong = []
     for name, tree in modules("utils"):
-        if name in {"utils.bootstrap", "utils.daemon"} or name.startswith("utils.adapters"):
+        if name in {"utils.bootstrap", "utils.daemon"} or name.startswith(("utils.adapters", "utils.hands")):
             continue
         for imported in ours(imports(tree)):
             if imported.startswith("utils.adapters"):

@@ -89,9 +89,9 @@ def test_a_released_action_is_sent_once_and_the_journal_knows(desk: Desk) -> Non
     record = released(desk)
     call = ("reply_email", {"action_id": record.action_id})
     first, second = ask(environ(desk), call, call)
-    assert first.structured_content["sent"] and first.structured_content["provider"] == "outbox"
+    assert first.structured_content["done"] and first.structured_content["provider"] == "outbox"
     assert first.structured_content["recipients"] == ["ann@example.org"]
-    assert "nothing was sent now" in text(second)
+    assert "nothing was done now" in text(second)
     current = desk.store.get(record.action_id)
     assert current is not None and current.outcome is Outcome.ACCEPTED and current.receipt is not None
     assert len(outbox(desk)) == 1
@@ -120,7 +120,7 @@ def test_no_other_client_can_act_past_the_journal(desk: Desk) -> None:
         "no approved action",
         "no approved action",
         "not a send_email",
-        "by hand",
+        "not a forward_email",
         "action_id",
     ]
     for answer, word in zip(answers, words, strict=True):
@@ -135,7 +135,7 @@ def test_draft_only_refuses_first_of_all(desk: Desk) -> None:
     calls.append(("server_status", {}))  # type: ignore[arg-type]
     *answers, status = ask(environ(desk, AGENT_MODE="draft_only"), *calls)
     assert all("draft-only" in text(answer) for answer in answers)
-    assert status.structured_content["may_send"] is False and status.structured_content["mode"] == "draft_only"
+    assert status.structured_content["may_act"] is False and status.structured_content["mode"] == "draft_only"
     assert outbox(desk) == []
     assert desk.store.get(record.action_id).token_consumed_at is None  # type: ignore[union-attr]
 
@@ -147,7 +147,7 @@ def test_a_dry_run_verifies_and_leaves_the_token(desk: Desk) -> None:
         ask(environ(desk, DRY_RUN="true"), ("reply_email", {"action_id": record.action_id}))[0],
     )
     for answer in (by_argument, by_setting):
-        assert answer.structured_content["sent"] is False
+        assert answer.structured_content["done"] is False
     assert outbox(desk) == [] and desk.store.get(record.action_id).token_consumed_at is None  # type: ignore[union-attr]
 
 
@@ -188,7 +188,7 @@ def test_our_client_reads_answers_and_refusals_and_keeps_the_server(desk: Desk) 
             client.call("email", "reply_email", {"action_id": "x"})
         assert not refused.value.retry
         bridge = client._bridge
-        assert client.call("email", "reply_email", {"action_id": released(desk).action_id})["sent"]
+        assert client.call("email", "reply_email", {"action_id": released(desk).action_id})["done"]
         assert client._bridge is bridge
         with pytest.raises(AdapterError, match="no MCP server 'odoo'"):
             client.call("odoo", "x", {})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from utils.adapters.clock import SystemClock
 from utils.alert_manager import AlertManager
 from utils.claim_task import Claims
+from utils.core.policy import MAIL_ACTIONS
 from utils.settings import PROJECT_ROOT, Settings, load
 from utils.vault.layout import Layout
 from utils.work_zones import WorkZones
@@ -21,14 +22,18 @@ if TYPE_CHECKING:
     from utils.dispatch.dispatcher import Dispatcher
     from utils.dispatch.drops import Drops
     from utils.dispatch.leftovers import Leftovers
+    from utils.execution.action_log import ActionLog
     from utils.execution.approvals import Approvals
+    from utils.execution.brakes import Brakes
     from utils.execution.executor import Executor
+    from utils.execution.remote import RemoteApprovals
     from utils.execution.store import ExecutionStore
     from utils.health.monitor import HealthMonitor
     from utils.mail.intake import MailIntake
     from utils.ports import (
         AlertChannel,
         DraftEngine,
+        Hand,
         LeaseRemote,
         Mailbox,
         MailSender,
@@ -188,6 +193,38 @@ class Services:
             clock=self.clock,
             known_to_git=lambda path, data: self.sync.known_to_git(path, data),
             alert=self.alerts.send,
+            remote=lambda approve: self.remote_approvals.take(approve),
+            passed_on=lambda request_id, sha256: self.remote_approvals.passed_on(request_id, sha256),
+        )
+
+    @cached_property
+    def remote_approvals(self) -> RemoteApprovals:
+        """Approvals that are given elsewhere than on Local."""
+        from utils.adapters import approver_keys
+        from utils.execution.remote import RemoteApprovals
+
+        s = self.settings
+        return RemoteApprovals(
+            self.layout,
+            self.claims,
+            self.store,
+            s.zones,
+            state_dir=s.state_dir,
+            clock=self.clock,
+            approver_of=approver_keys.ApproverKeys(s.keys_dir).find,
+            is_genuine=approver_keys.is_genuine,
+            alert=lambda *words, **more: self.alerts.send(*words, **more),
+            put_back_at=lambda: self.sync.put_back_at(),
+        )
+
+    @cached_property
+    def brakes(self) -> Brakes:
+        """The kill switch, the undo window, caps and quiet hours."""
+        from utils.execution.brakes import Brakes
+
+        s = self.settings
+        return Brakes(
+            self.store, s.zones, self.hand, state_dir=s.state_dir, undo_seconds=s.undo_seconds, clock=self.clock
         )
 
     @cached_property
@@ -202,23 +239,53 @@ class Services:
             self.approvals,
             self.store,
             self.tools,
-            self.sender,
+            self.hand,
             mode=s.agent_mode,
             dry_run=s.dry_run,
             state_dir=s.state_dir,
             clock=self.clock,
             alert=self.alerts.send,
+            brakes=self.brakes,
             reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
             put_back_at=self.sync.put_back_at,
+        )
+
+    @cached_property
+    def action_log(self) -> ActionLog:
+        """What was done in the outside world, line by line, each chained to the one before."""
+        from utils.execution.action_log import ActionLog
+
+        s = self.settings
+        return ActionLog(
+            self.layout,
+            s.state_dir,
+            self.clock,
+            s.agent_name,
+            put_back_at=self.sync.put_back_at,
+            alert=self.alerts.send,
         )
 
     @cached_property
     def tools(self) -> ToolCaller:
         """The MCP client that the executor calls servers with."""
         from utils.adapters.mcp_client import McpTools
+        from utils.execution.executor import SERVERS
 
-        servers = {"email": [sys.executable, "-m", "mcp_servers.email_server"]}
+        servers = {name: [sys.executable, "-m", f"mcp_servers.{name}_server"] for name in set(SERVERS.values())}
         return McpTools(servers, cwd=PROJECT_ROOT, idle_seconds=self.settings.mcp_idle_seconds, clock=self.clock)
+
+    def hand(self, action: str) -> Hand:
+        """Who carries out an action. Raises `KeyError` for one that this version can't do."""
+        if action in MAIL_ACTIONS:
+            return self._mail_hand
+        raise KeyError(action)
+
+    @cached_property
+    def _mail_hand(self) -> Hand:
+        from utils.hands.mail import Letters, MailHand
+
+        s = self.settings
+        return MailHand(s.mail_sender, Letters(s.vault_path, s.mail_from, s.mail_from_name), lambda: self.sender)
 
     @cached_property
     def sender(self) -> MailSender:

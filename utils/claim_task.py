@@ -97,6 +97,11 @@ class Claims:
             self._moves.do(entry, lambda: atomic.write(target, data, replace=False))
         return target
 
+    @property
+    def agent(self) -> str:
+        """In whose name."""
+        return self._agent
+
     def claim(self, path: Path, agent: str | None = None) -> Path | None:
         """Take a task from `Needs_Action/` into `In_Progress/<agent>/`; None where somebody else was first."""
         agent = agent or self._agent

@@ -13,10 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.alert import Alert
 from utils.core.health import ProbeResult
 from utils.core.lease import Sight
-from utils.core.mail import IncomingMail, OutgoingMail, Proposal, RawMail, Receipt, ReplyRules
+from utils.core.mail import IncomingMail, OutgoingMail, Proposal, RawMail, ReplyRules
 from utils.core.merge import Entry
 from utils.core.sync_rules import Refusal
 
@@ -31,6 +32,13 @@ class AdapterError(Exception):
 
 class Damaged(AdapterError):
     """The vault's repository itself is damaged (a power cut, a bad disk): mending may help, trying again does not."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry=False)
+
+
+class AuthRefused(AdapterError):
+    """The provider refused our credentials: nothing was done, and nothing will be until a human renews them."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retry=False)
@@ -96,6 +104,30 @@ class MailSender(Protocol):
     @property
     def conclusive(self) -> bool:
         """Whether `find` answering None proves that the mail never left."""
+
+
+class Hand(Protocol):
+    """Carries out one kind of action with one provider. Never retries by itself, and never follows a redirect."""
+
+    provider: str  # for people and receipts: "smtp", "odoo", …
+
+    def plan(self, order: Order) -> Plan:
+        """What `act` would do, verified as far as that goes without acting; the same order gives the same reference.
+
+        No network. Raises `InvalidTask` where the request can't be carried out (text for the human), `AdapterError`
+        where this node can't (an account is missing).
+        """
+
+    def act(self, order: Order, plan: Plan, prepared: Callable[[str], None]) -> Receipt:
+        """Do it, by at most one committing call.
+
+        `prepared(id)` keeps durably, before the commit, what `find` will need; it is called for what the provider made
+        ready (a draft, a container, uploaded media). Raises `AdapterError` where certainly nothing took effect
+        (`AuthRefused` for refused credentials), else `OutcomeUnknown`.
+        """
+
+    def find(self, order: Order, plan: Plan) -> Receipt | Absence:
+        """After a crash or a lost answer: did it happen? Reads only. Raises `AdapterError` where it could not look."""
 
 
 class AlertChannel(Protocol):

@@ -109,6 +109,7 @@ class Settings:
     zones_file: Path = _setting("zones.json", _path, "zones, routing, failover numbers, action policy")
     log_level: str = _setting("INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR"), "how much the processes log")
     dry_run: bool = _setting("false", _boolean, "verify and log approved actions, execute none")
+    undo_seconds: float = _setting("10", _number(0, 3600, float), "an approval can be taken back for so long")
 
     vault_sync_remote: str = _setting("origin", _word, "name of the vault's git remote")
     vault_sync_branch: str = _setting("main", _word, "the vault's branch")

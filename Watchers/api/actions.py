@@ -8,7 +8,8 @@ from typing import Any
 from flask import Blueprint
 
 from utils.bootstrap import Services
-from utils.execution.journal import State
+from utils.core import action_chain
+from utils.execution.journal import ActionRecord, State
 from utils.vault import jsonl
 from Watchers.api import shapes
 from Watchers.api.inputs import PAGING, choice, text
@@ -17,9 +18,13 @@ from Watchers.api.paging import decode, encode, page_of_log
 
 bp = Blueprint("actions", __name__)
 
+_BY = "human (API)"
+
 
 @bp.get("/api/actions")
-@operation(shapes.page(shapes.ACTION), query=[*PAGING, choice("state", list(State), "Only actions in this state")])
+@operation(
+    shapes.page(shapes.LISTED_ACTION), query=[*PAGING, choice("state", list(State), "Only actions in this state")]
+)
 def listing(limit: int, cursor: str | None, state: str | None) -> dict[str, Any]:
     """The action log, newest approval first; `unknown` is an outcome that only a human can settle.
 
@@ -33,9 +38,44 @@ def listing(limit: int, cursor: str | None, state: str | None) -> dict[str, Any]
     after = decode(cursor)
     records = node.store.recent(limit + 1, before="".join(after) if after is not None else None, state=state)
     return {
-        "items": [record.to_dict() for record in records[:limit]],
+        "items": [_shown(node, record) for record in records[:limit]],
         "next_cursor": encode((records[limit - 1].action_id,)) if len(records) > limit else None,
     }
+
+
+@bp.post("/api/actions/<action_id:action>/cancel")
+@operation(shapes.ACTION, errors=[403, 404, 409])
+def cancel(action: str) -> dict[str, Any]:
+    """Take an approval back before it is carried out, `UNDO_SECONDS` at the least: the request asks again."""
+    return services().executor.cancel(action, by=_BY).to_dict()
+
+
+@bp.get("/api/stop")
+@operation(shapes.STOP)
+def kill_switch() -> dict[str, Any]:
+    """Whether the kill switch of this node is pulled, and what it says."""
+    return _switch(services())
+
+
+@bp.post("/api/stop")
+@operation(shapes.STOP, body=[text("reason", "Why, for whoever finds it", longest=500)])
+def stop(reason: str | None) -> dict[str, Any]:
+    """Pull the kill switch: nothing new is carried out on this node until it is released."""
+    node = services()
+    if node.brakes.stopped() is None:
+        node.alerts.send("WARNING", "Everything is stopped", reason or f"by {_BY}", source="api")
+    node.brakes.stop(reason or f"by {_BY}")
+    return _switch(node)
+
+
+@bp.delete("/api/stop")
+@operation(shapes.STOP)
+def go() -> dict[str, Any]:
+    """Release the kill switch: what is approved goes on."""
+    node = services()
+    if node.brakes.go():
+        node.alerts.send("INFO", "The kill switch is released", f"by {_BY}", source="api")
+    return _switch(node)
 
 
 @bp.post("/api/actions/<action_id:action>/settle")
@@ -52,6 +92,16 @@ def settle(action: str, outcome: str, note: str | None) -> dict[str, Any]:
     return services().executor.settle(action, outcome, by="api", note=note or "").to_dict()
 
 
+def _switch(node: Services) -> dict[str, Any]:
+    reason = node.brakes.stopped()
+    return {"stopped": reason is not None, "reason": reason}
+
+
+def _shown(node: Services, record: ActionRecord) -> dict[str, Any]:
+    held = node.executor.held(record) if record.state is State.APPROVED else None
+    return record.to_dict() | {"waits": {"reason": held.reason, "until": held.until} if held else None}
+
+
 def _logged(node: Services) -> Iterator[dict[str, Any]]:
     """Each action's newest line in `Logs/actions/`, newest first."""
     seen: set[str] = set()
@@ -59,4 +109,4 @@ def _logged(node: Services) -> Iterator[dict[str, Any]]:
         action_id = entry.get("action_id")
         if isinstance(action_id, str) and action_id not in seen:
             seen.add(action_id)
-            yield entry
+            yield {name: value for name, value in entry.items() if name not in action_chain.KEYS}

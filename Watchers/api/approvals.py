@@ -9,8 +9,9 @@ from flask import Blueprint
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
 from utils.execution.answers import Pending
-from Watchers.api import shapes
-from Watchers.api.inputs import PAGING, digest, text, texts
+from Watchers.api import remote, shapes
+from Watchers.api.errors import Problem
+from Watchers.api.inputs import PAGING, digest, mapping, text, texts
 from Watchers.api.operation import operation, services
 from Watchers.api.paging import Key, page_of_sorted
 
@@ -49,12 +50,21 @@ def one(request_id: str) -> dict[str, Any]:
 
 
 @bp.post("/api/approvals/<request_id:request_id>/approve")
-@operation(shapes.ACTION, body=[digest()], errors=[403, 404, 409])
-def approve(request_id: str, sha256: str) -> dict[str, Any]:
+@operation(
+    {"anyOf": [shapes.ACTION, shapes.APPROVED_REMOTELY]},
+    body=[digest(), mapping("approval", "On a draft-only node: the approval as an enrolled key signed it")],
+    errors=[404, 409],
+)
+def approve(request_id: str, sha256: str, approval: dict[str, Any] | None) -> dict[str, Any]:
     """Approve exactly the bytes with this `sha256`; 409 if the file has changed since it was shown.
 
-    Approving the same bytes again answers the same record.
+    Approving the same bytes again answers the same record. A draft-only node makes none: it passes the approval on to
+    Local, where it counts if an enrolled key signed it, and has to be confirmed if not.
     """
+    if services().settings.draft_only:
+        return remote.passed_on(request_id, sha256, approval)
+    if approval is not None:
+        raise Problem(400, "This node takes your own word: leave 'approval' out.", kind="invalid-input")
     return services().approvals.approve(request_id, sha256, by=_BY, via="api").to_dict()
 
 

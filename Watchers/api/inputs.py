@@ -82,6 +82,17 @@ def texts(name: str, help_text: str, *, most: int = 100) -> Field:
     return Field(name, schema, read, help_text)
 
 
+def mapping(name: str, help_text: str) -> Field:
+    """A JSON object; whoever uses it checks what is in it."""
+
+    def read(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValueError("must be an object")
+        return value
+
+    return Field(name, {"type": "object"}, read, help_text)
+
+
 def whole(name: str, help_text: str, low: int, high: int, default: int | None = None) -> Field:
     """A whole number from `low` to `high`; in a query it comes as digits."""
 

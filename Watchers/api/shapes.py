@@ -242,10 +242,24 @@ ACTION = obj(
     expires_at=time,
     state=enum(*State),
     attempts=whole,
+    reference=maybe_text,
     message_id=maybe_text,
     receipt=nullable(obj(provider=text, id=text, detail=text)),
     error=maybe_text,
     duration_ms=maybe_number,
+)
+LISTED_ACTION = with_more(ACTION, waits=nullable(obj(reason=text, until=maybe_time)))
+STOP = obj(stopped=boolean, reason=maybe_text)
+
+APPROVED_REMOTELY = obj(
+    id=text,
+    action=text,
+    sha256=sha256,
+    state=enum("approved_remotely"),
+    signed=boolean,
+    until=time,
+    path=text,
+    detail=text,
 )
 
 _MODULE = obj(ok=boolean, detail=text)

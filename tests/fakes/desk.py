@@ -12,17 +12,22 @@ from typing import Any
 
 from mcp.server.mcpserver.exceptions import ToolError
 
-from mcp_servers.email_server import EmailServer
+from mcp_servers import acting
 from tests.conftest import FakeClock
+from utils.adapters import approver_keys
 from utils.bootstrap import Services
 from utils.claim_task import Claims
-from utils.core.mail import OutgoingMail, Receipt
+from utils.core.acting import Receipt
+from utils.core.brakes import Brakes as CoreBrakes
+from utils.core.mail import OutgoingMail
 from utils.core.stages import Stage
 from utils.core.task import format_time, make_id, request_id, with_draft
 from utils.execution.approvals import Approvals
+from utils.execution.brakes import Brakes
 from utils.execution.executor import Executor
+from utils.execution.remote import RemoteApprovals
 from utils.execution.store import ExecutionStore
-from utils.ports import AdapterError
+from utils.ports import AdapterError, Hand
 from utils.vault.layout import SKELETON
 
 DRAFT = "Hello Ann,\n\nthank you for your question.\n\nKind regards"
@@ -76,10 +81,10 @@ class World:
 
 
 class DirectTools:
-    """The e-mail server's own tools, called without a process in between."""
+    """The servers' own tools, called without a process in between."""
 
-    def __init__(self, server: EmailServer, bomb: Bomb) -> None:
-        self._server = server
+    def __init__(self, desk: acting.Desk, bomb: Bomb) -> None:
+        self._desk = desk
         self._bomb = bomb
         self.stopped: Callable[[], bool] = lambda: False
         self.broken: list[Exception] = []
@@ -89,7 +94,7 @@ class DirectTools:
         if self.broken:
             raise self.broken.pop(0)
         try:
-            answer = getattr(self._server, tool)(**arguments)
+            answer = self._desk.act(tool, **arguments)
         except ToolError as error:
             raise AdapterError(str(error), retry=False) from None
         self._bomb.step()
@@ -131,18 +136,28 @@ class Desk:
     """One node with its parts, some of them breakable. `restart()` is a new process on the same files."""
 
     def __init__(
-        self, make: Callable[..., Services], clock: FakeClock, world: World, *, set_up: bool = False, **settings: str
+        self,
+        make: Callable[..., Services],
+        clock: FakeClock,
+        world: World,
+        *,
+        set_up: bool = False,
+        hand: Callable[[World], Hand] | None = None,
+        **settings: str,
     ) -> None:
-        """`set_up` makes a whole vault, as other processes need it; else there are its folders alone."""
+        """`set_up` makes a whole vault, as other processes need it; else there are its folders alone. `hand`: made anew
+        at each restart, it carries out every action; else the node's own hands do."""
         self.clock = clock
         self.world = world
         self.in_git: set[tuple[str, bytes]] = set()
         self.alerts: list[tuple[str, str, str]] = []
         self.trust = False
+        self.limits = CoreBrakes()
         self.waits: str | None = None
         self.put_back_at: datetime | None = None
         self._make = make
         self._settings = settings
+        self._make_hand = hand
         self.restart()
         if set_up:
             self.vault.mkdir(parents=True)
@@ -157,6 +172,7 @@ class Desk:
         s = node.settings
         s.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         zones = replace(s.zones, remote_approvals="trust") if self.trust else s.zones
+        zones = replace(zones, brakes=self.limits)
         store = _Store(s.state_dir / "execution.sqlite3", self.clock)
         claims = _Claims(node.layout, s.state_dir, self.clock, "local")
         store.bomb = claims.bomb = self.world.bomb = bomb
@@ -164,12 +180,24 @@ class Desk:
         parts["approvals"] = Approvals(
             node.layout, claims, store, zones, mode=s.agent_mode, clock=self.clock,
             known_to_git=lambda path, data: (path, data) in self.in_git, alert=self._alert,
+            remote=lambda approve: node.remote_approvals.take(approve),
         )  # fmt: skip
-        parts["tools"] = DirectTools(EmailServer(node), bomb)
+        parts["remote_approvals"] = RemoteApprovals(
+            node.layout, claims, store, zones, state_dir=s.state_dir, clock=self.clock, alert=self._alert,
+            approver_of=approver_keys.ApproverKeys(s.keys_dir).find, is_genuine=approver_keys.is_genuine,
+            put_back_at=lambda: self.put_back_at,
+        )  # fmt: skip
+        if self._make_hand is not None:
+            made = self._make_hand(self.world)
+            node.__dict__["hand"] = lambda action: made
+        parts["brakes"] = Brakes(
+            store, zones, node.hand, state_dir=s.state_dir, undo_seconds=s.undo_seconds, clock=self.clock
+        )
+        parts["tools"] = DirectTools(acting.Desk(node), bomb)
         parts["executor"] = Executor(
-            node.layout, claims, parts["approvals"], store, parts["tools"], self.world, mode=s.agent_mode,
+            node.layout, claims, parts["approvals"], store, parts["tools"], node.hand, mode=s.agent_mode,
             dry_run=s.dry_run, state_dir=s.state_dir, clock=self.clock, alert=self._alert,
-            reason_to_wait=lambda: self.waits, put_back_at=lambda: self.put_back_at,
+            brakes=parts["brakes"], reason_to_wait=lambda: self.waits, put_back_at=lambda: self.put_back_at,
         )  # fmt: skip
         node.__dict__.update(parts)
         self.bomb = bomb

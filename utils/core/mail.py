@@ -100,12 +100,3 @@ class OutgoingMail:
     sender: str
     recipients: tuple[str, ...]  # the envelope: To, Cc and Bcc
     data: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """Proof that the world took an action: who said so (`provider`), under what id, and details to show."""
-
-    provider: str
-    id: str
-    detail: str = ""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from utils.core import visible
+from utils.core import attached, visible
 from utils.core.policy import ACTIONS
 from utils.core.routing import TASK_TYPES
 from utils.core.stages import DOMAINS
@@ -180,9 +180,12 @@ def _doubts(fields: Mapping[str, Any], body: str, draft: str) -> list[str]:
     # Our own notes have such characters written out; in others they can turn the order of what is read around.
     if visible.has_hidden(notes):
         found.append("The notes above the draft have invisible or direction-changing characters.")
+    files, _ = attached.read(fields)
+    if files:
+        names = ", ".join(map(str, files))
+        found.append(f"It takes files along, named in the properties alone: {names}.")
     for name, value in fields.items():
-        texts = value if isinstance(value, list) else [value]
-        joined = "\n".join(text for text in texts if isinstance(text, str))
+        joined = "\n".join(_texts(value))
         found += visible.flags(joined, f"'{name}'")
         if name in ("to", "cc", "bcc"):
             found += [
@@ -191,6 +194,14 @@ def _doubts(fields: Mapping[str, Any], body: str, draft: str) -> list[str]:
                 if "@" in (shown := entry.rpartition("<")[0]) and entry.rpartition("<")[2].strip(" >") not in shown
             ]
     return found
+
+
+def _texts(value: object) -> list[str]:
+    """The texts in a field, at any depth."""
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return [text for item in inner for text in _texts(item)]
 
 
 def task_from(meta: Mapping[str, Any], body: str, *, name: str | None = None) -> Task:

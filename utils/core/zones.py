@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from utils.core import brakes
+from utils.core.brakes import Brakes
 from utils.core.policy import ACTIONS, ActionPolicy, ApproveBy
 from utils.core.routing import LOCAL_ONLY_TYPES, TASK_TYPES, ZONES, Rule
 
@@ -51,6 +53,7 @@ class ZonesConfig:
     failover: Failover
     remote_approvals: str
     actions: Mapping[str, ActionPolicy]
+    brakes: Brakes = field(default_factory=Brakes)
 
 
 def parse(raw: Any) -> ZonesConfig:
@@ -58,7 +61,7 @@ def parse(raw: Any) -> ZonesConfig:
     if not isinstance(raw, Mapping):
         raise InvalidZones(["the file must hold a JSON object"])
     problems: list[str] = []
-    known = {"zones", "initial_holder", "routing", "failover", "remote_approvals", "actions"}
+    known = {"zones", "initial_holder", "routing", "failover", "remote_approvals", "actions", "brakes"}
     problems += [f"unknown key {key!r}" for key in raw if key not in known]
     zones = _section(raw, "zones", problems)
     problems += [f"zones: {zone!r} is missing" for zone in ZONES if zone not in zones]
@@ -76,6 +79,7 @@ def parse(raw: Any) -> ZonesConfig:
         failover=_failover(_section(raw, "failover", problems), problems),
         remote_approvals=remote,
         actions=_actions(_section(raw, "actions", problems), problems),
+        brakes=brakes.parse(raw.get("brakes"), raw.get("actions"), problems),
     )
     if problems:
         raise InvalidZones(problems)
@@ -123,12 +127,12 @@ _RIGHT: Mapping[Any, tuple[Callable[[Any], bool], str]] = {
 
 
 def _failover(section: Mapping[str, Any], problems: list[str]) -> Failover:
-    known = {field.name: field for field in fields(Failover)}
+    known = {one.name: one for one in fields(Failover)}
     found = [f"failover: unknown key {name!r}" for name in section if name not in known]
     values: dict[str, Any] = {}
-    for name, field in known.items():
-        value = section.get(name, field.default)
-        is_right, words = _RIGHT[field.type]
+    for name, setting in known.items():
+        value = section.get(name, setting.default)
+        is_right, words = _RIGHT[setting.type]
         if is_right(value):
             values[name] = value
         else:

@@ -8,8 +8,8 @@ confirmation (API, command line) or, where policy allows, from a human's own mov
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from utils import claim_task
@@ -30,6 +30,7 @@ from utils.execution.answers import (
     Pending,
 )
 from utils.execution.journal import ActionRecord, State
+from utils.execution.remote import Approve
 from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
@@ -56,7 +57,10 @@ class Approvals:
         clock: Clock,
         known_to_git: Callable[[str, bytes], bool],
         alert: Callable[..., Any],
+        remote: Callable[[Approve], Mapping[str, str]] = lambda approve: {},
+        passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
     ) -> None:
+        """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -65,6 +69,8 @@ class Approvals:
         self._clock = clock
         self._known_to_git = known_to_git
         self._alert = alert
+        self._remote = remote
+        self._passed_on = passed_on
 
     def pending(self) -> list[Pending]:
         """What waits for an answer: what is pending, and on Local what lies in `Approved/` without a record.
@@ -82,11 +88,13 @@ class Approvals:
             raise NotFound(f"no request {request_id} waits for an answer")
         return self._shown(files[0])
 
-    def approve(self, request_id: str, sha256: str, *, by: str, via: str = "api") -> ActionRecord:
+    def approve(
+        self, request_id: str, sha256: str, *, by: str, via: str = "api", until: datetime | None = None
+    ) -> ActionRecord:
         """Approve exactly the bytes with this hash. The record is durable before the file moves to `Approved/`.
 
-        Approving the same bytes again answers the same record. Raises `NotHere`, `NotFound`, `Changed`, `Expired`,
-        `Invalid` (or `AlreadyActed`).
+        It counts no longer than `until`. Approving the same bytes again answers the same record. Raises `NotHere`,
+        `NotFound`, `Changed`, `Expired`, `Invalid` (or `AlreadyActed`).
         """
         self._here()
         live = self._store.live(request_id)
@@ -102,7 +110,7 @@ class Approvals:
         file = files[0]
         if file.sha256 != sha256:
             raise Changed(file.sha256)
-        record = self._record(file, by=by, via=via)
+        record = self._record(file, by=by, via=via, until=until)
         self._place(record)
         return self._store.get(record.action_id) or record
 
@@ -190,14 +198,16 @@ class Approvals:
             return
         for file in requests.read_all(self._layout, Stage.PENDING_APPROVAL):
             self._see(file)
+        remote = self._remote(self.approve)
         for file in requests.read_all(self._layout, Stage.APPROVED):
             if self._store.live(file.request_id) is None and not file.problems and not self._is_expired(file):
-                self._judge_move(file)
+                self._judge_move(file, remote.get(file.request_id))
         self._follow_rejections()
 
     # Moves
 
-    def _judge_move(self, file: RequestFile) -> None:
+    def _judge_move(self, file: RequestFile, remote: str | None) -> None:
+        """`remote`: why an approval of it that was given elsewhere does not count."""
         path = self._layout.relative(file.path)
         known = self._store.doubts_about(path, file.sha256)
         if known is not None:
@@ -211,6 +221,7 @@ class Approvals:
             except ApprovalError as error:
                 log.info("%s was not approved by its move: %s", path, error)
             return
+        doubt = f"{doubt} ({remote})" if remote else doubt
         self._claims.explain(file.path, notes.confirm(file, doubt))
         if self._store.doubt(path, file.sha256, doubt):
             self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{path}: {doubt}", source="approvals")
@@ -219,6 +230,9 @@ class Approvals:
         """`(via, by, doubt)`: what a file in `Approved/` without a record is worth; no doubt means it is approved."""
         request = file.request
         assert request is not None  # the caller passes files without problems only
+        changed = requests.problems_of_files(self._layout, request)
+        if changed:
+            return "", "", "; ".join(changed)
         if request.doubts:
             return "", "", f"it may look otherwise than what would be sent: {'; '.join(request.doubts)}"
         if self._zones.remote_approvals == "trust" and request.action not in NEVER_TRUSTED:
@@ -260,13 +274,16 @@ class Approvals:
 
     # Records
 
-    def _record(self, file: RequestFile, *, by: str, via: str) -> ActionRecord:
+    def _record(self, file: RequestFile, *, by: str, via: str, until: datetime | None = None) -> ActionRecord:
         if file.problems or file.request is None:
             raise Invalid(*file.problems)
         if self._is_expired(file):
             raise Expired(
                 f"{file.request_id} expired at {file.request.expires:%Y-%m-%d %H:%M} UTC: ask for a new draft"
             )
+        changed = requests.problems_of_files(self._layout, file.request)
+        if changed:
+            raise Invalid(*changed)
         live = self._store.live(file.request_id)
         if (
             live is not None
@@ -276,6 +293,7 @@ class Approvals:
             raise AlreadyActed(f"{file.request_id} was approved before and its execution is {live.state}")
         hours = self._zones.actions[file.request.action].expires_hours
         expires = min(file.request.expires, self._clock.now() + timedelta(hours=hours))
+        expires = min(expires, until or expires)
         record = self._store.approve(file.request, file.data, file.sha256, by=by, via=via, expires_at=expires)
         if record is not None:
             log.info("%s approved by %s via %s, action %s", file.request_id, by, via, record.action_id)
@@ -394,6 +412,8 @@ class Approvals:
 
     def _shown(self, file: RequestFile) -> Pending:
         problems = list(file.problems)
+        if file.request is not None:
+            problems += requests.problems_of_files(self._layout, file.request)
         live = self._store.live(file.request_id)
         if live is not None and live.state is State.DONE:
             problems.append("this request was executed before; approving it again does nothing")
@@ -407,6 +427,6 @@ class Approvals:
             needs_confirmation=file.stage is Stage.APPROVED,
             expires=file.request.expires if file.request else None,
             expired=self._is_expired(file),
-            reason=self._note(file),
+            reason=self._note(file) or self._passed_on(file.request_id, file.sha256),
             problems=tuple(problems),
         )

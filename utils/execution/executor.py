@@ -7,31 +7,38 @@ what happened (see `journal.proof`). So there is no path on which an action is r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims
-from utils.core.mail import Receipt
+from utils.core.acting import Absence, Receipt
+from utils.core.brakes import Hold
 from utils.core.policy import MAIL_ACTIONS, Mode, refusal
 from utils.core.stages import Stage
-from utils.execution import notes, render, requests
+from utils.core.task import InvalidTask
+from utils.execution import notes, requests
+from utils.execution.action_log import ActionLog
 from utils.execution.answers import AlreadyActed, Invalid, NotFound, NotHere
 from utils.execution.approvals import Approvals
+from utils.execution.brakes import Brakes
+from utils.execution.counts import Counts
 from utils.execution.filing import Filing
-from utils.execution.journal import ActionRecord, Proof, State, next_try, proof
+from utils.execution.journal import ActionRecord, Outcome, Proof, State, next_try, proof
 from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
-from utils.ports import AdapterError, Clock, MailSender, OutcomeUnknown, ToolCaller
+from utils.ports import AdapterError, Clock, Hand, OutcomeUnknown, ToolCaller
 from utils.vault import locks
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
 
-#: Which MCP server and tool carries out which action.
-TOOLS = {"send_email": ("email", "send_email"), "reply_email": ("email", "reply_email")}
+#: Which MCP server carries out which action, by a tool of the action's name.
+SERVERS = {"send_email": "email", "reply_email": "email", "forward_email": "email"}
+
+#: After a lost answer what is found is evidence for the human alone, whatever it says.
+SETTLED_BY_HAND = frozenset({"payment"})
 
 _OLD_APPROVAL = (
     "this node was put back from a backup after it was approved, and may have carried it out in between; if it has"
@@ -42,6 +49,7 @@ _OLD_APPROVAL = (
 class Executor:
     """Executes approved requests, each at most once. One at a time on a node, under a lock.
 
+    `hand(action)`: asked what became of an action whose answer got lost; acting is the MCP servers' business.
     `reason_to_wait()`: why nothing new is sent yet, or None (`VaultSync.reason_to_wait`). `put_back_at()`: when this
     node was last put back from a backup, or None (`VaultSync.put_back_at`); approvals from before count no more.
     """
@@ -53,13 +61,14 @@ class Executor:
         approvals: Approvals,
         store: ExecutionStore,
         tools: ToolCaller,
-        sender: MailSender,
+        hand: Callable[[str], Hand],
         *,
         mode: str,
         dry_run: bool,
         state_dir: Path,
         clock: Clock,
         alert: Callable[..., Any],
+        brakes: Brakes,
         reason_to_wait: Callable[[], str | None] = lambda: None,
         put_back_at: Callable[[], datetime | None] = lambda: None,
     ) -> None:
@@ -68,16 +77,18 @@ class Executor:
         self._approvals = approvals
         self._store = store
         self._tools = tools
-        self._sender = sender
+        self._hand = hand
         self._mode = mode
         self._dry_run = dry_run
         self._lock = state_dir / "locks" / "executor.lock"
         self._acting = acting_lock(state_dir)
         self._clock = clock
         self._alert = alert
+        self._brakes = brakes
         self._reason_to_wait = reason_to_wait
         self._put_back_at = put_back_at
-        self._filing = Filing(layout, claims, store, alert)
+        action_log = ActionLog(layout, state_dir, clock, claims.agent, put_back_at=put_back_at, alert=alert)
+        self._filing = Filing(layout, claims, store, alert, action_log)
 
     def run(self, now: datetime) -> str:
         """Finish what was begun, then execute what is approved. Answers what was done ("sent 1, back to pending 1")."""
@@ -91,8 +102,8 @@ class Executor:
 
     def _draft_only(self) -> str:
         """Acts on nothing; but what was begun before the node became draft-only is concluded and told (S8)."""
-        counts = _Counts()
-        for record in self._store.in_state(State.PREPARED, State.SENDING):
+        counts = Counts()
+        for record in self._store.in_state(State.SENDING):
             self._conclude(record, None, counts)
         answer = draft_only_answer(self._layout)
         return f"{answer}, {counts}" if counts else answer
@@ -113,9 +124,8 @@ class Executor:
             raise AlreadyActed(f"action {action_id} is {record.state}: only an unknown outcome can be settled")
         said = f"settled by {by}" + (f": {note}" if note else "")
         if outcome == "happened":
-            receipt = Receipt("human", record.message_id or action_id, said)
-            settled = self._store.finish(record, State.DONE, receipt=receipt, recipients=_recipients(record))
-            done = settled is not None
+            receipt = Receipt("human", record.reference or action_id, said)
+            done = self._store.finish(record, State.DONE, receipt=receipt) is not None
         else:
             done = self._store.void(record, said, settled=True)
         if not done:
@@ -127,8 +137,26 @@ class Executor:
             log.info("action %s is settled; the running executor will file it", action_id)
         return self._store.get(action_id) or record
 
+    def cancel(self, action_id: str, *, by: str) -> ActionRecord:
+        """A human takes an approval back before anything is carried out: the request asks again.
+
+        Raises `NotHere`, `NotFound`, `AlreadyActed`.
+        """
+        if self._mode != Mode.FULL:
+            raise NotHere("this node is draft-only: take the approval back on the Local node")
+        record = self._store.get(action_id)
+        if record is None:
+            raise NotFound(f"there is no action {action_id}")
+        said = f"taken back by {by}"
+        if record.state is not State.APPROVED or not self._store.void(record, said):
+            current = self._store.get(action_id) or record
+            raise AlreadyActed(f"too late to take it back: action {action_id} is {current.state}")
+        for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
+            self._filing.send_back(path, f"The approval was {said} before anything was done. It asks again.")
+        return self._store.get(action_id) or record
+
     def _cycle(self, now: datetime) -> str:
-        counts = _Counts()
+        counts = Counts()
         waits = self._reason_to_wait()  # asked before the files are read: a sync may move them
         with counts.trying("unfinished actions"):
             self._conclude_begun(counts)
@@ -140,7 +168,7 @@ class Executor:
         counts.raise_problems()
         return str(counts)
 
-    def _keep_waiting(self, waits: str, counts: _Counts) -> None:
+    def _keep_waiting(self, waits: str, counts: Counts) -> None:
         """What lies here may be old, so nothing is moved: a move would count as newer than what was done since."""
         for record in self._store.in_state(State.APPROVED):
             if self._store.once(record.action_id, waits):
@@ -148,7 +176,7 @@ class Executor:
                 self._alert("INFO", title, f"{waits}: until then nothing is sent.", source="executor")
             counts.add("waiting for a sync")
 
-    def _carry_on(self, now: datetime, counts: _Counts) -> None:
+    def _carry_on(self, now: datetime, counts: Counts) -> None:
         with counts.trying("unfinished actions"):
             self._recover(counts)
         put_back_at = self._put_back_at()
@@ -165,12 +193,12 @@ class Executor:
 
     # Recovery
 
-    def _conclude_begun(self, counts: _Counts) -> None:
+    def _conclude_begun(self, counts: Counts) -> None:
         for record in self._store.in_state(State.SENDING):
             with counts.trying(record.request_id):
                 self._conclude(record, None, counts)
 
-    def _recover(self, counts: _Counts) -> None:
+    def _recover(self, counts: Counts) -> None:
         for record in self._store.unfiled():
             with counts.trying(record.request_id):
                 self._filing.file(record, again=True)
@@ -193,7 +221,7 @@ class Executor:
 
     # One file in Approved/
 
-    def _handle(self, file: RequestFile, now: datetime, put_back_at: datetime | None, counts: _Counts) -> None:
+    def _handle(self, file: RequestFile, now: datetime, put_back_at: datetime | None, counts: Counts) -> None:
         record = self._store.live(file.request_id)
         if record is None:
             self._handle_unapproved(file, now, counts)
@@ -215,13 +243,13 @@ class Executor:
             self._store.mark_placed(record)
             self._handle_approved(record, now, counts)
 
-    def _replay(self, file: RequestFile, record: ActionRecord, counts: _Counts) -> None:
+    def _replay(self, file: RequestFile, record: ActionRecord, counts: Counts) -> None:
         if not record.filed:
             return  # what is left of its own way is gone by `_recover`
         self._filing.file_replay(file.path, file.sha256, record)
         counts.add("executed before")
 
-    def _handle_unapproved(self, file: RequestFile, now: datetime, counts: _Counts) -> None:
+    def _handle_unapproved(self, file: RequestFile, now: datetime, counts: Counts) -> None:
         request = file.request
         if not requests.is_settled(file.path, now):
             counts.add("still being written")
@@ -235,24 +263,25 @@ class Executor:
         else:
             counts.add("waiting for a confirmation")
 
-    def _handle_approved(self, record: ActionRecord, now: datetime, counts: _Counts) -> None:
+    def _handle_approved(self, record: ActionRecord, now: datetime, counts: Counts) -> None:
         no = refusal(self._mode, record.action)
         if no is not None:
             counts.add(no)
-        elif record.next_try_at is not None and record.next_try_at > now:
-            counts.add("waiting to try again")
         elif self._store.in_state(State.SENDING):
             counts.add("waiting for the one before")  # one outside call at a time
         elif self._dry_run:
             if self._store.once(record.action_id, "dry run"):
                 log.info("dry run: would %s for %s (action %s)", record.action, record.request_id, record.action_id)
             counts.add("dry run")
-        elif record.action not in TOOLS:
+        elif record.action not in SERVERS:
             self._fail(record, f"this version can't execute {record.action} yet: do it by hand", counts)
+        elif (held := self.held(record)) is not None:
+            self._tell_held(record, held)
+            counts.add(held.short)
         else:
             self._execute(record, counts)
 
-    def _execute(self, record: ActionRecord, counts: _Counts) -> None:
+    def _execute(self, record: ActionRecord, counts: Counts) -> None:
         if requests.sha256(record.frozen) != record.sha256:
             self._void(record, "the stored approval is damaged; approve it again", counts)
             return
@@ -260,18 +289,41 @@ class Executor:
         if sending is None:
             counts.add("changed meanwhile")
             return
-        server, tool = TOOLS[record.action]
         failure: Exception | None = None
         try:
-            self._tools.call(server, tool, {"action_id": record.action_id})
+            self._tools.call(SERVERS[record.action], record.action, {"action_id": record.action_id})
         except (AdapterError, OutcomeUnknown) as error:
             failure = error
-            log.warning("%s %s: %s", tool, record.request_id, error)
+            log.warning("%s %s: %s", record.action, record.request_id, error)
         self._conclude(sending, failure, counts)
+
+    def held(self, record: ActionRecord) -> Hold | None:
+        """Why an approved action is not carried out now: the first that holds of the kill switch, a failed try,
+        refused credentials (a newer approval tries them again), and what `Brakes.hold` says. None: nothing does."""
+        stop = self._brakes.stopped()
+        if stop is not None:
+            return Hold("stopped", f"everything is stopped: {stop or 'no reason was given'}", is_known=True)
+        if record.next_try_at is not None and record.next_try_at > self._clock.now():
+            words = f"a try failed and did nothing: {record.error}"
+            return Hold("waiting to try again", words, record.next_try_at, is_known=True)
+        if record.action in SERVERS:
+            provider = self._hand(record.action).provider
+            paused_at = self._store.paused_at(provider)
+            if paused_at is not None and record.approved_at <= paused_at:
+                return Hold("waiting for credentials", f"{provider} refuses our credentials", is_known=True)
+        return self._brakes.hold(record)
+
+    def _tell_held(self, record: ActionRecord, held: Hold) -> None:
+        """Once for each reason, in a note beside the request and an alert."""
+        if held.is_worth_telling(self._clock.now()) and self._store.once(record.action_id, f"held: {held.reason}"):
+            words = notes.held(held)
+            for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
+                self._claims.explain(path, words)
+            self._alert("INFO", f"{record.request_id} is approved and waits", words, source="executor")
 
     # What became of it
 
-    def _conclude(self, record: ActionRecord, failure: Exception | None, counts: _Counts) -> None:
+    def _conclude(self, record: ActionRecord, failure: Exception | None, counts: Counts) -> None:
         """Take an action out of `sending`, by proof alone; it stays there while a server still acts on it."""
         if self._store.revoke(record):
             error = str(failure) if failure else "cut off before anything was sent"
@@ -289,103 +341,83 @@ class Executor:
             return
         found = proof(current)
         if found is Proof.HAPPENED and current.receipt is not None:
+            self._store.resume(self._hand(current.action).provider)
             self._done(current, current.receipt, counts)
         elif found is Proof.NOTHING_HAPPENED:
+            if current.outcome is Outcome.AUTH_REFUSED:
+                self._pause(current)
             self._again_or_fail(current, current.error or "nothing was sent", current.outcome_retry, counts)
         else:
             self._seek_evidence(current, str(failure) if failure else "", counts)
 
-    def _seek_evidence(self, record: ActionRecord, failure: str, counts: _Counts) -> None:
+    def _seek_evidence(self, record: ActionRecord, failure: str, counts: Counts) -> None:
         known = record.error or failure or "the program was cut off in the middle of sending"
         try:
-            receipt = self._sender.find(record.message_id) if record.message_id else None
-        except AdapterError as error:
+            order, hand = requests.order(record), self._hand(record.action)
+            found = hand.find(order, hand.plan(order))
+        except Exception as error:  # whatever it is: else it would be in the way of all others for ever
+            if not isinstance(error, AdapterError | InvalidTask):
+                log.exception("what became of %s could not be looked for", record.request_id)
             self._unknown(record, f"{known}; the evidence could not be looked for: {error}", counts)
             return
-        if receipt is not None:
-            self._done(record, receipt, counts)
-        elif self._sender.conclusive:
-            self._again_or_fail(record, f"{known}; nothing was sent", True, counts)
+        if record.action in SETTLED_BY_HAND:
+            seen = f"found {found.id} ({found.detail})" if isinstance(found, Receipt) else "nothing of it was found"
+            self._unknown(record, f"{known}; {seen}; look for yourself", counts)
+        elif isinstance(found, Receipt):
+            self._done(record, found, counts)
+        elif found is Absence.PROVEN:
+            self._again_or_fail(record, f"{known}; nothing was done", True, counts)
         else:
             self._unknown(record, f"{known}; no proof of it was found, which proves nothing", counts)
 
-    def _done(self, record: ActionRecord, receipt: Receipt, counts: _Counts) -> None:
-        done = self._store.finish(record, State.DONE, receipt=receipt, recipients=_recipients(record))
+    def _pause(self, record: ActionRecord) -> None:
+        provider = self._hand(record.action).provider
+        self._store.pause(provider)
+        self._alert(
+            "CRITICAL",
+            f"{provider} refuses our credentials",
+            f"{record.error}. What is approved for it waits. Renew them, then approve {record.request_id} again: once"
+            " that has worked, the rest follows.",
+            source="executor",
+        )
+
+    def _done(self, record: ActionRecord, receipt: Receipt, counts: Counts) -> None:
+        done = self._store.finish(record, State.DONE, receipt=receipt)
         if done is not None:
             log.info("%s done: %s (%s)", done.action, done.request_id, receipt.id)
             self._filing.file(done)
             counts.add("sent" if done.action in MAIL_ACTIONS else "executed")
 
-    def _again_or_fail(self, record: ActionRecord, error: str, retry: bool, counts: _Counts) -> None:
+    def _again_or_fail(self, record: ActionRecord, error: str, retry: bool, counts: Counts) -> None:
         when = next_try(record, retry=retry, now=self._clock.now())
         if when is None:
             self._fail(record, error, counts)
         elif self._store.retry_at(record, when, error):
             counts.add("waiting to try again")
 
-    def _fail(self, record: ActionRecord, error: str, counts: _Counts) -> None:
+    def _fail(self, record: ActionRecord, error: str, counts: Counts) -> None:
         failed = self._store.finish(record, State.FAILED, error=error)
         if failed is not None:
             self._filing.file(failed)
             counts.add("failed")
 
-    def _unknown(self, record: ActionRecord, evidence: str, counts: _Counts) -> None:
+    def _unknown(self, record: ActionRecord, evidence: str, counts: Counts) -> None:
         unknown = self._store.finish(record, State.UNKNOWN, error=evidence)
         if unknown is not None:
             self._filing.file(unknown)
             counts.add("unknown", record.action_id)
 
-    def _void(self, record: ActionRecord, reason: str, counts: _Counts) -> None:
+    def _void(self, record: ActionRecord, reason: str, counts: Counts) -> None:
         if not self._store.void(record, reason):
             return
         paths = [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]
         for path in paths:
             self._back(path, f"Not executed: {reason}.", counts)
 
-    def _back(self, path: Path, reason: str, counts: _Counts) -> None:
+    def _back(self, path: Path, reason: str, counts: Counts) -> None:
         self._filing.send_back(path, reason)
         self._alert("INFO", f"{path.stem} asks again", reason, source="executor")
         counts.add("back to pending")
-
-
-class ExecutionProblem(RuntimeError):
-    """Some requests could not be handled for reasons of this machine; the others were."""
-
-
-class _Counts:
-    """What a cycle did, counted in the order it happened first, and what kept single requests from being handled."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._counted: set[tuple[str, str]] = set()
-        self._problems: list[str] = []
-
-    @contextmanager
-    def trying(self, what: str) -> Iterator[None]:
-        """One request's trouble must not stop the others."""
-        try:
-            yield
-        except Exception as error:
-            log.exception("%s could not be handled", what)
-            self._problems.append(f"{what}: {type(error).__name__}: {error}")
-
-    def raise_problems(self) -> None:
-        """Raise `ExecutionProblem` if there was any trouble."""
-        if self._problems:
-            raise ExecutionProblem(f"{self}; not handled: {'; '.join(self._problems)}")
-
-    def add(self, what: str, key: str | None = None) -> None:
-        """Count one; what has a key counts once a cycle."""
-        if key is None or (what, key) not in self._counted:
-            self._numbers[what] = self._numbers.get(what, 0) + 1
-        if key is not None:
-            self._counted.add((what, key))
-
-    def __bool__(self) -> bool:
-        return bool(self._numbers)
-
-    def __str__(self) -> str:
-        return ", ".join(f"{what} {number}" for what, number in self._numbers.items()) or "idle"
 
 
 def acting_lock(state_dir: Path) -> Path:
@@ -397,8 +429,3 @@ def draft_only_answer(layout: Layout) -> str:
     """What a draft-only node says about approved files: it leaves them."""
     count = sum(1 for _ in layout.files(Stage.APPROVED))
     return f"draft-only: {count} left in Approved/ for Local" if count else "draft-only: idle"
-
-
-def _recipients(record: ActionRecord) -> tuple[str, ...]:
-    request, _ = requests.parse(record.frozen, record.request_id)
-    return render.recipients(request) if request is not None and request.action in MAIL_ACTIONS else ()

@@ -14,9 +14,9 @@ from typing import Any
 from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core.stages import Stage
 from utils.execution import notes, requests
+from utils.execution.action_log import ActionLog
 from utils.execution.journal import ActionRecord, State
 from utils.execution.store import ExecutionStore
-from utils.vault import jsonl
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,10 @@ SOURCE = "executor"
 class Filing:
     """Projects outcomes into one vault."""
 
-    def __init__(self, layout: Layout, claims: Claims, store: ExecutionStore, alert: Callable[..., Any]) -> None:
+    def __init__(
+        self, layout: Layout, claims: Claims, store: ExecutionStore, alert: Callable[..., Any], action_log: ActionLog
+    ) -> None:
+        self._log = action_log
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -35,7 +38,7 @@ class Filing:
 
     def file(self, record: ActionRecord, *, again: bool = False) -> None:
         """Show the outcome of a `done`, `failed` or `unknown` action; `again` where it may be half shown already."""
-        self._write_log(record, again=again)
+        self._log.write(record.to_dict(), again=again)
         if record.state is State.DONE:
             self._file_done(record)
         elif record.state is State.FAILED:
@@ -44,7 +47,7 @@ class Filing:
                 self.send_back(path, f"It was approved, but {record.action} failed: {record.error}")
         else:
             text = notes.unknown(record)
-            self._alert("CRITICAL", f"Nobody knows whether {record.request_id} was sent", text, source=SOURCE)
+            self._alert("CRITICAL", f"Nobody knows whether {record.request_id} was carried out", text, source=SOURCE)
             for path in self._places(record, Stage.APPROVED):
                 self._claims.explain(path, text)
         self._store.mark_filed(record)
@@ -122,11 +125,3 @@ class Filing:
 
     def _places(self, record: ActionRecord, stage: Stage) -> list[Path]:
         return [path for path in self._layout.files(stage) if path.stem == record.request_id]
-
-    def _write_log(self, record: ActionRecord, *, again: bool) -> None:
-        line = record.to_dict()
-        path = self._layout.daily_log("actions", line["at"][:10])
-        key = ("action_id", "state", "at")
-        if again and any(all(entry.get(k) == line[k] for k in key) for entry in jsonl.newest(path)):
-            return
-        jsonl.append(path, line)

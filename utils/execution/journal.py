@@ -1,7 +1,7 @@
 """The execution journal as values: an action's states, what may follow what, and what a record proves. Pure.
 
-`approved → sending → done | failed | unknown`, with `prepared` between for providers that first make a draft. An action
-goes back from `sending` to `approved` only where it is proven that nothing happened (promise S8).
+`approved → sending → done | failed | unknown`. An action goes back from `sending` to `approved` only where it is proven
+that nothing happened (promise S8).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from utils.core.mail import Receipt
+from utils.core.acting import Receipt
+from utils.core.policy import MAIL_ACTIONS
 from utils.core.task import format_time
 
 MAX_ATTEMPTS = 5
@@ -23,7 +24,6 @@ class State(StrEnum):
     """Where an approved action stands."""
 
     APPROVED = "approved"
-    PREPARED = "prepared"
     SENDING = "sending"
     DONE = "done"
     FAILED = "failed"
@@ -33,8 +33,7 @@ class State(StrEnum):
 
 #: What may follow what. `unknown` is left by a human's word alone.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.APPROVED: frozenset({State.PREPARED, State.SENDING, State.FAILED, State.VOID}),
-    State.PREPARED: frozenset({State.SENDING, State.APPROVED, State.FAILED, State.VOID}),
+    State.APPROVED: frozenset({State.SENDING, State.FAILED, State.VOID}),
     State.SENDING: frozenset({State.APPROVED, State.DONE, State.FAILED, State.UNKNOWN}),
     State.UNKNOWN: frozenset({State.DONE, State.VOID}),
     State.DONE: frozenset(),
@@ -43,7 +42,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 
 #: A request has at most one record in these states; another approval of it needs the old one to have come to nothing.
-LIVE = frozenset({State.APPROVED, State.PREPARED, State.SENDING, State.UNKNOWN, State.DONE})
+LIVE = frozenset({State.APPROVED, State.SENDING, State.UNKNOWN, State.DONE})
 #: States whose outcome is told to the human and in the action log.
 TOLD = frozenset({State.DONE, State.FAILED, State.UNKNOWN})
 
@@ -63,6 +62,7 @@ class Outcome(StrEnum):
 
     ACCEPTED = "accepted"  # the world took it; there is a receipt
     REFUSED = "refused"  # certainly nothing happened
+    AUTH_REFUSED = "auth_refused"  # the same, because the provider does not take our credentials
     LOST = "lost"  # nobody can know
 
 
@@ -78,7 +78,7 @@ class ActionRecord:
     source_task: str | None
     approved_at: datetime
     approved_by: str
-    via: str  # api, cli, move, trust
+    via: str  # api, cli, move, trust, signed:<which approval>
     expires_at: datetime
     state: State
     attempts: int = 0
@@ -86,7 +86,7 @@ class ActionRecord:
     started_at: datetime | None = None  # of the newest attempt
     token: str | None = field(default=None, repr=False)  # of the newest attempt; None once revoked
     token_consumed_at: datetime | None = None
-    message_id: str = ""
+    reference: str = ""  # our mark in the outside world, from the moment the token was consumed
     outcome: Outcome | None = None
     outcome_retry: bool = False
     receipt: Receipt | None = None
@@ -94,6 +94,7 @@ class ActionRecord:
     finished_at: datetime | None = None
     placed: bool = False  # the file was seen in Approved/ under this record
     filed: bool = False  # the outcome is shown in the vault
+    prepared: str = ""  # the provider's id of what was made ready before the act, by this attempt or one before
 
     @property
     def duration_ms(self) -> int | None:
@@ -118,7 +119,8 @@ class ActionRecord:
             "expires_at": format_time(self.expires_at),
             "state": self.state.value,
             "attempts": self.attempts,
-            "message_id": self.message_id or None,
+            "reference": self.reference or None,
+            "message_id": (self.reference or None) if self.action in MAIL_ACTIONS else None,
             "receipt": {"provider": receipt.provider, "id": receipt.id, "detail": receipt.detail} if receipt else None,
             "error": self.error or None,
             "duration_ms": self.duration_ms,
@@ -143,7 +145,7 @@ def proof(record: ActionRecord) -> Proof:
         return Proof.NOTHING_HAPPENED
     if record.outcome is Outcome.ACCEPTED and record.receipt is not None:
         return Proof.HAPPENED
-    if record.outcome is Outcome.REFUSED:
+    if record.outcome in (Outcome.REFUSED, Outcome.AUTH_REFUSED):
         return Proof.NOTHING_HAPPENED
     return Proof.OPEN
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from utils.core.brakes import Hold
+from utils.core.policy import MAIL_ACTIONS
 from utils.core.task import format_time
 from utils.execution.journal import ActionRecord
 from utils.execution.requests import RequestFile
@@ -34,6 +36,15 @@ def confirm(file: RequestFile, doubt: str) -> str:
         f"Not executed yet: {doubt}.\n\n"
         f"To confirm it, on the Local node: `POST /api/approvals/{file.request_id}/approve` with "
         f'`{{"sha256": "{file.sha256}"}}`. To refuse it, move it to Rejected/.'
+    )
+
+
+def held(hold: Hold) -> str:
+    """For an approved file in `Approved/` that a brake holds back."""
+    when = f" It goes on by itself at about {format_time(hold.until)}." if hold.until else ""
+    return (
+        f"Approved, and not carried out yet: {hold.reason}.{when} The limits stand in zones.json under brakes. To take"
+        " the approval back, move the file to Pending_Approval/."
     )
 
 
@@ -77,10 +88,18 @@ def unknown(record: ActionRecord) -> str:
     return (
         f"{record.action} of {record.request_id} was begun at {started} and may or may not have taken effect: "
         f"{record.error}\n\n"
-        f"It is not tried again. Look for the mail with Message-ID {record.message_id or '(none)'} in the Sent folder "
-        f"or ask the recipient, then settle it: POST /api/actions/{record.action_id}/settle with "
+        f"It is not tried again. {_where_to_look(record)}, then settle it: "
+        f"POST /api/actions/{record.action_id}/settle with "
         '{"outcome": "happened"} or {"outcome": "ask_again"}.'
     )
+
+
+def _where_to_look(record: ActionRecord) -> str:
+    reference = record.reference or "(none)"
+    if record.action in MAIL_ACTIONS:
+        return f"Look for the mail with Message-ID {reference} in the Sent folder or ask the recipient"
+    ready = f" (it had made ready {record.prepared})" if record.prepared else ""
+    return f"Look there for our reference {reference}{ready}"
 
 
 def _before(record: ActionRecord) -> str:

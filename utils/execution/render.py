@@ -11,12 +11,17 @@ import base64
 import binascii
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.utils import format_datetime
+from mimetypes import MimeTypes
 from typing import Any
+from urllib.parse import quote
 
+from utils.core import attached
+from utils.core.attached import Attached
 from utils.core.mail import OutgoingMail
 from utils.core.task import ApprovalRequest, InvalidTask
 
@@ -33,6 +38,9 @@ _DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-
 _ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_DOMAIN}\Z")
 #: Words of printable ASCII with single blanks between them: the same before and after folding.
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*\Z")
+_FORWARDED = re.compile(r"Fwd?: ", re.IGNORECASE)
+#: The library's own table, not the machine's: the same name gives the same kind everywhere.
+_KINDS = MimeTypes()
 _WORD_BYTES = 42  # of text in one encoded word: 56 characters of base64, well below the 75 of RFC 2047 §2
 
 
@@ -49,8 +57,14 @@ def problems(request: ApprovalRequest) -> list[str]:
     found = _problems_of_fields(request)
     if found:
         return found
-    sample = _build(request, "0" * 32, datetime(2026, 1, 1, tzinfo=UTC), _Person("", FALLBACK_SENDER))
-    return _misread(sample, request, _Person("", FALLBACK_SENDER))
+    author, empty = _Person("", FALLBACK_SENDER), [b""] * len(files(request))
+    sample = _build(request, "0" * 32, datetime(2026, 1, 1, tzinfo=UTC), author, empty)
+    return _misread(sample, request, author, empty)
+
+
+def files(request: ApprovalRequest) -> list[Attached]:
+    """The files that the mail will attach, in their order."""
+    return attached.read(request.fields)[0]
 
 
 def message_id(action_id: str, sender: str) -> str:
@@ -59,12 +73,18 @@ def message_id(action_id: str, sender: str) -> str:
 
 
 def render(
-    request: ApprovalRequest, *, action_id: str, date: datetime, sender: str, sender_name: str = ""
+    request: ApprovalRequest,
+    *,
+    action_id: str,
+    date: datetime,
+    sender: str,
+    sender_name: str = "",
+    contents: Sequence[bytes] = (),
 ) -> OutgoingMail:
     """The mail that `request` asks for, from `sender` (a bare address; empty: a stand-in), dated `date`.
 
-    Body, once decoded, is the draft and a final line end; Bcc is in the envelope alone. Raises `InvalidTask` with what
-    is wrong.
+    Body, once decoded, is the draft and a final line end; Bcc is in the envelope alone. `contents` are the bytes of
+    `files(request)`. Raises `InvalidTask` with what is wrong.
     """
     found = _problems_of_fields(request)
     sender = sender or FALLBACK_SENDER
@@ -74,18 +94,11 @@ def render(
         raise InvalidTask(found)
     usable = not _has_controls(sender_name) and len(sender_name) <= MAX_NAME
     author = _Person(sender_name.strip() if usable else "", sender)
-    mail = _build(request, action_id, date, author)
-    found = _misread(mail, request, author)
+    mail = _build(request, action_id, date, author, contents)
+    found = _misread(mail, request, author, contents)
     if found:
         raise InvalidTask(found)
     return mail
-
-
-def recipients(request: ApprovalRequest) -> tuple[str, ...]:
-    """The bare addresses of everyone who gets the mail; what is no address is left out."""
-    entries = [str(entry) for name in ("to", "cc", "bcc") for entry in request.fields.get(name) or []]
-    found = (_name_and_address(entry)[1] for entry in entries)
-    return tuple(dict.fromkeys(address for address in found if _is_address(address)))
 
 
 def _problems_of_fields(request: ApprovalRequest) -> list[str]:
@@ -113,8 +126,9 @@ def _problems_of_fields(request: ApprovalRequest) -> list[str]:
         found += [
             f"'{name}': {_cut(value)} is no message id" for value in ids if value is not None and not _is_id(value)
         ]
-    if fields.get("attachments"):
-        found.append("'attachments' can't be sent yet: remove them from the request and send them by hand")
+    if request.action == "forward_email":
+        found += _problems_of_forward(fields)
+    found += attached.read(fields)[1]
     if not request.draft.strip():
         found.append("the draft is empty")
     if "\r" in request.draft.replace("\r\n", "\n"):
@@ -122,7 +136,18 @@ def _problems_of_fields(request: ApprovalRequest) -> list[str]:
     return found
 
 
-def _build(request: ApprovalRequest, action_id: str, date: datetime, author: _Person) -> OutgoingMail:
+def _problems_of_forward(fields: Mapping[str, Any]) -> list[str]:
+    found = []
+    if not _is_id(fields.get("source_message")):
+        found.append(f"'source_message': {_cut(fields.get('source_message'))} is no message id")
+    if isinstance(fields.get("subject"), str) and not _FORWARDED.match(fields["subject"]):
+        found.append("'subject' of a forwarded mail must begin with 'Fwd: '")
+    return found
+
+
+def _build(
+    request: ApprovalRequest, action_id: str, date: datetime, author: _Person, contents: Sequence[bytes] = ()
+) -> OutgoingMail:
     identifier = message_id(action_id, author.address)
     people = _people(request)
     body, encoding = _body(request.draft)
@@ -130,31 +155,72 @@ def _build(request: ApprovalRequest, action_id: str, date: datetime, author: _Pe
     for name in ("To", "Cc"):
         if people[name]:
             headers.append((name, ",\r\n ".join(map(_mailbox, people[name]))))
-    headers += [
-        ("Subject", _text(request.fields["subject"], len("Subject: "))),
-        ("MIME-Version", "1.0"),
-        ("Content-Type", 'text/plain; charset="utf-8"'),
-        ("Content-Transfer-Encoding", encoding),
-    ]
+    headers += [("Subject", _text(request.fields["subject"], len("Subject: "))), ("MIME-Version", "1.0")]
+    text = [("Content-Type", 'text/plain; charset="utf-8"'), ("Content-Transfer-Encoding", encoding)]
+    enclosed = files(request)
+    if enclosed:
+        # Nobody who writes a draft knows the action's id: the line can't stand in it.
+        boundary = f"=_{action_id}"
+        parts = [_part(text, body), *map(_enclosed, enclosed, contents)]
+        data = _part([*headers, ("Content-Type", f'multipart/mixed;\r\n boundary="{boundary}"')], b"")
+        line = f"\r\n--{boundary}".encode("ascii")
+        data += b"".join(line + b"\r\n" + part for part in parts) + line + b"--\r\n"
+    else:
+        data = _part([*headers, *text], body)
     addresses = dict.fromkeys(person.address for group in people.values() for person in group)
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("ascii")
-    return OutgoingMail(identifier, author.address, tuple(addresses), head + b"\r\n" + body)
+    return OutgoingMail(identifier, author.address, tuple(addresses), data)
 
 
-def _misread(mail: OutgoingMail, request: ApprovalRequest, author: _Person) -> list[str]:
+def _part(headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers).encode("ascii") + b"\r\n" + body
+
+
+def _enclosed(file: Attached, content: bytes) -> bytes:
+    headers = [
+        ("Content-Type", _kind(file)),
+        ("Content-Transfer-Encoding", "base64"),
+        ("Content-Disposition", f"attachment;\r\n {_filename(file.name)}"),
+    ]
+    return _part(headers, base64.encodebytes(content).replace(b"\n", b"\r\n"))
+
+
+def _kind(file: Attached) -> str:
+    """The media type that the ending says; a text's bytes and a mail's structure stay closed to whoever relays it."""
+    kind = _KINDS.guess_type(file.name)[0] or ""
+    return "application/octet-stream" if not kind or kind.startswith(("multipart/", "message/")) else kind
+
+
+def _filename(name: str) -> str:
+    """RFC 2183 §2.3; beyond plain ASCII as RFC 2231 §4 writes it."""
+    plain = re.fullmatch(r"[A-Za-z0-9_.()+ -]{1,60}", name)
+    return f'filename="{name}"' if plain else f"filename*=utf-8''{quote(name, safe='')}"
+
+
+def _misread(
+    mail: OutgoingMail, request: ApprovalRequest, author: _Person, contents: Sequence[bytes] = ()
+) -> list[str]:
     """What a mail program would take differently from what the request says; must be nothing."""
     try:
         message = message_from_bytes(mail.data, policy=policy.default)
         people = _people(request)
+        enclosed = list(message.iter_attachments()) if files(request) else []
+        text: Any = message.get_payload(0) if files(request) else message
         pairs: dict[str, tuple[Any, Any]] = {
             "the headers": (sorted(message.keys()), sorted(_expected_headers(request))),
             "the sender": (_read_people(message["From"]), _comparable([author])),
             "'to'": (_read_people(message["To"]), _comparable(people["To"])),
             "'cc'": (_read_people(message["Cc"]), _comparable(people["Cc"])),
             "'subject'": (str(message["Subject"]), request.fields["subject"]),
-            "the kind of text": ((message.get_content_type(), message.get_content_charset()), ("text/plain", "utf-8")),
-            "its structure": ((message.is_multipart(), list(message.defects)), (False, [])),
-            "the draft": (_read_body(message), request.draft.replace("\r\n", "\n") + "\n"),
+            "the kind of text": ((text.get_content_type(), text.get_content_charset()), ("text/plain", "utf-8")),
+            "its structure": (_structure(message), ([], 1 + len(files(request)) if files(request) else 0)),
+            "the draft": (_read_body(text), request.draft.replace("\r\n", "\n") + "\n"),
+            "an attachment": (
+                [
+                    (part.get_filename(), part.get_content_disposition(), part.get_payload(decode=True))
+                    for part in enclosed
+                ],
+                [(file.name, "attachment", data) for file, data in zip(files(request), contents, strict=True)],
+            ),
         }
     except Exception as error:  # a parser's own bug on odd text: then nobody knows what others would read
         return [f"the mail can't be read back ({type(error).__name__}): reword its subject and its names"]
@@ -165,11 +231,17 @@ def _misread(mail: OutgoingMail, request: ApprovalRequest, author: _Person) -> l
     ]
 
 
+def _structure(message: Any) -> tuple[list[Any], int]:
+    """What is broken anywhere in it, and how many parts it has below it."""
+    parts = list(message.walk())
+    return [defect for part in parts for defect in part.defects], len(parts) - 1
+
+
 def _expected_headers(request: ApprovalRequest) -> list[str]:
-    names = ["Date", "Message-ID", "X-Action-Id", "From", "Subject"]
-    names += ["MIME-Version", "Content-Type", "Content-Transfer-Encoding"]
+    names = ["Date", "Message-ID", "X-Action-Id", "From", "Subject", "MIME-Version", "Content-Type"]
+    names += [] if files(request) else ["Content-Transfer-Encoding"]
     names += [name for name in ("To", "Cc") if request.fields.get(name.lower())]
-    return names + (["In-Reply-To", "References"] if request.fields.get("in_reply_to") else [])
+    return names + [name for name, _ in _thread(request)]
 
 
 def _read_people(header: Any) -> list[_Person]:
@@ -192,11 +264,18 @@ def _machine_headers(
     request: ApprovalRequest, action_id: str, identifier: str, date: datetime
 ) -> list[tuple[str, str]]:
     headers = [("Date", format_datetime(date)), ("Message-ID", identifier), ("X-Action-Id", action_id)]
+    return headers + _thread(request)
+
+
+def _thread(request: ApprovalRequest) -> list[tuple[str, str]]:
+    """What ties it to other mails (RFC 5322 §3.6.4). A forwarded mail answers nothing."""
+    if request.action == "forward_email":
+        return [("References", request.fields["source_message"])]
     answered = request.fields.get("in_reply_to")
-    if answered:
-        chain = dict.fromkeys([*(request.fields.get("references") or []), answered])
-        headers += [("In-Reply-To", answered), ("References", "\r\n ".join(chain))]
-    return headers
+    if not answered:
+        return []
+    chain = dict.fromkeys([*(request.fields.get("references") or []), answered])
+    return [("In-Reply-To", answered), ("References", "\r\n ".join(chain))]
 
 
 def _people(request: ApprovalRequest) -> dict[str, list[_Person]]:

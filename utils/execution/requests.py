@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from utils.core import attached
+from utils.core.acting import Order
 from utils.core.policy import MAIL_ACTIONS
 from utils.core.request_notes import is_recipient_flag, recipient_flags, with_field_notes
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, InvalidTask, request_from, split_draft, with_draft
 from utils.execution import render
-from utils.vault import frontmatter
+from utils.execution.journal import ActionRecord
+from utils.vault import frontmatter, frozen
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 4 * 1024 * 1024
+#: What else must hold of a request of these actions before it can be approved; each answers plain sentences. Pure.
+RULES: Mapping[str, Callable[[ApprovalRequest], list[str]]] = dict.fromkeys(MAIL_ACTIONS, render.problems)
 #: A file that can't be used and was written less long ago (seconds) may still be in the making.
 SETTLE_SECONDS = 2.0
 
@@ -113,9 +118,30 @@ def parse(data: bytes, name: str) -> tuple[ApprovalRequest | None, list[str]]:
     problems = []
     if request.id != name:
         problems.append(f"the file is called {name}.md but its id is {request.id}: a copy, or two files swapped?")
-    if request.action in MAIL_ACTIONS:
-        problems += render.problems(request)
+    if request.action in RULES:
+        problems += RULES[request.action](request)
     return request, problems
+
+
+def problems_of_files(layout: Layout, request: ApprovalRequest) -> list[str]:
+    """What is wrong with the files that it attaches, as they lie in the vault now, in plain sentences."""
+    try:
+        frozen.read_all(layout.root, attached.read(request.fields)[0])
+    except InvalidTask as error:
+        return error.problems
+    return []
+
+
+def order(record: ActionRecord) -> Order:
+    """What a hand is to carry out: read from the frozen bytes. Raises `InvalidTask` where those can't be used."""
+    if sha256(record.frozen) != record.sha256:
+        raise InvalidTask([f"the stored bytes of action {record.action_id} are not those approved"])
+    request, problems = parse(record.frozen, record.request_id)
+    if request is None or problems:
+        raise InvalidTask([f"the approved request can't be used: {'; '.join(problems)}"])
+    if request.action != record.action:
+        raise InvalidTask([f"the approved request is a {request.action}, not a {record.action}"])
+    return Order(record.action_id, request, record.approved_at, record.reference, record.prepared)
 
 
 def edited(data: bytes, changes: Mapping[str, Any], draft: str | None) -> tuple[dict[str, Any], str]:

@@ -18,7 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from utils.core.mail import Receipt
+from utils.core.acting import Receipt
+from utils.core.brakes import Act
 from utils.core.task import ApprovalRequest, format_time, parse_time
 from utils.execution.journal import LIVE, TRANSITIONS, ActionRecord, Outcome, State, check_transition
 from utils.execution.schema import StoreProblem, open_database
@@ -148,6 +149,18 @@ class ExecutionStore:
             values.append(state)
         return self._records(f"WHERE {' AND '.join(conditions)} ORDER BY rowid DESC LIMIT ?", *values, limit)
 
+    def was_via(self, via: str) -> bool:
+        """Whether any record, live or not, was made by exactly this."""
+        return bool(self._rows("SELECT 1 FROM actions WHERE via = ? LIMIT 1", via))
+
+    def approved_via(self, prefix: str, by: str) -> list[ActionRecord]:
+        """The records of `by` that wait to be executed and whose `via` begins with `prefix`."""
+        return [
+            record
+            for record in self.in_state(State.APPROVED)
+            if record.via.startswith(prefix) and record.approved_by == by
+        ]
+
     def events(self, action_id: str) -> list[dict[str, str]]:
         """An action's history, oldest first: `at`, `event`, `detail`."""
         rows = self._rows("SELECT at, event, detail FROM events WHERE action_id = ? ORDER BY number", action_id)
@@ -156,6 +169,15 @@ class ExecutionStore:
     def known_recipients(self) -> frozenset[str]:
         """Lower-case addresses that an earlier receipt names."""
         return frozenset(row[0] for row in self._rows("SELECT address FROM recipients"))
+
+    def acts_since(self, when: datetime) -> list[Act]:
+        """What was carried out since then, or may have been."""
+        rows = self._rows(
+            "SELECT action, token_consumed_at, group_concat(recipient, char(10)) FROM actions LEFT JOIN reached"
+            " USING (action_id) WHERE token_consumed_at >= ? AND state IN (?, ?, ?) GROUP BY action_id",
+            format_time(when), State.SENDING.value, State.DONE.value, State.UNKNOWN.value,
+        )  # fmt: skip
+        return [Act(row[0], frozenset((row[2] or "").split("\n")) - {""}, parse_time(row[1])) for row in rows]
 
     # The journal's steps
 
@@ -175,17 +197,35 @@ class ExecutionStore:
             return None
         return self.get(record.action_id)
 
-    def consume(self, record: ActionRecord, message_id: str) -> bool:
-        """Use up the one-time token; the caller may act once, and only if the answer is True."""
+    def consume(self, record: ActionRecord, reference: str, recipients: Collection[str] = ()) -> bool:
+        """Use up the one-time token; the caller may act once, and only if the answer is True.
+
+        `reference` is by what the act can be found again, should the caller die; `recipients` whom it reaches.
+        """
         with self._transaction() as db:
             done = db.execute(
-                "UPDATE actions SET token_consumed_at = ?, message_id = ? WHERE action_id = ? AND state = ?"
+                "UPDATE actions SET token_consumed_at = ?, reference = ? WHERE action_id = ? AND state = ?"
                 " AND token = ? AND token_consumed_at IS NULL",
-                (self._now(), message_id, record.action_id, State.SENDING.value, record.token),
+                (self._now(), reference, record.action_id, State.SENDING.value, record.token),
             )
             if done.rowcount != 1:
                 return False
-            self._event(db, record.action_id, "token consumed", message_id)
+            self._event(db, record.action_id, "token consumed", reference)
+            reached = [(record.action_id, recipient.lower()) for recipient in recipients]
+            db.executemany("INSERT OR IGNORE INTO reached VALUES (?, ?)", reached)
+        return True
+
+    def prepared(self, record: ActionRecord, prepared: str) -> bool:
+        """Keep the provider's id of what the holder of the consumed token made ready, before it commits."""
+        with self._transaction() as db:
+            done = db.execute(
+                "UPDATE actions SET prepared = ? WHERE action_id = ? AND state = ? AND token = ?"
+                " AND token_consumed_at IS NOT NULL AND outcome IS NULL",
+                (prepared, record.action_id, State.SENDING.value, record.token),
+            )
+            if done.rowcount != 1:
+                return False
+            self._event(db, record.action_id, "prepared", prepared)
         return True
 
     def report(
@@ -244,7 +284,6 @@ class ExecutionStore:
         *,
         receipt: Receipt | None = None,
         error: str = "",
-        recipients: Collection[str] = (),
     ) -> ActionRecord | None:
         """To `done` (with a receipt, S9), `failed` or `unknown`; None where the record is no longer as it was given."""
         if state is State.DONE and receipt is None:
@@ -255,9 +294,25 @@ class ExecutionStore:
             "finished_at": self._now(),
             "filed": 0,
         }
-        if not self._step(record, state, error or (receipt.id if receipt else ""), recipients=recipients, **fields):
+        if not self._step(record, state, error or (receipt.id if receipt else ""), **fields):
             return None
         return self.get(record.action_id)
+
+    def pause(self, provider: str) -> None:
+        """Approvals given up to now wait: this provider refused our credentials."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?)", (provider, self._now()))
+
+    def resume(self, provider: str) -> None:
+        """The provider took our credentials: nothing waits for it any more."""
+        if self.paused_at(provider) is not None:
+            with self._transaction() as db:
+                db.execute("DELETE FROM pauses WHERE provider = ?", (provider,))
+
+    def paused_at(self, provider: str) -> datetime | None:
+        """When this provider last refused our credentials; None where it has taken them since."""
+        rows = self._rows("SELECT at FROM pauses WHERE provider = ?", provider)
+        return parse_time(rows[0][0]) if rows else None
 
     def void(self, record: ActionRecord, reason: str, *, settled: bool = False) -> bool:
         """The record counts no more. False where it is already past stopping; `unknown` only a human settles."""
@@ -291,9 +346,7 @@ class ExecutionStore:
 
     # Inside
 
-    def _step(
-        self, record: ActionRecord, target: State, detail: str, recipients: Collection[str] = (), **fields: Any
-    ) -> bool:
+    def _step(self, record: ActionRecord, target: State, detail: str, **fields: Any) -> bool:
         """Compare-and-swap of the state: the row must still be in the state and the attempt that `record` shows."""
         check_transition(record.state, target)
         columns = "".join(f", {name} = ?" for name in fields)
@@ -309,8 +362,11 @@ class ExecutionStore:
                 # The file still lies in Approved/. Where a crash keeps it there, that is no new move by the human:
                 # it has to be seen in Pending_Approval/ again first.
                 db.execute("UPDATE seen SET counts = 0 WHERE name = ?", (record.request_id,))
-            now = self._now()
-            db.executemany("INSERT OR IGNORE INTO recipients VALUES (?, ?)", [(a.lower(), now) for a in recipients])
+            if target is State.DONE:
+                db.execute(
+                    "INSERT OR IGNORE INTO recipients SELECT recipient, ? FROM reached WHERE action_id = ?",
+                    (self._now(), record.action_id),
+                )
         return True
 
     def _mark(self, record: ActionRecord, column: str) -> None:

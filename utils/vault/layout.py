@@ -159,6 +159,11 @@ class Layout:
         return self.root / "Signals" / f"{zone}.md"
 
     @property
+    def remote_approvals(self) -> Path:
+        """Approvals that were given elsewhere than on Local, one file each."""
+        return self.root / "Updates" / "approvals"
+
+    @property
     def conflicts(self) -> Path:
         """Where versions that lost a merge are kept."""
         return self.root / "Updates" / "conflicts"

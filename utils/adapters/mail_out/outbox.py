@@ -6,7 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from utils.core.mail import OutgoingMail, Receipt
+from utils.core.acting import Receipt
+from utils.core.mail import OutgoingMail
 from utils.ports import AdapterError
 from utils.vault import atomic
 

@@ -12,8 +12,9 @@ import smtplib
 import socket
 import ssl
 
-from utils.core.mail import OutgoingMail, Receipt
-from utils.ports import AdapterError, OutcomeUnknown
+from utils.core.acting import Receipt
+from utils.core.mail import OutgoingMail
+from utils.ports import AdapterError, AuthRefused, OutcomeUnknown
 from utils.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -111,11 +112,12 @@ class SmtpSender:
                 retry=False,
             ) from error
         except smtplib.SMTPAuthenticationError as error:
-            retry = 400 <= error.smtp_code < 500
             text = (
                 f"the SMTP server refused the login (SMTP_USER, SMTP_PASS): {error.smtp_code} {_text(error.smtp_error)}"
             )
-            raise AdapterError(text, retry=retry) from error
+            if 400 <= error.smtp_code < 500:  # 454: a temporary failure (RFC 4954 §6)
+                raise AdapterError(text, retry=True) from error
+            raise AuthRefused(text) from error
         except smtplib.SMTPNotSupportedError as error:
             text = f"the SMTP server can't do what SMTP_SECURITY or SMTP_USER asks for: {error}"
             raise AdapterError(text, retry=False) from error

@@ -1,0 +1,157 @@
+"""What holds an approved action back for a while: the undo window, caps, quiet hours. Pure.
+
+Nothing here refuses: what is held back waits and is carried out later, unless its approval expires first. The kill
+switch is a file, not a rule (`utils.execution.brakes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_SOON, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+_SPAN = {"per_hour": _HOUR, "per_day": _DAY, "per_recipient_per_day": _DAY}
+
+
+@dataclass(frozen=True)
+class QuietHours:
+    """From when until when nothing is carried out, by the wall clock of a place; it may span midnight."""
+
+    begins: time
+    ends: time
+    place: tzinfo | None = None  # None: where this machine is
+
+    def end(self, now: datetime) -> datetime | None:
+        """When the quiet hours end that `now` (aware) lies in, or None."""
+        local = now.astimezone(self.place)
+        clock = local.time()
+        over_midnight = self.begins > self.ends
+        if not (clock >= self.begins or clock < self.ends if over_midnight else self.begins <= clock < self.ends):
+            return None
+        day = local.date() + timedelta(days=1 if over_midnight and clock >= self.begins else 0)
+        # With an explicit zone the offset of that day is found anew; `astimezone` does so for the machine's own.
+        wall = datetime.combine(day, self.ends, self.place)
+        return wall.astimezone(now.tzinfo)
+
+
+@dataclass(frozen=True)
+class Brakes:
+    """`zones.json` → `brakes`: how much may be carried out, and when. A cap of 0 lets nothing through."""
+
+    per_hour: int = 30
+    per_day: int = 200
+    per_recipient_per_day: int = 10
+    quiet_hours: QuietHours | None = None
+    #: `actions.<name>.per_day` where `zones.json` says one.
+    per_action_per_day: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that was carried out, or may have been: it counts against the caps."""
+
+    action: str
+    recipients: frozenset[str]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Why an approved action waits: in a word or two for a count, in words for the human, and until when if known."""
+
+    short: str
+    reason: str
+    until: datetime | None = None
+    is_known: bool = False  # the human hears of it otherwise
+
+    def is_worth_telling(self, now: datetime) -> bool:
+        """Whether the human should hear of it: an undo window is over before they could read it."""
+        return not self.is_known and (self.until is None or self.until > now + _SOON)
+
+
+def hold(
+    action: str,
+    recipients: Collection[str],
+    approved_at: datetime,
+    now: datetime,
+    *,
+    undo: timedelta,
+    brakes: Brakes,
+    acts: Sequence[Act],
+) -> Hold | None:
+    """The brake that holds an action the longest, or None: it may be carried out now.
+
+    `acts`: what was carried out within the last day, in any order. `recipients`: lower-case addresses. An approval from
+    the future (the clock was set back) waits no longer than `undo` from now.
+    """
+    held = [*_caps(action, recipients, now, brakes, acts)]
+    if approved_at + undo > now:
+        held.append(Hold("can be taken back", "it can still be taken back", min(approved_at, now) + undo))
+    end = brakes.quiet_hours.end(now) if brakes.quiet_hours else None
+    if end is not None:
+        held.append(Hold("quiet hours", "these are quiet hours", end))
+    return max(held, key=lambda one: (one.until is None, one.until or now), default=None)
+
+
+def _caps(action: str, recipients: Collection[str], now: datetime, brakes: Brakes, acts: Sequence[Act]) -> list[Hold]:
+    caps = [
+        (brakes.per_hour, _HOUR, acts, "the cap of {} an hour is reached"),
+        (brakes.per_day, _DAY, acts, "the cap of {} a day is reached"),
+    ]
+    if action in brakes.per_action_per_day:
+        same = [act for act in acts if act.action == action]
+        caps.append((brakes.per_action_per_day[action], _DAY, same, f"the cap of {{}} {action} a day is reached"))
+    for address in sorted(set(recipients)):
+        theirs = [act for act in acts if address in act.recipients]
+        words = f"the cap of {{}} a day for {address} is reached"
+        caps.append((brakes.per_recipient_per_day, _DAY, theirs, words))
+    found = []
+    for most, span, counted, words in caps:
+        times = sorted(act.at for act in counted if act.at > now - span)
+        if len(times) >= most:
+            found.append(Hold("over a cap", words.format(most), times[-most] + span if most else None))
+    return found
+
+
+def parse(section: Any, actions: Any, problems: list[str]) -> Brakes:
+    """The brakes that `zones.json` sets, by its `brakes` and the `per_day` of its `actions`; adds to `problems`."""
+    if section is None:
+        section = {}
+    if not isinstance(section, Mapping):
+        problems.append("brakes is not an object")
+        section = {}
+    known = {*_SPAN, "quiet_hours"}
+    problems += [f"brakes: unknown key {name!r}" for name in section if name not in known]
+    caps = {name: _cap(section.get(name, getattr(Brakes, name)), f"brakes: {name}", problems) for name in _SPAN}
+    by_action = {}
+    for name, entry in actions.items() if isinstance(actions, Mapping) else ():
+        if isinstance(entry, Mapping) and "per_day" in entry:
+            by_action[name] = _cap(entry["per_day"], f"actions: {name}.per_day", problems)
+    return Brakes(**caps, quiet_hours=_quiet(section.get("quiet_hours"), problems), per_action_per_day=by_action)
+
+
+def _cap(value: Any, name: str, problems: list[str]) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    problems.append(f"{name} is {value!r}; it must be a whole number, 0 or more")
+    return 0
+
+
+def _quiet(value: Any, problems: list[str]) -> QuietHours | None:
+    if value is None:
+        return None
+    try:
+        begins, ends = (time.fromisoformat(value[key]) for key in ("from", "until"))
+        if begins == ends or begins.tzinfo or ends.tzinfo or not set(value) <= {"from", "until", "time_zone"}:
+            raise ValueError
+        place = ZoneInfo(value["time_zone"]) if "time_zone" in value else None
+    except (TypeError, KeyError, ValueError, OSError, ZoneInfoNotFoundError):
+        problems.append(
+            f"brakes: quiet_hours is {value!r}; it must be null, or from and until as hours of the day"
+            ' ({"from": "22:00", "until": "07:00"}), and where wanted a time_zone ("Europe/Berlin")'
+        )
+        return None
+    return QuietHours(begins, ends, place)

@@ -1,0 +1,93 @@
+"""The brakes of one node: the kill switch, and what waits for the undo window, a cap or the end of quiet hours.
+
+The kill switch is the file `STOP` in `STATE_DIR`, whoever made it and whatever it says: while it is there nothing new
+is carried out. The executor asks before it begins an action, the MCP server once more before it uses the token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from utils.core import brakes
+from utils.core.acting import Order
+from utils.core.brakes import Hold
+from utils.core.task import InvalidTask
+from utils.core.zones import ZonesConfig
+from utils.execution import requests
+from utils.execution.journal import ActionRecord, State
+from utils.execution.store import ExecutionStore
+from utils.ports import AdapterError, Clock, Hand
+from utils.vault import atomic
+
+_LONGEST = 2_000  # characters of the file that are shown
+_DAY = timedelta(days=1)
+
+
+class Brakes:
+    """Asked before anything is carried out."""
+
+    def __init__(
+        self,
+        store: ExecutionStore,
+        zones: ZonesConfig,
+        hand: Callable[[str], Hand],
+        *,
+        state_dir: Path,
+        undo_seconds: float,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._brakes = zones.brakes
+        self._hand = hand
+        self._stop = state_dir / "STOP"
+        self._undo = timedelta(seconds=undo_seconds)
+        self._clock = clock
+
+    def stopped(self) -> str | None:
+        """What the kill switch says, or None where it is not pulled. What can't be read counts as pulled."""
+        try:
+            with self._stop.open(encoding="utf-8", errors="replace") as file:
+                return file.read(_LONGEST).strip()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return f"{self._stop.name} can't be read: {error.strerror}"
+
+    def stop(self, reason: str) -> None:
+        """Pull the kill switch; durable when it returns. A second time replaces the reason."""
+        atomic.write(self._stop, f"{reason}\n".encode("utf-8", "replace"), mode=0o600)
+
+    def go(self) -> bool:
+        """Release the kill switch; False where it was not pulled."""
+        if self.stopped() is None:
+            return False
+        self._stop.unlink(missing_ok=True)
+        return True
+
+    def hold(self, record: ActionRecord) -> Hold | None:
+        """Why an approved action waits, or None."""
+        now = self._clock.now()
+        return brakes.hold(
+            record.action,
+            self._recipients(record),
+            record.approved_at,
+            now,
+            undo=self._undo,
+            brakes=self._brakes,
+            acts=self._store.acts_since(now - _DAY),
+        )
+
+    def next_look(self, now: datetime) -> datetime | None:
+        """When the first undo window ends that is open now: that is sooner than anybody looks."""
+        ends = [record.approved_at + self._undo for record in self._store.in_state(State.APPROVED)]
+        return min((end for end in ends if end > now), default=None)
+
+    def _recipients(self, record: ActionRecord) -> Collection[str]:
+        """Whom it would reach; nobody where it can't be planned: then the server refuses it and says why."""
+        try:
+            order: Order = requests.order(record)
+            return self._hand(record.action).plan(order).recipients
+        except (AdapterError, InvalidTask, KeyError):
+            return ()
