@@ -132,6 +132,8 @@ class Approvals:
         self._here()
         self._not_superseded(request_id)
         live = self._store.live(request_id)
+        if live is not None and live.state is State.UNKNOWN:
+            raise AlreadyActed(notes.unsettled(live))
         if live is not None and live.sha256 == sha256:
             self._place(live)
             return self._store.get(live.action_id) or live

@@ -112,6 +112,7 @@ def not_decided(word: str, why: str) -> str:
 
 
 _UNDECIDED = "Not decided yet: "
+_OPEN = "may or may not have taken effect"
 
 
 def incomplete(why: str) -> str:
@@ -202,12 +203,25 @@ def unknown(record: ActionRecord) -> str:
     """What a human needs to settle an action whose outcome nobody knows."""
     started = format_time(record.started_at) if record.started_at else "an unknown time"
     return (
-        f"{record.action} of {record.request_id} was begun at {started} and may or may not have taken effect: "
+        f"{record.action} of {record.request_id} was begun at {started} and {_OPEN}: "
         f"{record.error}\n\n"
         f"It is not tried again. {_where_to_look(record)}, then settle it on the Local node: "
         f"`{elsewhere(f'actions settle {record.action_id} happened')}` (or `ask_again`), or "
         f"POST /api/actions/{record.action_id}/settle with "
         '{"outcome": "happened"} or {"outcome": "ask_again"}.'
+    )
+
+
+def is_unknown(note: str) -> bool:
+    """Whether a note is that of an action whose outcome nobody knew."""
+    return _OPEN in note
+
+
+def unsettled(record: ActionRecord) -> str:
+    """Why a request can't be answered while nobody knows what became of its action."""
+    return (
+        f"it was begun, and nobody knows whether it took effect: {_where_to_look(record)}, then "
+        f"`{elsewhere(f'actions settle {record.action_id} happened')}` (or `ask_again`)"
     )
 
 

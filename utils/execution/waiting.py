@@ -90,6 +90,8 @@ class Waiting:
         live = self._store.live(file.request_id)
         if live is not None and live.state is State.DONE:
             problems.append("this request was executed before; approving it again does nothing")
+        elif live is not None and live.state is State.UNKNOWN:
+            problems.append(notes.unsettled(live))
         return Pending(
             request_id=file.request_id,
             path=self._layout.relative(file.path),
@@ -184,11 +186,13 @@ class Waiting:
         if self._looked.get(file.request_id) != file.sha256:  # once for each version and process
             self._say_look(file)
             self._looked[file.request_id] = file.sha256
-        wanted = self._store.doubts_about(path, file.sha256)
+        live = self._store.live(file.request_id)
+        unsettled = notes.unknown(live) if live is not None and live.state is State.UNKNOWN else None
+        wanted = unsettled or self._store.doubts_about(path, file.sha256)
         note = self.note(file) or ""
         if wanted is not None and wanted not in note:
             self._claims.explain(file.path, wanted)
-        elif wanted is None and notes.asks_to_mend(note):
+        elif wanted is None and (notes.asks_to_mend(note) or notes.is_unknown(note)):
             self._claims.explain(file.path, None)
 
     def _say_look(self, file: RequestFile) -> None:
