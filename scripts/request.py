@@ -10,7 +10,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def _new(services: Services, options: argparse.Namespace) -> tuple[Pending, list
     now, hours = services.clock.now(), s.zones.actions[options.action].expires_hours
     meta, body = by_hand.request(options.action, fields, draft, by=services.claims.agent, now=now, expires_hours=hours)
     request, problems = requests.parse(frontmatter.write(meta, body), meta["id"])
-    problems += _problems_here(services, request) if request is not None else []
+    problems += _problems_here(services, request) if request is not None else _no_account(services, meta, body)
     if problems:
         raise Refused(*problems)
     services.claims.create(Stage.PENDING_APPROVAL, meta, body)
@@ -164,6 +164,20 @@ def _problems_here(services: Services, request: ApprovalRequest) -> list[str]:
     except AdapterError as error:
         problems.append(str(error))
     return problems
+
+
+def _no_account(services: Services, meta: Mapping[str, Any], body: str) -> list[str]:
+    """What account is missing for a request that can't be read yet: a hand says so before it looks at anything else."""
+    common = {name: meta[name] for name in ("id", "type", "domain", "created", "created_by", "priority", "action")}
+    nothing: dict[str, Any] = {"source": {}, "fields": {}, "risk": (), "why": "", "drafted_by": "", "draft": ""}
+    request = ApprovalRequest(**common, **nothing, meta=meta, body=body, expires=services.clock.now(), source_task=None)
+    try:
+        services.hand(request.action).plan(Order(_NO_ACTION, request, services.clock.now()))
+    except AdapterError as error:
+        return [str(error)]
+    except InvalidTask:  # of a request that says nothing
+        return []
+    return []
 
 
 def _draft(options: argparse.Namespace) -> str | None:

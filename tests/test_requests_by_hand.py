@@ -191,6 +191,7 @@ def test_all_that_is_wrong_is_said_at_once(command: Command) -> None:
     assert "'payer=x' is no field of payment" in first and second == "'amount' is given twice"
     missing = command.refused("send_email", "--draft", "text.md")
     assert missing == ["'send_email' needs 'to'", "'send_email' needs 'subject'"]
+    assert command.refused("payment", "--field", "amount=1")[0] == "'payment' needs 'payee'"
     assert command.refused("twitter_post") == ["there is no text to send: name its file by --draft (-: standard input)"]
     code, out, err = command.run("new", "send_email", "--draft", "text.md")
     assert (code, out) == (1, "") and "nothing was written" in err and "  - 'send_email' needs 'to'" in err
@@ -210,6 +211,9 @@ def test_a_missing_account_is_told_with_all_else_that_is_wrong(
     (command.here / "text.md").write_text("x" * 300)
     long, account = command.refused("twitter_post", "--draft", "text.md")
     assert "280" in long and "X_API_KEY" in account
+    *missing, account = command.refused("payment", "--field", "payee=ACME")
+    assert missing == [f"'payment' needs '{name}'" for name in ("amount", "currency", "reference")]
+    assert "ODOO_URL" in account
     for action in ("invoice", "payment"):
         assert any("ODOO_URL" in text for text in command.refused(action, *shlex.split(request.EXAMPLES[action])))
     assert any("WHATSAPP_TOKEN" in text for text in command.refused(
