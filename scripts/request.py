@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.bootstrap import Services
-from utils.core import visible
+from utils.core import attached, visible
 from utils.core.acting import Order
 from utils.core.badges import Severity
 from utils.core.commands import command, elsewhere
@@ -254,7 +254,7 @@ def _freeze(services: Services, options: argparse.Namespace, fields: dict[str, A
     if not fields.get("attachments"):
         fields.pop("attachments", None)
     for entry in [*fields.get("attachments", []), fields.get("image")]:
-        if isinstance(entry, dict) and isinstance(entry.get("path"), str) and "sha256" not in entry:
+        if isinstance(entry, dict) and "sha256" not in entry and _lies_in_vault(entry.get("path")):
             entry["sha256"] = _sha256(services, entry["path"])
 
 
@@ -269,6 +269,11 @@ def _vault_path(services: Services, given: str) -> str:
         if not place.exists():
             raise Refused(f"there is no file {given}, neither in the vault nor here") from None
         raise Refused(f"{given} does not lie in the vault: copy it to {services.layout.root} first") from None
+
+
+def _lies_in_vault(path: object) -> bool:
+    """Whether this may be the path of a vault's file; what it says wrong else, the rules of requests tell."""
+    return not attached.read({"attachments": [{"path": path, "sha256": "0" * 64}]})[1]
 
 
 def _sha256(services: Services, path: str) -> str:

@@ -1,4 +1,4 @@
-"""The deliberate breaks of `Dashboard.md`, `scripts.actions` and `scripts.request`; how they are used says `tests/mutants.py`.
+"""The deliberate breaks of `Dashboard.md`, `scripts.actions`, `scripts.request`; how they are used: `tests/mutants.py`.
 
 Each is (name, what it breaks, file, text, replacement, test file, which tests).
 """
@@ -60,6 +60,6 @@ MUTANTS = (
      BY_HAND, "quoted_below"),
     ("forward-hidden", "a forward brings in what nobody sees", "utils/mail/forward.py",
      "return visible.strip(texts.clean(whole))", "return texts.clean(whole)", BY_HAND, "quoted_below"),
-    ("sign-in-two-lines", "a laptop's approval is pushed without what Local did meanwhile",
+    ("sign-stale-push", "a laptop's approval is pushed without what Local did meanwhile",
      "scripts/approver_key.py", '"pull --rebase", ', "", "tests/test_approver_key.py", "laptop"),
 )

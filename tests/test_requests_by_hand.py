@@ -267,6 +267,22 @@ def test_files_are_named_from_the_vault_or_from_here_and_frozen(
     assert command.refused("payment", "--attach", "Accounting/offer.pdf") == ["a payment takes no files along"]
 
 
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", '"a\\0b"', ".git/config"])
+def test_nothing_outside_the_vault_is_looked_at(command: Command, path: str) -> None:
+    problem, *_ = command.refused("instagram_post", "--field", f"image={{path: {path}}}")
+    assert "must be the path of a file in the vault" in problem or "holds a NUL character" in problem
+
+
+def test_odd_words_are_refused_in_words(command: Command) -> None:
+    post = ("twitter_post", "--draft", "text.md")
+    assert "can't be read as YAML" in command.refused(*post, "--field", "source={a: [")[0]
+    assert "must look like" in command.refused(*post, "--field", "source=x")[0]
+    assert command.refused(*post, "--field", "why=\udcff") == ["'why' holds a lone surrogate, which is no character"]
+    assert "no mail of this id" in command.refused("reply_email", "--mail", "", "--draft", "text.md")[0]
+    with pytest.raises(SystemExit, match="2"):
+        request.main(["new", "tweet"])
+
+
 def test_an_image_is_looked_at_before_anything_is_written(command: Command) -> None:
     meta, _ = command.written("instagram_post", "--field", "image={path: Social/shop.jpg, alt: 'Open, at last'}")
     assert meta["image"]["sha256"] == sha(command.desk.vault / "Social" / "shop.jpg")
