@@ -30,6 +30,7 @@ from utils.core.decision import LONGEST
 from utils.core.policy import recipients
 from utils.core.task import format_time, parse_time
 from utils.daemon import tell_problems
+from utils.execution.answer_log import Answer
 from utils.execution.answers import ApprovalError, Invalid, NotFound, NotHere, Pending
 from utils.execution.brakes import stands_still
 from utils.settings import InvalidSettings
@@ -40,6 +41,7 @@ BY, VIA = "human (command line)", "cli"
 _SPAN = re.compile(r"(\d{1,5})\s*(m|min|h|d)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 _SIGNS = {Severity.DANGER: "!!", Severity.WARNING: "!", Severity.INFO: "·"}
+MOST_REMOVED = 10  # are listed
 _FIELDS = ("subject", "to", "cc", "bcc")
 
 
@@ -162,15 +164,29 @@ def _list(services: Services, options: argparse.Namespace) -> None:
     found += approvals.pending() if options.show != "superseded" else []
     shown = [pending for pending in found if options.show in ("all", pending.state)]
     shown.sort(key=lambda pending: (pending.expires_in is None, pending.expires_in or 0, pending.request_id))
-    if options.json:
-        print(json.dumps({"items": [_facts(pending) for pending in shown]}, ensure_ascii=False, indent=1))
-        return
     now = services.clock.now()
+    removed = _removed(services, now) if options.show in ("waiting", "all") else []
+    if options.json:
+        found_removed = [
+            {"id": answer.request_id, "at": format_time(answer.at), "how": answer.said} for answer in removed
+        ]
+        facts = {"items": [_facts(pending) for pending in shown], "removed": found_removed}
+        print(json.dumps(facts, ensure_ascii=False, indent=1))
+        return
     for pending in shown:
         print(*_lines(pending, now), sep="\n")
+    for answer in removed:
+        print(f"{answer.request_id}  removed unanswered at {format_time(answer.at)}: {visible.plain(answer.said)}")
     hidden = sum(pending.state == "snoozed" for pending in found) if options.show == "waiting" else 0
     more = f"; {hidden} snoozed (`list --show snoozed`)" if hidden else ""
     print(f"{len(shown)} {'requests' if options.show == 'all' else options.show}{more}")
+
+
+def _removed(services: Services, now: datetime) -> list[Answer]:
+    """What somebody removed unanswered in the last week; a draft-only node keeps no answers."""
+    if services.settings.draft_only:
+        return []
+    return services.store.answers.removed_since(now - timedelta(days=7), MOST_REMOVED)
 
 
 def _lines(pending: Pending, now: datetime) -> list[str]:

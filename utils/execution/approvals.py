@@ -8,7 +8,7 @@ confirmation (API, command line) or, where policy allows, from a human's own mov
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -87,7 +87,7 @@ class Approvals:
         self._waiting = Waiting(
             layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on, looks=self._looks
         )
-        self._tasks = SourceTasks(layout, claims, store)
+        self._tasks = SourceTasks(layout, claims, store, clock=clock, alert=alert)
         self._revisions = Revisions(layout, claims, store.answers)
         self._decisions = Decisions(
             layout,
@@ -311,6 +311,8 @@ class Approvals:
             with trying(file.path.name):
                 self._judge_move(file, remote.get(file.request_id))
         self._tasks.follow_rejections(trying)
+        with trying("what was removed"):
+            self._tasks.follow_removals(_ids(waiting, moved), trying)
         self._waiting.wake(waiting, trying)
         self._waiting.warn_of_expiry([*waiting, *moved], trying)
         self._store.answers.forget_all_but({file.request_id for file in (*waiting, *moved)})
@@ -533,6 +535,12 @@ class Approvals:
         new = self._store.answers.superseded(request_id)
         if new is not None:
             raise Superseded(new)
+
+
+def _ids(*files: Iterable[RequestFile]) -> set[str]:
+    """The ids of these files, by their names and by what stands in them: a renamed file is still there."""
+    found = {file.request_id for some in files for file in some}
+    return found.union(file.request.id for some in files for file in some if file.request is not None)
 
 
 def _looks_otherwise(request: ApprovalRequest) -> str:

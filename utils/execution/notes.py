@@ -60,6 +60,15 @@ def superseded(new: NewDraft) -> str:
     )
 
 
+def removed(names: Sequence[str], reason: str, task: str) -> str:
+    """For a task in `Rejected/` whose request somebody removed before it was answered."""
+    which = " and ".join(names)
+    return (
+        f"It waited for your answer to {which}, but {reason}: nothing was sent, and nobody drafts it anew.\n\nTo have"
+        f" it drafted again, move this task back to Needs_Action/{task.partition('-')[0]}/."
+    )
+
+
 _LOOK = "Look before you approve"
 
 
