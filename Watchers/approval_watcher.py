@@ -52,11 +52,11 @@ class ApprovalWatcher(Worker):
         self.services.tools.stopped = stop
 
     def wait(self, seconds: float, stop: Stop) -> None:
-        """Until the next cycle, or the end of an undo window."""
+        """Until the next cycle, the end of an undo window, or until what was still being written rests."""
         if not self.services.settings.draft_only:
             now = self.services.clock.now()
-            end = self.services.brakes.next_look(now)
-            seconds = min(seconds, (end - now).total_seconds()) if end else seconds
+            for end in (self.services.brakes.next_look(now), self.services.approvals.next_look()):
+                seconds = min(seconds, (end - now).total_seconds()) if end else seconds
         stop.wait(seconds)
 
     def run_cycle(self, now: datetime) -> str:

@@ -42,6 +42,7 @@ from utils.execution.looks import Looks
 from utils.execution.remote import Approve
 from utils.execution.requests import RequestFile
 from utils.execution.revisions import Revisions
+from utils.execution.soon import Soon
 from utils.execution.source_tasks import SourceTasks
 from utils.execution.store import ExecutionStore
 from utils.execution.waiting import Waiting
@@ -84,9 +85,11 @@ class Approvals:
         self._known_to_git = known_to_git
         self._alert = alert
         self._looks = Looks(store, hand, mode=mode, clock=clock)
+        self._soon = Soon()
         self._waiting = Waiting(
-            layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on, looks=self._looks
-        )
+            layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on, looks=self._looks,
+            soon=self._soon,
+        )  # fmt: skip
         self._tasks = SourceTasks(layout, claims, store, clock=clock, alert=alert)
         self._revisions = Revisions(layout, claims, store.answers)
         self._decisions = Decisions(
@@ -95,6 +98,7 @@ class Approvals:
             store,
             self,
             clock=clock,
+            soon=self._soon,
             known_to_git=known_to_git,
             in_git=in_git,
             why_not_enough=self._why_not_enough,
@@ -291,10 +295,15 @@ class Approvals:
         if self._mode != Mode.FULL:
             return
         trouble = Counts()
+        self._soon.clear()
         self._observe(trouble.trying)
         if trouble.problems:
             told = "\n".join(f"- {problem[:_LONGEST_PROBLEM]}" for problem in trouble.problems[:_MOST_PROBLEMS])
             self._alert("WARNING", "Some requests could not be looked at", told, source="approvals")
+
+    def next_look(self) -> datetime | None:
+        """When what the last `observe` found not to be ripe yet will be; None where there was nothing of that kind."""
+        return self._soon.at
 
     def _observe(self, trying: Trying) -> None:
         self._revisions.carry_on(trying)
@@ -312,7 +321,7 @@ class Approvals:
                 self._judge_move(file, remote.get(file.request_id))
         self._tasks.follow_rejections(trying)
         with trying("what was removed"):
-            self._tasks.follow_removals(_ids(waiting, moved), trying)
+            self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
         self._waiting.wake(waiting, trying)
         self._waiting.warn_of_expiry([*waiting, *moved], trying)
         self._store.answers.forget_all_but({file.request_id for file in (*waiting, *moved)})

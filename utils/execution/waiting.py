@@ -18,6 +18,7 @@ from utils.execution.counts import Trying
 from utils.execution.journal import State
 from utils.execution.looks import Looks
 from utils.execution.requests import RequestFile
+from utils.execution.soon import Soon
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
 from utils.vault.layout import Layout
@@ -40,6 +41,7 @@ class Waiting:
         alert: Callable[..., Any],
         passed_on: Callable[[str, str], str | None],
         looks: Looks,
+        soon: Soon,
     ) -> None:
         """`passed_on(request, sha256)` says that an approval is on its way to Local, or None."""
         self._layout = layout
@@ -51,6 +53,7 @@ class Waiting:
         self._alert = alert
         self._passed_on = passed_on
         self._looks = looks
+        self._soon = soon
         self._looked: dict[str, str] = {}  # request → sha256 of the version whose badges are in the note beside it
 
     # Shown
@@ -175,7 +178,7 @@ class Waiting:
         path = self._layout.relative(file.path)
         if not self._store.was_seen(file.request_id, file.sha256):
             if file.problems:
-                if not requests.is_settled(file.path, self._clock.now()):
+                if not requests.is_settled(file.path, self._clock.now(), soon=self._soon):
                     return
                 self._store.doubt(path, file.sha256, notes.mend(file.problems))
             task = file.request.source_task if file.request else None
