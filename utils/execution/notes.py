@@ -69,6 +69,19 @@ def removed(names: Sequence[str], reason: str, task: str) -> str:
     )
 
 
+_TWO_PLACES = "Neither is followed: "
+
+
+def two_places(problem: str) -> str:
+    """For a file in `Approved/` whose request waits in `Pending_Approval/` with other words."""
+    return f"{_TWO_PLACES}{problem}. The one that you leave counts; this note then goes away."
+
+
+def is_two_places(note: str) -> bool:
+    """Whether a note is one of `two_places`."""
+    return f"\n\n{_TWO_PLACES}" in note
+
+
 _LOOK = "Look before you approve"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from utils.core.policy import Mode
 from utils.core.stages import Stage
 from utils.core.task import format_time, parse_time
 from utils.core.zones import ZonesConfig
-from utils.execution import notes, requests
+from utils.execution import copies, notes, requests
 from utils.execution.answers import NotFound, Pending
 from utils.execution.counts import Trying
 from utils.execution.journal import State
@@ -62,7 +63,8 @@ class Waiting:
         """What is pending, and on Local what lies in `Approved/` without a record; what is snoozed is among it."""
         files = requests.read_all(self._layout, *(_WHERE if self._here else _WHERE[:1]))
         snoozed = self._snoozed()
-        return [self.shown(file, snoozed) for file in files if not self._is_answered(file)]
+        unanswered = [file for file in files if not self._is_answered(file)]
+        return [self._shown_of(some, snoozed) for some in copies.grouped(unanswered).values()]
 
     def superseded(self) -> list[Pending]:
         """The requests that a new draft was asked for, as long as their files lie in `Rejected/`."""
@@ -73,11 +75,16 @@ class Waiting:
         """One request that waits for an answer, or a superseded one. Raises `NotFound`."""
         files = self.unanswered(request_id)
         if files:
-            return self.shown(files[0], self._snoozed())
+            return self._shown_of(files, self._snoozed())
         if self._here and self._store.answers.superseded(request_id) is not None:
             for pending in self._put_away({request_id}):
                 return pending
         raise NotFound(f"no request {request_id} waits for an answer")
+
+    def _shown_of(self, files: Sequence[RequestFile], snoozed: Mapping[str, datetime]) -> Pending:
+        """One request, wherever its files lie."""
+        shown = self.shown(copies.standing(files), snoozed)
+        return replace(shown, problems=(*shown.problems, *copies.problems(self._layout, files)))
 
     def _put_away(self, names: Collection[str]) -> list[Pending]:
         paths = [path for path in self._layout.files(Stage.REJECTED) if path.stem in names] if names else []
