@@ -158,7 +158,7 @@ def _problems_here(services: Services, request: ApprovalRequest) -> list[str]:
     """What is wrong with its files, and why this node could not carry it out."""
     problems = requests.problems_of_files(services.layout, request)
     try:
-        services.hand(request.action).plan(Order(_NO_ACTION, request, services.clock.now()))
+        problems += services.hand(request.action).plan(Order(_NO_ACTION, request, services.clock.now())).obstacles
     except InvalidTask as error:
         problems += error.problems
     except AdapterError as error:

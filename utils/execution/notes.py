@@ -97,6 +97,21 @@ def is_look(note: str) -> bool:
     return f"\n\n{_LOOK}" in note
 
 
+_OBSTACLES = "It can't be carried out here as things stand: "
+
+
+def obstacles(why: Sequence[str]) -> str | None:
+    """For a file in `Pending_Approval/` that this node could not carry out now; None where it could."""
+    if not why:
+        return None
+    return f"{_OBSTACLES}{_sentences(why)}\n\nIf it is approved all the same, it fails and asks again."
+
+
+def is_obstacles(note: str) -> bool:
+    """Whether a note is one of `obstacles`."""
+    return f"\n\n{_OBSTACLES}" in note
+
+
 def _list(badges: Sequence[Badge]) -> str:
     lines = [f"- {badge.severity}: {badge.words}" for badge in badges]
     return "\n".join([*lines, "", ""]) if lines else ""

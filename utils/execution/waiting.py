@@ -55,7 +55,8 @@ class Waiting:
         self._passed_on = passed_on
         self._looks = looks
         self._soon = soon
-        self._looked: dict[str, str] = {}  # request → sha256 of the version whose badges are in the note beside it
+        #: request → sha256 of the version whose badges are in the note beside it, and the obstacles that are
+        self._looked: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     # Shown
 
@@ -96,6 +97,7 @@ class Waiting:
         problems = list(file.problems)
         if file.request is not None and file.stage is not Stage.REJECTED:
             problems += requests.problems_of_files(self._layout, file.request)
+            problems += [] if problems else self._looks.obstacles(file.request)
         expires = self.expires(file)
         live = self._store.live(file.request_id)
         if live is not None and live.state is State.DONE:
@@ -191,9 +193,10 @@ class Waiting:
             task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
             self._store.saw(file.request_id, file.sha256, path, task)
-        if self._looked.get(file.request_id) != file.sha256:  # once for each version and process
-            self._say_look(file)
-            self._looked[file.request_id] = file.sha256
+        obstacles = self._looks.obstacles(file.request) if file.request and not file.problems else ()
+        if self._looked.get(file.request_id) != (file.sha256, obstacles):  # once for each version and process
+            self._say_look(file, obstacles)
+            self._looked[file.request_id] = (file.sha256, obstacles)
         wanted = self._store.doubts_about(path, file.sha256)
         note = self.note(file) or ""
         if wanted is not None and wanted not in note:
@@ -201,14 +204,17 @@ class Waiting:
         elif wanted is None and notes.asks_to_mend(note):
             self._claims.explain(file.path, None)
 
-    def _say_look(self, file: RequestFile) -> None:
-        """Beside what a move can't approve, a note says why, unless another one lies there."""
+    def _say_look(self, file: RequestFile, obstacles: Sequence[str]) -> None:
+        """Beside what a move can't approve, or this node can't carry out now, a note says why, unless another one lies
+        there."""
         usable = file.request if not file.problems else None
-        wanted = notes.look(file.request_id, self._looks.badges(usable)) if usable else None
+        look = notes.look(file.request_id, self._looks.badges(usable)) if usable else None
+        wanted = "\n\n".join(filter(None, (look, notes.obstacles(obstacles))))
         note = self.note(file) or ""
-        if wanted is not None and (not note or notes.is_look(note)):
+        is_ours = notes.is_look(note) or notes.is_obstacles(note)
+        if wanted and (not note or is_ours) and not note.partition("\n\n")[2].startswith(f"{wanted}\n\n"):
             self._claims.explain(file.path, wanted)
-        elif wanted is None and notes.is_look(note):
+        elif not wanted and is_ours:
             self._claims.explain(file.path, None)
 
     def wake(self, waiting: Iterable[RequestFile], trying: Trying) -> None:
