@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from tests.conftest import FakeClock
 from tests.fakes.desk import Bomb, Desk, Killed, World, sha
 from utils.bootstrap import Services
 from utils.execution.answers import Invalid
+from utils.execution.copies import Copies
+from utils.execution.requests import RequestFile
 
 
 @pytest.fixture
@@ -91,6 +93,22 @@ def test_other_bytes_are_not_followed_and_what_is_seen_is_told_once(desk: Desk) 
     path.unlink()
     assert desk.cycle() == "sent 1"
     assert b"Kind regards" in (desk.vault / "Done" / path.name).read_bytes() and len(desk.world.ledger) == 1
+
+
+def test_what_is_written_in_the_last_moment_is_not_taken_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two were the same when they were read; by the time one is to go, the person has saved it anew."""
+    path = desk.request()
+    desk.cycle()
+    copied(desk, path)
+    real = Copies.settled
+
+    def saves_and_settles(self: Copies, files: Sequence[RequestFile]) -> list[RequestFile]:
+        path.write_text(path.read_text().replace("Kind regards", "Cheers"))
+        return real(self, files)
+
+    monkeypatch.setattr(Copies, "settled", saves_and_settles)
+    desk.cycle()
+    assert b"Cheers" in path.read_bytes() and desk.world.calls == 0
 
 
 def test_where_the_copy_in_approved_is_removed_the_other_waits_as_before(desk: Desk) -> None:
