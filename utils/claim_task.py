@@ -108,7 +108,7 @@ class Claims:
         if agent not in AGENTS:
             raise ValueError(f"unknown agent {agent!r}; it must be one of {', '.join(AGENTS)}")
         if not os.path.lexists(path) or not self._reserve(path.stem):  # so that who is late need not wait for the lock
-            log.info("claim of %s lost: another was first", self._layout.relative(path))
+            log.info("claim of %s lost: another was first", path.name)
             return None
         target, claimed = self._layout.folder(Stage.IN_PROGRESS, agent=agent) / path.name, False
         try:
