@@ -224,7 +224,10 @@ class Claims:
                 if found != sha256:
                     raise Changed(found)
             entry = self._entry("copy_removed", path.stem, self._layout.relative(path), self._layout.relative(stands))
-            self._moves.do(entry, path.unlink)
+            try:
+                self._moves.do(entry, path.unlink)
+            except FileNotFoundError:
+                raise Gone(f"{self._layout.relative(path)} is no longer there") from None
         _remove_ours(old_note)
 
     def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:
