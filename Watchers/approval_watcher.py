@@ -57,10 +57,11 @@ class ApprovalWatcher(Worker):
         self.services.tools.stopped = stop
 
     def wait(self, seconds: float, stop: Stop) -> None:
-        """Until the next cycle is due, or what the last one held back may go on."""
+        """Until the next cycle is due, what the last one held back may go on, or what was still being written rests."""
         if not self.services.settings.draft_only:
-            due = self.services.brakes.next_look(self._looked)
-            seconds = min(seconds, (due - self.services.clock.now()).total_seconds()) if due else seconds
+            now = self.services.clock.now()
+            for due in (self.services.brakes.next_look(self._looked), self.services.approvals.next_look()):
+                seconds = min(seconds, (due - now).total_seconds()) if due else seconds
         stop.wait(seconds)
 
     def run_cycle(self, now: datetime) -> str:

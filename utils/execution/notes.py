@@ -60,6 +60,28 @@ def superseded(new: NewDraft) -> str:
     )
 
 
+def removed(names: Sequence[str], reason: str, task: str) -> str:
+    """For a task in `Rejected/` whose request somebody removed before it was answered."""
+    which = " and ".join(names)
+    return (
+        f"It waited for your answer to {which}, but {reason}: nothing was sent, and nobody drafts it anew.\n\nTo have"
+        f" it drafted again, move this task back to Needs_Action/{task.partition('-')[0]}/."
+    )
+
+
+_TWO_PLACES = "Neither is followed: "
+
+
+def two_places(problem: str) -> str:
+    """For a file in `Approved/` whose request waits in `Pending_Approval/` with other words."""
+    return f"{_TWO_PLACES}{problem}. The one that you leave counts; this note then goes away."
+
+
+def is_two_places(note: str) -> bool:
+    """Whether a note is one of `two_places`."""
+    return f"\n\n{_TWO_PLACES}" in note
+
+
 _LOOK = "Look before you approve"
 
 
@@ -73,6 +95,21 @@ def look(request_id: str, badges: Sequence[Badge]) -> str | None:
 def is_look(note: str) -> bool:
     """Whether a note is one of `look`."""
     return f"\n\n{_LOOK}" in note
+
+
+_OBSTACLES = "It can't be carried out here as things stand: "
+
+
+def obstacles(why: Sequence[str]) -> str | None:
+    """For a file in `Pending_Approval/` that this node could not carry out now; None where it could."""
+    if not why:
+        return None
+    return f"{_OBSTACLES}{_sentences(why)}\n\nIf it is approved all the same, it fails and asks again."
+
+
+def is_obstacles(note: str) -> bool:
+    """Whether a note is one of `obstacles`."""
+    return f"\n\n{_OBSTACLES}" in note
 
 
 def _list(badges: Sequence[Badge]) -> str:
