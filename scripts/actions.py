@@ -28,6 +28,7 @@ from utils.core.routing import LOCAL
 from utils.daemon import tell_problems
 from utils.execution.answers import ApprovalError, NotFound, NotHere
 from utils.execution.journal import ActionRecord, State
+from utils.execution.schema import StoreProblem
 from utils.settings import InvalidSettings
 
 BY = "human (command line)"
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except NotHere:
         return _failed(options, _elsewhere(services, options))
-    except (ApprovalError, Refused) as error:
+    except (ApprovalError, Refused, StoreProblem) as error:
         return _failed(options, str(error))
     except OSError as error:
         return _failed(options, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))

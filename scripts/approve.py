@@ -32,6 +32,7 @@ from utils.core.task import format_time, parse_time
 from utils.daemon import tell_problems
 from utils.execution.answers import ApprovalError, Invalid, NotFound, NotHere, Pending
 from utils.execution.brakes import stands_still
+from utils.execution.schema import StoreProblem
 from utils.settings import InvalidSettings
 from utils.vault import frontmatter
 from utils.vault.skeleton import VaultProblem
@@ -110,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(options, "there is no answer to read: nothing was answered")
     except NotHere:
         return _failed(options, _elsewhere(services))
-    except (ApprovalError, Refused, VaultProblem) as error:
+    except (ApprovalError, Refused, StoreProblem, VaultProblem) as error:
         return _failed(options, str(error))
     except OSError as error:
         return _failed(options, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))

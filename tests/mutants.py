@@ -192,7 +192,7 @@ MUTANTS = (
              "        known = self._outside.steps()\n        if known is not None and known <= steps:\n")),
            EXECUTOR_RESTORED, "others_write"),
     _one("snapshot-unseen", "a snapshot of a minute ago acts before it has synced (S8)", VALUES,
-         'return memory.get("boot", boot_id()) == boot_id()', "return True", RESTORED, "snapshot"),
+         'return bool(memory.get("boot", boot_id()) == boot_id())', "return True", RESTORED, "snapshot"),
     _one("superseded-approved", "a request that a new draft was asked for can still be approved (S6)",
          "utils/execution/store.py", '" WHERE NOT EXISTS (SELECT 1 FROM revisions WHERE request_id = ?)",',
          '" WHERE ? IS NOT NULL",', ANSWERED_ANEW, "never_both"),

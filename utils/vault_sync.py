@@ -33,7 +33,6 @@ from utils.sync.values import (
     RUNNING,
     SHORT_WHILE,
     Answers,
-    Memory,
     Session,
     SyncConfig,
     SyncResult,
@@ -45,6 +44,7 @@ from utils.sync.values import (
 from utils.vault import locks, skeleton
 from utils.vault.heartbeats import boot_id
 from utils.vault.layout import Layout
+from utils.vault.memory import Memory
 from utils.vault.moving import Moves
 from utils.vault.skeleton import Condition, VaultProblem
 

@@ -27,7 +27,7 @@ from utils.execution.answer_log import AnswerLog
 from utils.execution.facts import FactLog
 from utils.execution.journal import LIVE, TRANSITIONS, ActionRecord, Outcome, State, check_transition
 from utils.execution.mark import Mark
-from utils.execution.schema import StoreProblem, open_database
+from utils.execution.schema import StoreProblem, open_database, undamaged
 from utils.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -454,12 +454,12 @@ class ExecutionStore:
         return [_record(row) for row in self._rows(f"SELECT * FROM actions {where}", *values)]  # noqa: S608
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
+        with self._lock, undamaged(self._path):
             return self._open().execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, undamaged(self._path):
             db = self._open()
             self._steps = 0
             db.execute("BEGIN IMMEDIATE")

@@ -188,7 +188,7 @@ class WrongAnswer(SyncStopped):
 
 def is_same_boot(memory: Mapping[str, Any]) -> bool:
     """Whether the machine has run since the last good sync: a snapshot of its disk is put back by a start."""
-    return memory.get("boot", boot_id()) == boot_id()
+    return bool(memory.get("boot", boot_id()) == boot_id())
 
 
 def was_awake(memory: Mapping[str, Any], now: datetime) -> bool:
