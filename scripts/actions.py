@@ -84,7 +84,8 @@ def arguments() -> argparse.ArgumentParser:
 
     def one(name: str, help_text: str) -> argparse.ArgumentParser:
         found = add(name, help_text)
-        found.add_argument("action", metavar="ID", help="the action's id or its request's, or the beginning or end")
+        about = "the action's id or its request's, or the beginning or end"
+        found.add_argument("action", metavar="ID", type=_text(200), help=about)
         return found
 
     add("list", "what waits and why, outcomes to settle with their evidence, what failed lately (the default)")
@@ -107,6 +108,8 @@ def arguments() -> argparse.ArgumentParser:
 
 def _text(longest: int) -> Any:
     def text(value: str) -> str:
+        if not visible.is_text(value):
+            raise argparse.ArgumentTypeError("it is not UTF-8")
         if len(value) > longest:
             raise argparse.ArgumentTypeError(f"at most {longest} characters")
         return value

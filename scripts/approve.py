@@ -64,7 +64,7 @@ def arguments() -> argparse.ArgumentParser:
 
     def one(name: str, help_text: str) -> argparse.ArgumentParser:
         found = commands.add_parser(name, parents=[shared], help=help_text, description=help_text)
-        found.add_argument("request", metavar="ID", help="the request's id, or the end of it")
+        found.add_argument("request", metavar="ID", type=_words, help="the request's id, or the end of it")
         return found
 
     def bound(name: str, help_text: str) -> argparse.ArgumentParser:
@@ -408,6 +408,8 @@ def _digest(text: str) -> str:
 
 
 def _words(text: str) -> str:
+    if not visible.is_text(text):
+        raise argparse.ArgumentTypeError("it is not UTF-8")
     if len(text) > LONGEST:
         raise argparse.ArgumentTypeError(f"at most {LONGEST} characters")
     return text
