@@ -211,6 +211,11 @@ def unknown(record: ActionRecord) -> str:
     )
 
 
+def too_late(record: ActionRecord, what: str) -> str:
+    """For a file that was taken away (`what`) while its request was carried out."""
+    return f"It was {what} while it was being carried out; that was too late to stop it.\n\n{receipt(record)}"
+
+
 def _where_to_look(record: ActionRecord) -> str:
     reference = record.reference or "(none)"
     if record.action in MAIL_ACTIONS:
