@@ -194,7 +194,7 @@ MUTANTS = (
     _one("mark-put-back", "a mark that was put back with its journal is believed (S8)", "utils/execution/mark.py",
          "return None if self._memory.is_put_back() else", "return", EXECUTOR_RESTORED, "without_a_remote"),
     _one("seen-before", "a move counts of what was seen before the journal was put back (S7)", STORE,
-         '        db.execute("UPDATE seen SET counts = 0")\n        self._outside', "        self._outside",
+         '        db.execute("UPDATE seen SET counts = 0 WHERE counts = 1")\n        self._outside', "        self._outside",
          EXECUTOR_RESTORED, "never_heard"),
     Mutant("mark-last", "a step of another process is taken for a journal that was put back",
            ((STORE, "        known = self._outside.steps()  # first, for others may write on meanwhile\n", ""),
