@@ -32,6 +32,7 @@ from utils.daemon import set_up_logging
 from utils.execution import requests
 from utils.execution.executor import acting_lock
 from utils.execution.journal import ActionRecord, Outcome, State
+from utils.execution.schema import StoreProblem
 from utils.ports import AdapterError, AuthRefused, Hand, OutcomeUnknown
 from utils.settings import InvalidSettings, load
 from utils.vault import locks
@@ -192,7 +193,7 @@ class Desk:
         """What a hand calls before it commits: where the journal can't keep it, the hand must not go on."""
         try:
             kept = self.services.store.prepared(record, prepared)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreProblem) as error:
             raise AdapterError(f"the execution journal can't be written: {error}", retry=True) from error
         if not kept:
             raise AdapterError("the execution journal knows nothing of this attempt any more", retry=False)

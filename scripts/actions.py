@@ -28,6 +28,7 @@ from utils.core.routing import LOCAL
 from utils.daemon import tell_problems
 from utils.execution.answers import ApprovalError, NotFound, NotHere
 from utils.execution.journal import ActionRecord, State
+from utils.execution.schema import StoreProblem
 from utils.settings import InvalidSettings
 
 BY = "human (command line)"
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except NotHere:
         return _failed(options, _elsewhere(services, options))
-    except (ApprovalError, Refused) as error:
+    except (ApprovalError, Refused, StoreProblem) as error:
         return _failed(options, str(error))
     except OSError as error:
         return _failed(options, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
@@ -83,7 +84,8 @@ def arguments() -> argparse.ArgumentParser:
 
     def one(name: str, help_text: str) -> argparse.ArgumentParser:
         found = add(name, help_text)
-        found.add_argument("action", metavar="ID", help="the action's id or its request's, or the beginning or end")
+        about = "the action's id or its request's, or the beginning or end"
+        found.add_argument("action", metavar="ID", type=_text(200), help=about)
         return found
 
     add("list", "what waits and why, outcomes to settle with their evidence, what failed lately (the default)")
@@ -106,6 +108,8 @@ def arguments() -> argparse.ArgumentParser:
 
 def _text(longest: int) -> Any:
     def text(value: str) -> str:
+        if not visible.is_text(value):
+            raise argparse.ArgumentTypeError("it is not UTF-8")
         if len(value) > longest:
             raise argparse.ArgumentTypeError(f"at most {longest} characters")
         return value

@@ -33,6 +33,7 @@ from utils.daemon import tell_problems
 from utils.execution.answer_log import Answer
 from utils.execution.answers import ApprovalError, BadEdit, Invalid, NotFound, NotHere, Pending
 from utils.execution.brakes import stands_still
+from utils.execution.schema import StoreProblem
 from utils.settings import InvalidSettings
 from utils.vault.skeleton import VaultProblem
 
@@ -59,7 +60,7 @@ def arguments() -> argparse.ArgumentParser:
 
     def one(name: str, help_text: str) -> argparse.ArgumentParser:
         found = commands.add_parser(name, parents=[shared], help=help_text, description=help_text)
-        found.add_argument("request", metavar="ID", help="the request's id, or the end of it")
+        found.add_argument("request", metavar="ID", type=_words, help="the request's id, or the end of it")
         return found
 
     def bound(name: str, help_text: str) -> argparse.ArgumentParser:
@@ -111,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(options, _elsewhere(services))
     except Refused as error:
         return _failed(options, str(error), error.kept)
-    except (ApprovalError, VaultProblem) as error:
+    except (ApprovalError, StoreProblem, VaultProblem) as error:
         return _failed(options, str(error))
     except OSError as error:
         return _failed(options, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
@@ -455,6 +456,8 @@ def _digest(text: str) -> str:
 
 
 def _words(text: str) -> str:
+    if not visible.is_text(text):
+        raise argparse.ArgumentTypeError("it is not UTF-8")
     if len(text) > LONGEST:
         raise argparse.ArgumentTypeError(f"at most {LONGEST} characters")
     return text

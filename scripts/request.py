@@ -26,6 +26,7 @@ from utils.core.task import ApprovalRequest, InvalidTask, Task, format_time
 from utils.daemon import tell_problems
 from utils.execution import by_hand, requests
 from utils.execution.answers import ApprovalError, Pending
+from utils.execution.schema import StoreProblem
 from utils.mail import forward, reply, task_file
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings
@@ -110,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(services, options, *_new(services, options))
     except (Refused, InvalidTask) as error:
         return _failed(options, error.problems)
-    except (ApprovalError, frontmatter.InvalidFrontMatter) as error:
+    except (ApprovalError, StoreProblem, frontmatter.InvalidFrontMatter) as error:
         return _failed(options, [str(error)])
     except OSError as error:
         return _failed(options, [f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")])

@@ -30,6 +30,7 @@ from utils.core.brakes import Brakes
 from utils.core.policy import ACTIONS
 from utils.core.task import format_time, make_id, request_id, with_draft
 from utils.execution import requests, schema
+from utils.execution.mark import Mark
 from utils.execution.store import ExecutionStore
 from utils.settings import Settings, load
 from utils.vault import atomic, frontmatter, jsonl, locks
@@ -180,12 +181,20 @@ class Node:
         self.step()
 
 
+class _NoMark(Mark):
+    """A database in memory is never put back."""
+
+    def reached(self, steps: int) -> None:
+        pass
+
+
 class _Store(ExecutionStore):
     """The real one, on the ground's database."""
 
     def __init__(self, database: sqlite3.Connection, clock: FakeClock, step: Callable[[], None]) -> None:
         super().__init__(Path("in memory"), clock)
         self._connection = database
+        self._outside = _NoMark(Path("in memory"))
         self._step_of = step
 
     @contextmanager

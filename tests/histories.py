@@ -27,9 +27,9 @@ from tests.vaults import Node, Two, git
 from utils.claim_task import Claims
 from utils.core.stages import Stage
 from utils.core.task import format_time
-from utils.sync.values import Memory
 from utils.vault import jsonl
 from utils.vault.layout import Layout
+from utils.vault.memory import Memory
 from utils.vault_sync import SyncResult
 
 #: Few, so that they collide: a path of both zones, one of Local's, case, composition, file and folder, other kinds.

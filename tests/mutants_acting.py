@@ -10,6 +10,7 @@ JOURNAL, APPROVALS, REMOTE_RULE = (
     "utils/execution/approvals.py",
     "utils/core/remote_approval.py",
 )
+FILING, ANSWERED, BRAKED = "utils/execution/filing.py", "tests/test_approvals_answers.py", "tests/test_brakes.py"
 WORLD, ATTEMPTS = "tests/test_acting_world.py", "tests/test_execution_attempts.py"
 ACTING, MAIL_HAND, RENDERED = (f"tests/test_{name}.py" for name in ("acting", "hands_mail", "execution_render"))
 
@@ -50,7 +51,26 @@ MUTANTS = (
     ("dry-run-acts", "a dry run acts", SERVER,
      "if dry_run or self.services.settings.dry_run:", "if False:", ACTING, "dry_run"),
     ("credentials-hammered", "a provider that refuses our credentials is asked again and again", EXECUTOR,
-     "if paused_at is not None and record.approved_at <= paused_at:", "if False:", ACTING, "credentials"),
+     "if paused_at is not None and record.approved_at <= paused_at <= self._clock.now():", "if False:",
+     ACTING, "credentials"),
+    ("pause-of-tomorrow", "a pause from a clock that was ahead holds approvals for a year", EXECUTOR,
+     "record.approved_at <= paused_at <= self._clock.now():", "record.approved_at <= paused_at:", ACTING, "pause_from"),
+    ("cap-of-tomorrow", "what was sent by a clock that was ahead fills the caps for a year", "utils/core/brakes.py",
+     "if now - span < act.at <= now)", "if now - span < act.at)", BRAKED, "fills_no_cap"),
+    ("approval-of-tomorrow", "an approval from a clock that was ahead counts for a year (S6)", EXECUTOR,
+     "        elif record.approved_at > self._clock.now() + _CLOCK_SLACK:\n", "        elif False:\n",
+     BRAKED, "ahead_asks_again"),
+    ("taken-away-untold", "what is rejected while it is sent lies in Rejected/ without a word (S9)", FILING,
+     "        if not {self._layout.stage_of(path) for path in lies} & _ON_ITS_WAY:\n", "        if False:\n",
+     "tests/test_execution_executor.py", "taken_away"),
+    ("rejected-and-sent", "the answer is `rejected` although it was begun meanwhile", APPROVALS,
+     "        late = self._store.live(request_id)  #", "        late = None  #", ANSWERED, "rejection_of"),
+    ("approved-and-error", "an approval that counts is answered by an error", APPROVALS,
+     "                except (Gone, TargetTaken, OSError) as error:\n                    log.warning(\"%s is approved",
+     "                except (Gone, TargetTaken) as error:\n                    log.warning(\"%s is approved",
+     ANSWERED, "can_not_be_written"),
+    ("rejected-and-error", "a rejection that counts is answered by an error and not kept", APPROVALS,
+     "            if os.path.lexists(file.path):\n", "            if True:\n", ANSWERED, "can_not_be_written"),
     ("pause-for-ever", "a provider that takes our credentials again stays paused", EXECUTOR,
      "            self._store.resume(self._provider(current))\n", "", ACTING, "credentials"),
     ("reference-of-today", "what was done is looked for by a reference that changed since", REQUESTS,

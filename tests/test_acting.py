@@ -276,6 +276,19 @@ def test_credentials_that_are_still_refused_pause_it_again(desk: Desk) -> None:
     assert desk.world.calls == 3 and now(desk, second).attempts == 0
 
 
+_YEAR = 365 * 86400
+
+
+def test_a_pause_from_a_clock_that_was_ahead_holds_nothing(desk: Desk) -> None:
+    desk.clock.advance(_YEAR)
+    approved(desk)
+    desk.world.trouble = [AuthRefused("401")]
+    assert desk.cycle() == "failed 1"
+    desk.clock.advance(-_YEAR)
+    approved(desk, "mail 2")
+    assert desk.cycle() == "sent 1"
+
+
 def in_order(desk: Desk) -> list[ActionRecord]:
     """Two approved requests, in the order in which the executor takes them."""
     records = sorted((approved(desk, key) for key in ("mail 1", "mail 2")), key=lambda record: record.request_id)

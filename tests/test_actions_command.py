@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,23 @@ def terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def approved(desk: Desk, key: str = "mail 1", **fields: object) -> ActionRecord:
     path = desk.request(key, **fields)
     return desk.approvals.approve(path.stem, sha(path), by="anna")
+
+
+NO_UTF8 = os.fsdecode(b"bad \xff word")
+
+
+@pytest.mark.parametrize("words", [("view", NO_UTF8), ("settle", "ID", "happened", "--note", NO_UTF8)])
+def test_words_that_are_no_utf8_are_refused_before_anything_is_done(
+    desk: Desk, terminal: Terminal, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    desk.world.lost_answers = [OutcomeUnknown("lost")]
+    record = approved(desk)
+    desk.clock.advance(60)
+    desk.cycle()
+    with pytest.raises(SystemExit) as ended:
+        terminal.run(*(record.action_id if word == "ID" else word for word in words))
+    assert ended.value.code == 2 and "it is not UTF-8" in capsys.readouterr().err
+    assert state(desk, record) is State.UNKNOWN
 
 
 def state(desk: Desk, record: ActionRecord) -> State | None:

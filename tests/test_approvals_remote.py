@@ -109,6 +109,20 @@ def test_what_an_enrolled_key_signed_is_executed_once(desk: Desk, waiting: Path)
     assert [title for _, title, _ in desk.alerts] == []
 
 
+def test_who_is_enrolled_can_not_be_read(desk: Desk, waiting: Path) -> None:
+    Phone(desk).approve(waiting)
+    file = desk.node.settings.keys_dir / "approvers.json"
+    whole = file.read_bytes()
+    file.write_bytes(b"{")
+    for _ in range(3):
+        assert desk.cycle() == "idle"
+    ((_, title, text),) = desk.alerts
+    assert title == f"{waiting.stem} waits for a confirmation" and "approvers.json" in text
+    assert text.partition(": ")[2] in (desk.approvals.get(waiting.stem).reason or "")
+    file.write_bytes(whole)
+    assert desk.cycle() == "sent 1"
+
+
 def test_request_and_approval_may_arrive_together(desk: Desk) -> None:
     Phone(desk).approve(desk.request())
     assert desk.cycle() == "sent 1"

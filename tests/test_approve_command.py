@@ -66,6 +66,21 @@ def editor(folder: Path, program: str) -> str:
     return f"{sys.executable} {script}"
 
 
+NO_UTF8 = os.fsdecode(b"bad \xff word")
+
+
+@pytest.mark.parametrize("words", [("reject", "ID", NO_UTF8), ("revise", "ID", NO_UTF8), ("view", NO_UTF8)])
+def test_words_that_are_no_utf8_are_refused_before_anything_is_done(
+    desk: Desk, terminal: Terminal, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    path = desk.request()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    with pytest.raises(SystemExit) as ended:
+        terminal.run(*(path.stem if word == "ID" else word for word in words))
+    assert ended.value.code == 2 and "it is not UTF-8" in capsys.readouterr().err
+    assert desk.cycle() == "sent 1"
+
+
 def kept(desk: Desk) -> list[Path]:
     return sorted((desk.node.settings.state_dir / "edits").glob("*"))
 

@@ -254,6 +254,30 @@ def test_an_edit_while_it_is_being_sent_is_not_filed_as_what_was_sent(
     assert len(desk.world.ledger) == 1
 
 
+@pytest.mark.parametrize("to", ["Rejected", None], ids=["rejected", "removed"])
+def test_what_is_taken_away_while_it_is_being_sent_is_told(
+    make_node: Callable[..., Services], clock: FakeClock, to: str | None
+) -> None:
+    class Slow(World):
+        def send(self, mail: OutgoingMail) -> Receipt:
+            lying = desk.vault / "Approved" / path.name
+            desk.move(lying, to) if to else lying.unlink()
+            return super().send(mail)
+
+    desk = Desk(make_node, clock, Slow())
+    path = desk.request()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    assert desk.cycle() == "sent 1"
+    (alert,) = [text for _, title, text in desk.alerts if title == f"{path.stem} was carried out all the same"]
+    (line,) = desk.action_log()
+    assert ("moved to Rejected/" if to else "removed") in alert and line["receipt"]["id"] in alert
+    assert desk.places(path.name) == ([to] if to else [])
+    if to:
+        assert alert in (desk.vault / to / f"{path.stem}.reason.md").read_text()
+    desk.cycle()
+    assert len(desk.alerts) == 1 and len(desk.world.ledger) == 1
+
+
 def test_what_was_begun_is_concluded_on_a_node_that_became_draft_only(desk: Desk) -> None:
     """It acts on nothing, but an outcome that nobody knows is told (S8)."""
     record = approved(desk)

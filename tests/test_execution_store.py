@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import actions, approve, request
+from tests.api_client import Api
 from tests.conftest import FakeClock
 from tests.fakes.desk import Desk, World, sha
 from utils.bootstrap import Services
@@ -153,6 +155,49 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path, clock: FakeCloc
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(StoreProblem, match="newer version"):
         ExecutionStore(path, clock).recent(1)
+
+
+def test_a_damaged_file_is_told_with_its_remedy(desk: Desk, record: ActionRecord) -> None:
+    """And what it says helps: what was approved asks again."""
+    file = desk.node.settings.state_dir / "execution.sqlite3"
+    desk.store.close()
+    whole = file.read_bytes()
+    file.write_bytes(b"garbage" * 1000)
+    desk.restart()
+    with pytest.raises(StoreProblem, match=r"is damaged \(file is not a database\).*Stop this node"):
+        desk.store.recent(1)
+    Api(desk.node).refused(503, "GET", "/api/approvals")
+    page = int.from_bytes(whole[16:18], "big")
+    file.write_bytes(whole[:page] + b"\xff" * (len(whole) - page))
+    desk.restart()
+    with pytest.raises(StoreProblem, match="is damaged"):
+        desk.store.once(record.action_id, "a step")
+    desk.store.close()
+    for path in file.parent.glob("execution.sqlite3*"):
+        path.unlink()
+    desk.restart()
+    assert desk.cycle() == "waiting for a confirmation 1" and desk.world.calls == 0
+
+
+def test_a_damaged_file_is_no_traceback(
+    make_node: Callable[..., Services],
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    desk = Desk(make_node, clock, World(), set_up=True)
+    desk.request()
+    desk.store.close()
+    (desk.node.settings.state_dir / "execution.sqlite3").write_bytes(b"garbage" * 1000)
+    monkeypatch.setattr(Services, "from_environment", classmethod(lambda cls: desk.node))
+    for main in (approve.main, actions.main):
+        desk.restart()
+        assert main([]) == 1 and "is damaged" in capsys.readouterr().err
+    desk.restart()
+    draft = desk.vault / "draft.txt"
+    draft.write_text("y\n")
+    words = ["new", "send_email", "--field", "to=ann@example.org", "--field", "subject=x", "--draft", str(draft)]
+    assert request.main(words) == 1 and "is damaged" in capsys.readouterr().err
 
 
 def test_pages_of_records_are_stable(desk: Desk) -> None:

@@ -129,7 +129,7 @@ def _caps(action: str, recipients: Collection[str], now: datetime, brakes: Brake
         caps.append((brakes.per_recipient_per_day, _DAY, theirs, words))
     found = []
     for most, span, counted, words in caps:
-        times = sorted(act.at for act in counted if act.at > now - span)
+        times = sorted(act.at for act in counted if now - span < act.at <= now)  # later ones: the clock was set back
         if len(times) >= most:
             found.append(Hold("over a cap", words.format(most), times[-most] + span if most else None))
     return found

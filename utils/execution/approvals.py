@@ -8,6 +8,7 @@ confirmation (API, command line) or, where policy allows, from a human's own mov
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -169,17 +170,30 @@ class Approvals:
         words = f"Rejected by {by}" + (f": {reason}" if reason else "")
         named = file.request.source_task if file.request else None
         told = "\n\n".join(filter(None, (words, notes.not_its_task(request_id, named))))
+        self._carry_to_rejected(file, told)
+        late = self._store.live(request_id)  # it may have been approved while we moved it, and not after that
+        if late is not None and not acted and not self._store.void(late, f"rejected by {by}"):
+            raise AlreadyActed(f"too late to reject: its execution is {late.state}; its file lies in Rejected/")
+        task = own_task(request_id, named)
+        if task and not acted:
+            try:
+                self._tasks.reject(task, words)
+            except OSError as error:  # `observe` has it follow its request
+                log.warning("the task of %s is not moved yet: %s", request_id, error)
+        drafted_by = file.request.drafted_by if file.request else ""
+        self._store.answers.note(request_id, "rejected", by=by, via=via, said=reason, drafted_by=drafted_by)
+
+    def _carry_to_rejected(self, file: RequestFile, told: str) -> None:
         try:
             self._claims.move(file.path, Stage.REJECTED, reason=told)
         except Gone:
-            raise NotFound(f"{request_id} was moved meanwhile: look again") from None
+            raise NotFound(f"{file.request_id} was moved meanwhile: look again") from None
         except TargetTaken:
             raise Invalid(f"{file.path.name} lies in Rejected/ already: remove one of them") from None
-        task = own_task(request_id, named)
-        if task and not acted:
-            self._tasks.reject(task, words)
-        drafted_by = file.request.drafted_by if file.request else ""
-        self._store.answers.note(request_id, "rejected", by=by, via=via, said=reason, drafted_by=drafted_by)
+        except OSError as error:
+            if os.path.lexists(file.path):
+                raise
+            log.warning("%s is rejected; its line in the log is written later: %s", file.request_id, error)
 
     def revise(
         self, request_id: str, instruction: str, *, by: str, sha256: str | None = None, via: str = "api"
@@ -477,7 +491,7 @@ class Approvals:
             if file.stage is Stage.PENDING_APPROVAL and file.sha256 == record.sha256:
                 try:
                     self._claims.move(file.path, Stage.APPROVED)
-                except (Gone, TargetTaken) as error:
+                except (Gone, TargetTaken, OSError) as error:
                     log.warning("%s is approved but was not moved: %s", record.request_id, error)
                     return
         self._store.mark_placed(record)

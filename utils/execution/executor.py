@@ -58,6 +58,11 @@ _OLD_APPROVAL = (
     "this node was put back from a backup after it was approved, and may have carried it out in between; if it has"
     " not, approve it again"
 )
+_CLOCK_SLACK = timedelta(minutes=5)
+_FUTURE_APPROVAL = (
+    "by this machine's clock it was approved at a time that has not come yet, so nobody knows for how long the approval"
+    " counts: approve it again"
+)
 
 
 class Executor:
@@ -248,6 +253,8 @@ class Executor:
             counts.add("in flight")
         elif put_back_at is not None and not put_back_at < record.approved_at <= self._clock.now():
             self._void(record, _OLD_APPROVAL, counts)
+        elif record.approved_at > self._clock.now() + _CLOCK_SLACK:
+            self._void(record, _FUTURE_APPROVAL, counts)
         elif file.sha256 != record.sha256:
             self._void(record, "it was edited after the approval; look at it and approve it again", counts)
         elif file.problems:
@@ -331,7 +338,7 @@ class Executor:
         if record.action in SERVERS:
             provider = self._hand(record.action).provider
             paused_at = self._store.paused_at(provider)
-            if paused_at is not None and record.approved_at <= paused_at:
+            if paused_at is not None and record.approved_at <= paused_at <= self._clock.now():
                 return Hold("waiting for credentials", f"{provider} refuses our credentials", is_known=True)
         return self._brakes.hold(record)
 

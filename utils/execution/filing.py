@@ -23,6 +23,8 @@ from utils.vault.layout import Layout
 log = logging.getLogger(__name__)
 
 SOURCE = "executor"
+#: Where a request lies that nobody took away while it was carried out.
+_ON_ITS_WAY = {Stage.PENDING_APPROVAL, Stage.APPROVED, Stage.DONE}
 
 
 class Filing:
@@ -98,6 +100,9 @@ class Filing:
         self._alert("INFO", title, "It went back to Done/; nothing was sent again.", source=SOURCE)
 
     def _file_done(self, record: ActionRecord) -> None:
+        lies = self._layout.find(record.request_id)
+        if not {self._layout.stage_of(path) for path in lies} & _ON_ITS_WAY:
+            self._tell_too_late(record, lies)
         # A file still in Pending_Approval/ was never carried on; it goes the way the table knows.
         for path in self._places(record, Stage.PENDING_APPROVAL):
             self._carry(path, Stage.APPROVED)
@@ -111,6 +116,14 @@ class Filing:
         task = own_task(record.request_id, record.source_task)
         for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task]:
             self._carry(path, Stage.DONE)
+
+    def _tell_too_late(self, record: ActionRecord, lies: list[Path]) -> None:
+        """A person rejected or removed the request while it was carried out: it stays there, and they hear of it."""
+        where = " and ".join(self._layout.relative(path) for path in lies)
+        text = notes.too_late(record, f"moved to {where}" if where else "removed")
+        self._alert("WARNING", f"{record.request_id} was carried out all the same", text, source=SOURCE)
+        for path in lies:
+            self._claims.explain(path, text)
 
     def _receipt(self, record: ActionRecord) -> str:
         """The receipt, which task is left where it is, and what the human changed of the draft."""

@@ -249,6 +249,11 @@ def unknown(record: ActionRecord) -> str:
     )
 
 
+def too_late(record: ActionRecord, what: str) -> str:
+    """For a file that was taken away (`what`) while its request was carried out."""
+    return f"It was {what} while it was being carried out; that was too late to stop it.\n\n{receipt(record)}"
+
+
 def is_unknown(note: str) -> bool:
     """Whether a note is that of an action whose outcome nobody knew."""
     return _OPEN in note

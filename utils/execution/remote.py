@@ -158,6 +158,8 @@ class RemoteApprovals:
                 except AdapterError as error:  # who is enrolled can't be read: nobody is, and the rest goes on
                     log.error("%s is not taken in: %s", self._layout.relative(path), error)
                     why = f"it was approved remotely, but {error}"
+                    for file in self._waiting(statement.request)[:1]:
+                        self._tell(path, data, file, why)
                 except Exception as error:
                     log.exception("%s could not be taken in", self._layout.relative(path))
                     why = f"it was approved remotely, but that could not be taken in: {type(error).__name__}: {error}"

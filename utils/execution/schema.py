@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from utils.execution import facts
@@ -94,19 +96,36 @@ class StoreProblem(RuntimeError):
     """The file can't be used; the text says what to do."""
 
 
+@contextmanager
+def undamaged(path: Path) -> Iterator[None]:
+    """Raise `StoreProblem`, with the remedy, where SQLite finds inside that the file is damaged or none of its own."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):  # extended codes too
+            raise
+        raise StoreProblem(
+            f"{path} is damaged ({error}), so nothing can be approved or sent. Stop this node, move the file and what"
+            f" is called {path.name}-wal and {path.name}-shm away, put one back from a backup if there is one, and"
+            " start the node again: what was approved asks again. Look first at what lies in Approved/: it may have"
+            " been sent"
+        ) from error
+
+
 def open_database(path: Path) -> sqlite3.Connection:
     """Open the file (mode 0600), with its tables made where they are missing, and renewed where they are older.
 
-    A commit is on the disk when it returns. Raises `StoreProblem` for a file of a newer version.
+    A commit is on the disk when it returns. Raises `StoreProblem` for a damaged file, and one of a newer version.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
     try:
         db.row_factory = sqlite3.Row
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        _prepare(db)
+        with undamaged(path):
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            _prepare(db)
     except BaseException:
         db.close()
         raise

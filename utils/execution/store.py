@@ -8,6 +8,7 @@ step that somebody else was first with answers False or None and changes nothing
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import sqlite3
 import threading
@@ -25,8 +26,11 @@ from utils.execution import facts
 from utils.execution.answer_log import AnswerLog
 from utils.execution.facts import FactLog
 from utils.execution.journal import LIVE, TRANSITIONS, ActionRecord, Outcome, State, check_transition
-from utils.execution.schema import StoreProblem, open_database
+from utils.execution.mark import Mark
+from utils.execution.schema import StoreProblem, open_database, undamaged
 from utils.ports import Clock
+
+log = logging.getLogger(__name__)
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
 
@@ -42,6 +46,8 @@ class ExecutionStore:
         self._clock = clock
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._outside = Mark(path)
+        self._steps = 0
         self.answers = AnswerLog(self._rows, lambda: self._transaction(), self._now)
         self.facts = FactLog(self._rows, lambda: self._transaction(), self._now)
 
@@ -432,6 +438,12 @@ class ExecutionStore:
             self._event(db, action_id, event, detail)
         return True
 
+    def put_back_at(self) -> datetime | None:
+        """When it was last found that this journal was put back from a backup; None where it never was."""
+        with self._lock:
+            self._open()
+            return self._outside.put_back_at()
+
     def close(self) -> None:
         """Close the file. The next call opens it again."""
         with self._lock:
@@ -474,10 +486,11 @@ class ExecutionStore:
             )
 
     def _event(self, db: sqlite3.Connection, action_id: str, event: str, detail: str) -> None:
-        db.execute(
+        done = db.execute(
             "INSERT INTO events (at, action_id, event, detail) VALUES (?, ?, ?, ?)",
             (self._now(), action_id, str(event), detail),
         )
+        self._steps = done.lastrowid or self._steps
 
     def _now(self) -> str:
         return format_time(self._clock.now())
@@ -486,13 +499,14 @@ class ExecutionStore:
         return [_record(row) for row in self._rows(f"SELECT * FROM actions {where}", *values)]  # noqa: S608
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
+        with self._lock, undamaged(self._path):
             return self._open().execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, undamaged(self._path):
             db = self._open()
+            self._steps = 0
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -501,12 +515,31 @@ class ExecutionStore:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+            if self._steps:
+                self._outside.reached(self._steps)
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is not None:
-            return self._connection
-        self._connection = open_database(self._path)
+        if self._connection is None:
+            db = open_database(self._path)
+            try:
+                self._compare(db)
+            except BaseException:
+                db.close()
+                raise
+            self._connection = db
         return self._connection
+
+    def _compare(self, db: sqlite3.Connection) -> None:
+        """Notice a journal that was put back from a backup: then what lies in `Approved/` may have been carried out,
+        so no move counts of what was seen before it was put back (see `put_back_at` for the approvals)."""
+        known = self._outside.steps()  # first, for others may write on meanwhile
+        steps = db.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()[0]
+        if known is not None and known <= steps:
+            self._outside.reached(steps)
+            return
+        log.warning("the execution journal was put back from a backup: what was approved before asks again")
+        db.execute("UPDATE seen SET counts = 0 WHERE counts = 1")
+        self._outside.put_back(steps, self._clock.now())
 
 
 def _first(records: list[ActionRecord]) -> ActionRecord | None:
