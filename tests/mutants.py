@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import mutants_acting, mutants_badges, mutants_desk, mutants_gmail, mutants_social
+from tests import mutants_acting, mutants_badges, mutants_desk, mutants_gmail, mutants_social, mutants_trust
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
@@ -100,6 +100,7 @@ MUTANTS = (
     *itertools.starmap(_one, mutants_desk.MUTANTS),
     *itertools.starmap(_one, mutants_social.MUTANTS),
     *itertools.starmap(_one, mutants_gmail.MUTANTS),
+    *itertools.starmap(_one, mutants_trust.MUTANTS),
     _one("node-wins", "the node that merges wins, not the Local zone (S3)", MERGE,
          "return self.zone == LOCAL", "return True", SCENARIOS, "02_03"),
     _one("renames-on", "git guesses renames in the diff", GIT,
@@ -252,7 +253,7 @@ MUTANTS = (
     _one("marker-unwatched", "an unmounted disk wipes the other node", DELETIONS,
          "if news.get(marker.name, (None, True))[1] is None:", "if False:", TROUBLE, "unmounted"),
     _one("half-a-move", "a move travels without its other half", GATHER,
-         'if path.rpartition("/")[2] in moving:', "if False:", TROUBLE, "35_a_task"),
+         'if path.rpartition("/")[2] in moving}', "if False}", TROUBLE, "35_a_task"),
     _one("secrets-travel", "the secret scan is off (S11)", GATHER,
          "    refusal = session.secrets.find(data, allow=session.zone == LOCAL)\n", "    refusal = None\n",
          TRUST, "36"),

@@ -172,6 +172,9 @@ CLOUD_PREFIXES = (
     "Logs/",
 )
 
+#: Endings of what agents read and write at known places; no folder there bears one.
+_NOTES = (".md", ".json", ".jsonl")
+
 
 def may_write(zone: str, path: str) -> bool:
     """Whether an agent of `zone` may create or change the vault path `path` (posix, relative). Local may anything."""
@@ -195,9 +198,18 @@ class CloudChange:
     came_from: Collection[str] = ()
 
 
+def _lies_in_a_note(path: str) -> bool:
+    """Whether a folder above `path` bears the name of a note or a log: it would lie where a file belongs. Kept versions
+    do, for their folders bear the names of what lost."""
+    folders = path.lower().split("/")[:-1]
+    return not path.startswith("Updates/conflicts/") and any(name.endswith(_NOTES) for name in folders)
+
+
 def cloud_refusal(change: CloudChange) -> str | None:
     """Why the cloud may not do this (S10), or None."""
     path = change.path
+    if change.exists and not change.existed and _lies_in_a_note(path):
+        return "the cloud may not put a folder where a note or a log belongs"
     if not may_write(CLOUD, path) or (path.rpartition("/")[2].startswith(".git") and change.existed):
         return "the cloud may not write here"
     if path.startswith("Logs/") and not (path.endswith(".jsonl") and change.exists):

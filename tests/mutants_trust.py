@@ -1,0 +1,24 @@
+"""The deliberate breaks of what a request, a folder or a moment may not take away; used as `tests/mutants.py` says.
+
+Each is (name, what it breaks, file, text, replacement, test file, which tests).
+"""
+
+JUDGE, GATHER = "utils/sync/judge.py", "utils/sync/gather.py"
+FOLDERS = "tests/test_sync_folders.py"
+
+# fmt: off
+MUTANTS = (
+    ("folder-takes-place", "a folder that is taken deletes the file that may not go (S3)", JUDGE,
+     "        _refuse_clashes(session, judged, offered, fresh)\n", "        session.checkpoint('clashes')\n",
+     FOLDERS, "place_of_a_file_of_locals and False and actions"),
+    ("room-without-use", "a file goes for what is refused in its place", JUDGE,
+     "for path, other in merge.clashes(new, gone).items():", "for path, other in merge.clashes([], gone).items():",
+     FOLDERS, "no_file_away"),
+    ("own-folder-committed", "the cloud's own node commits a folder in the place of Local's file", GATHER,
+     "    while found := merge.clashes(*_halves(reasons, changes)):", "    while found := merge.clashes([], []):",
+     FOLDERS, "clouds_own_node"),
+    ("in-the-way-forgotten", "what lies in the way of what arrived takes its place without a copy (S1)", GATHER,
+     "    for path in merge.clashes((path for path, entry in theirs.items() if entry), new):",
+     "    for path in merge.clashes((), new):", FOLDERS, "a_note_appears and intent"),
+)
+# fmt: on
