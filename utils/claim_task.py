@@ -371,14 +371,17 @@ class Claims:
 
     def _explain(self, path: Path, reason: str) -> None:
         text = f"# Why `{path.name}` lies here\n\n{reason}\n\n{format_time(self._clock.now())}, {self._agent}\n"
-        atomic.write(self._layout.reason(path), text.encode("utf-8", "replace"))  # a name may be no text
+        try:
+            atomic.write(self._layout.reason(path), text.encode("utf-8", "replace"))  # a name may be no text
+        except IsADirectoryError:  # a note only explains: what it explains happens without it
+            log.warning("the note on %s could not be written, for a folder lies in its place", path.name)
 
 
 def _as_ours(note: Path) -> re.Match[str] | None:
     """What a note of ours says; None for one that a person wrote or went on writing, and where there is none."""
     try:
         return _OUR_NOTE.match(note.read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
         return None
 
 

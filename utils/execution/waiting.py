@@ -139,10 +139,7 @@ class Waiting:
 
     def note(self, file: RequestFile) -> str | None:
         """The note beside a file."""
-        try:
-            return self._layout.reason(file.path).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return None
+        return requests.note(self._layout, file.path)
 
     def _is_answered(self, file: RequestFile) -> bool:
         return file.stage is Stage.APPROVED and self._store.live(file.request_id) is not None
