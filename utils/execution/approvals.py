@@ -83,6 +83,7 @@ class Approvals:
         self._clock = clock
         self._known_to_git = known_to_git
         self._alert = alert
+        self._misnamed: set[str] = set()
         self._looks = Looks(store, hand, mode=mode, clock=clock)
         self._waiting = Waiting(
             layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on, looks=self._looks
@@ -291,10 +292,20 @@ class Approvals:
         if self._mode != Mode.FULL:
             return
         trouble = Counts()
+        self._tell_misnamed()
         self._observe(trouble.trying)
         if trouble.problems:
             told = "\n".join(f"- {problem[:_LONGEST_PROBLEM]}" for problem in trouble.problems[:_MOST_PROBLEMS])
             self._alert("WARNING", "Some requests could not be looked at", told, source="approvals")
+
+    def _tell_misnamed(self) -> None:
+        """Each once for each process: what can't be named is no request to anybody."""
+        found = self._layout.misnamed(Stage.PENDING_APPROVAL, Stage.APPROVED)
+        if new := [path for path in found if path not in self._misnamed]:
+            told = "\n".join(f"- {path}" for path in new[:_MOST_PROBLEMS])
+            text = f"Nobody is asked about them until they are renamed:\n{told}"
+            self._alert("WARNING", "Files have names that are not UTF-8", text, source="approvals")
+        self._misnamed = set(found)
 
     def _observe(self, trying: Trying) -> None:
         self._revisions.carry_on(trying)
