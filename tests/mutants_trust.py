@@ -4,6 +4,8 @@ Each is (name, what it breaks, file, text, replacement, test file, which tests).
 """
 
 JUDGE, GATHER = "utils/sync/judge.py", "utils/sync/gather.py"
+FACTS, REVISIONS, CLAIMS = "utils/execution/facts.py", "utils/execution/revisions.py", "utils/claim_task.py"
+TOLD = "tests/test_badges_told.py"
 FOLDERS = "tests/test_sync_folders.py"
 
 # fmt: off
@@ -20,5 +22,13 @@ MUTANTS = (
     ("in-the-way-forgotten", "what lies in the way of what arrived takes its place without a copy (S1)", GATHER,
      "    for path in merge.clashes((path for path, entry in theirs.items() if entry), new):",
      "    for path in merge.clashes((), new):", FOLDERS, "a_note_appears and intent"),
+    ("sender-of-any-task", "the sender of a mail is sent anything by a move (S7)", FACTS,
+     "        return letter.sender if is_reply else None\n", "        return letter.sender\n", TOLD,
+     "nothing_but_the_reply"),
+    ("task-named-freely", "a request names a genuine mail's task as its own (S7)", FACTS,
+     "letter != self.letter(own_task(request.id, request.source_task))", "letter != self.letter(request.source_task)",
+     TOLD, "own_task_alone"),
+    ("better-letter", "naming a genuine mail's task takes the danger away (A1)", FACTS,
+     "return min(found, key=", "return max(found, key=", TOLD, "another_message"),
 )
 # fmt: on

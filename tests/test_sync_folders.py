@@ -150,8 +150,11 @@ def test_a_person_puts_a_folder_in_the_place_of_what_is_done(two: Two) -> None:
     two.assert_agree()
 
 
-def test_the_clouds_own_node_puts_no_folder_there(two: Two) -> None:
+@pytest.mark.parametrize("conventions", [True, False])
+def test_the_clouds_own_node_puts_no_folder_there(two: Two, conventions: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an honest Cloud's disk has for a moment, it neither commits nor keeps."""
+    if not conventions:
+        monkeypatch.setattr("utils.core.policy._NOTES", ("no such ending",))
     two.a.write(REQUEST, TEXT)
     two.settle()
     replace_by_folder(two.b.root, REQUEST, "inside.md")

@@ -130,7 +130,7 @@ def move_is_enough(
     """Whether a human's move into Approved/ approves this request (S7), and the reason in plain words.
 
     `known_recipients` are the lower-case addresses (and telephone numbers) that an earlier receipt of ours names.
-    `verified_sender` is the authenticated sender of the mail that is being answered, as this very node read it, and
+    `verified_sender` is the authenticated sender of the mail to which this is the reply, as this very node read it, and
     counts as known; what the request says of its sender does not, for a compromised cloud writes what it likes. Mail
     and WhatsApp alone; what else needs care says `approve_by: confirm` in `zones.json`. `dangers` are the words of the
     badges of that severity (`utils.core.badges`): what looks like a trick is never approved by a move.

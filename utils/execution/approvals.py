@@ -410,7 +410,7 @@ class Approvals:
         enough, why = move_is_enough(
             request.action,
             request.fields,
-            self._store.facts.verified_sender(request.source_task),
+            self._store.facts.verified_sender(request),
             self._zones.actions[request.action],
             self._store.known_recipients(),
             self._dangers(request),

@@ -52,7 +52,7 @@ ROOT_MARKER = ".vault"
 
 
 def is_text(name: str) -> bool:
-    """Whether the name of a file is UTF-8. (Python stands for each byte of another one by a lone surrogate, PEP 383.)"""
+    """Whether the name of a file is UTF-8. (Of another one, Python has each byte as a lone surrogate, PEP 383.)"""
     try:
         name.encode()
     except UnicodeEncodeError:
