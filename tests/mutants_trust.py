@@ -28,6 +28,9 @@ MUTANTS = (
     ("task-named-freely", "a request names a genuine mail's task as its own (S7)", FACTS,
      "letter != self.letter(own_task(request.id, request.source_task))", "letter != self.letter(request.source_task)",
      TOLD, "own_task_alone"),
+    ("foreign-task-redrafted", "a new draft for another's task makes a second reply to one mail", REVISIONS,
+     "        task = own_task(request.id, request.source_task)\n", "        task = request.source_task\n",
+     "tests/test_answers_revise.py", "names_anothers_task"),
     ("better-letter", "naming a genuine mail's task takes the danger away (A1)", FACTS,
      "return min(found, key=", "return max(found, key=", TOLD, "another_message"),
 )
