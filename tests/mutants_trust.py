@@ -31,6 +31,12 @@ MUTANTS = (
     ("foreign-task-redrafted", "a new draft for another's task makes a second reply to one mail", REVISIONS,
      "        task = own_task(request.id, request.source_task)\n", "        task = request.source_task\n",
      "tests/test_answers_revise.py", "names_anothers_task"),
+    ("rewrite-overwrites", "what a person saves as an answer rewrites the request is lost (S1)", CLAIMS,
+     "atomic.replace_if(path, data, lambda place: _has(place, expected_sha256))",
+     "atomic.replace_if(path, data, Path.exists)", "tests/test_answers_saved.py", "api_edits or taken_out"),
+    ("copy-taken-unseen", "a copy that is edited as it is taken away is lost (S1)", CLAIMS,
+     "atomic.remove_if(path, lambda place: _has(place, sha256))", "atomic.remove_if(path, Path.exists)",
+     "tests/test_answers_saved.py", "a_copy"),
     ("better-letter", "naming a genuine mail's task takes the danger away (A1)", FACTS,
      "return min(found, key=", "return max(found, key=", TOLD, "another_message"),
 )
