@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from utils import claim_task
@@ -53,6 +53,8 @@ from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
 
+#: Whoever moves a file so soon after other words came into it may have read the old ones.
+_TO_BE_READ = timedelta(minutes=2)
 _MOST_PROBLEMS, _LONGEST_PROBLEM = 20, 500  # in one alert; characters
 
 
@@ -89,8 +91,8 @@ class Approvals:
         self._looks = Looks(store, hand, mode=mode, clock=clock)
         self._soon = Soon()
         self._waiting = Waiting(
-            layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on, looks=self._looks,
-            soon=self._soon,
+            layout, claims, store, zones, mode=mode, clock=clock, alert=alert, known_to_git=known_to_git,
+            passed_on=passed_on, looks=self._looks, soon=self._soon,
         )  # fmt: skip
         self._copies = Copies(layout, claims, clock=clock, alert=alert, soon=self._soon)
         self._tasks = SourceTasks(layout, claims, store, clock=clock, alert=alert)
@@ -410,6 +412,9 @@ class Approvals:
         why = self._why_not_enough(request)
         if why is not None:
             return "", "", why
+        brought = self._store.brought_at(file.request_id, file.sha256)
+        if brought is not None and timedelta(0) <= self._clock.now() - brought < _TO_BE_READ:
+            return "", "", f"a sync brought these words at {brought:%H:%M:%S} UTC, directly before: read them, confirm"
         # Asked last: only here is git needed at all.
         if self._known_to_git(path, file.data):
             return "", "", "approved remotely: confirm here"

@@ -80,7 +80,7 @@ CREATE TABLE IF NOT EXISTS verified_senders (task_id TEXT PRIMARY KEY, address T
 _FROM_2 = f"{_REACHED};{_ANSWERS}"  # its first files had no `reached`
 _FROM_3 = f"{facts.TABLES};{facts.FROM_VERIFIED_SENDERS};"
 _FROM_4 = "ALTER TABLE actions ADD COLUMN provider TEXT NOT NULL DEFAULT ''"
-_FROM_5 = facts.MESSAGE_IDS
+_FROM_5 = f"{facts.MESSAGE_IDS};ALTER TABLE seen ADD COLUMN brought INTEGER NOT NULL DEFAULT 0"
 #: What brings a file of which version to today's; 0 is a new one.
 _STEPS = {
     0: _SCHEMA + _ANSWERS + facts.TABLES + ";" + _FROM_5,
