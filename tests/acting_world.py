@@ -73,7 +73,9 @@ class World(Node):
             if dice.random() < 0.5:
                 self._write(f"In_Progress/cloud/{one.task_id}.md", one.task)
             if dice.random() < 0.7:
-                self.services("api").store.facts.read(one.task_id, Letter(ANN, genuine=True))
+                self.services("api").store.facts.read(
+                    one.task_id, Letter(ANN, genuine=True, message_id="<q1@example.org>")
+                )
 
     # The course of a history
 

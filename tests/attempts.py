@@ -118,7 +118,7 @@ class Attempt(Node):
     def approved(self, one: Paper | None = None, *, see: bool = True) -> ActionRecord:
         """The human approves what waits."""
         one = one or self.paper
-        self.local.store.facts.read(one.task_id, Letter(ANN, genuine=True))
+        self.local.store.facts.read(one.task_id, Letter(ANN, genuine=True, message_id="<q1@example.org>"))
         if see:
             self.local.approvals.observe()
         return self.local.approvals.approve(one.id, requests.sha256(one.wordings[0]), by="anna")

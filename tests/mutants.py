@@ -26,6 +26,7 @@ from tests import (
     mutants_gmail,
     mutants_social,
     mutants_stuck,
+    mutants_trust,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,6 +111,7 @@ MUTANTS = (
     *itertools.starmap(_one, mutants_desk.MUTANTS),
     *itertools.starmap(_one, mutants_social.MUTANTS),
     *itertools.starmap(_one, mutants_gmail.MUTANTS),
+    *itertools.starmap(_one, mutants_trust.MUTANTS),
     _one("node-wins", "the node that merges wins, not the Local zone (S3)", MERGE,
          "return self.zone == LOCAL", "return True", SCENARIOS, "02_03"),
     _one("renames-on", "git guesses renames in the diff", GIT,
@@ -277,7 +279,7 @@ MUTANTS = (
     _one("marker-unwatched", "an unmounted disk wipes the other node", DELETIONS,
          "if news.get(marker.name, (None, True))[1] is None:", "if False:", TROUBLE, "unmounted"),
     _one("half-a-move", "a move travels without its other half", GATHER,
-         'if path.rpartition("/")[2] in moving:', "if False:", TROUBLE, "35_a_task"),
+         'if path.rpartition("/")[2] in moving}', "if False}", TROUBLE, "35_a_task"),
     _one("secrets-travel", "the secret scan is off (S11)", GATHER,
          "    refusal = session.secrets.find(data, allow=session.zone == LOCAL)\n", "    refusal = None\n",
          TRUST, "36"),

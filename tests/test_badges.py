@@ -17,7 +17,7 @@ from utils.core.policy import ACTIONS
 from utils.core.task import ApprovalRequest
 
 ANN, EVE = "ann@acme.example", "eve@acrne.example"
-GENUINE = Letter(ANN, genuine=True)
+GENUINE = Letter(ANN, genuine=True, message_id="<1@x>")
 KNOWN = frozenset({ANN, "bob@other.example"})
 PAYMENT = {"payee": "Acme GmbH", "amount": "40.00", "currency": "EUR", "reference": "R-1"}
 IBAN, OTHER_IBAN = "DE89370400440532013000", "GB82WEST12345698765432"
@@ -58,9 +58,11 @@ def test_who_wrote_the_mail_is_new_and_no_stranger() -> None:
 
 
 def test_a_genuine_sender_may_still_be_somebody_else() -> None:
-    found = badges(request(to=[EVE]), Facts(KNOWN, Letter(EVE, genuine=True)))
+    found = badges(request(to=[EVE]), Facts(KNOWN, Letter(EVE, genuine=True, message_id="<1@x>")))
     assert found[0] == Badge(Kind.LOOKALIKE, Severity.DANGER, f"{EVE} looks like {ANN}, and is not.")
-    assert not dangers(badges(request(to=[EVE]), Facts(KNOWN | {EVE}, Letter(EVE, genuine=True)))), "met before"
+    assert not dangers(
+        badges(request(to=[EVE]), Facts(KNOWN | {EVE}, Letter(EVE, genuine=True, message_id="<1@x>")))
+    ), "met before"
 
 
 def test_an_answer_to_a_lookalike_of_the_sender_is_told_even_if_nobody_is_known() -> None:

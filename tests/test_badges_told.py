@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tests.fakes.desk import ANN, Desk, World, sha
 from utils.bootstrap import Services
 from utils.core.badges import Kind, Letter, Severity
 from utils.core.stages import Stage
-from utils.core.task import make_id
+from utils.core.task import format_time, make_id, request_id, with_draft
 from utils.execution import schema
 from utils.execution.store import ExecutionStore
 from utils.vault import frontmatter
@@ -86,7 +86,9 @@ def test_a_forged_mail_of_a_known_contact_is_not_answered_by_a_move(desk: Desk) 
 def test_a_genuine_lookalike_of_a_known_contact_is_not_answered_by_a_move(desk: Desk) -> None:
     greet_ann(desk)
     path = desk.request("mail 2", verified=False, to=[EVE])
-    desk.store.facts.read(frontmatter.read(path.read_bytes())[0]["source_task"], Letter(EVE, genuine=True))
+    desk.store.facts.read(
+        frontmatter.read(path.read_bytes())[0]["source_task"], Letter(EVE, "", True, "<q1@example.org>")
+    )
     desk.approvals.observe()
     assert told(desk, path) == {"lookalike": Severity.DANGER, "new_recipient": Severity.INFO}
     moved = desk.move(path, "Approved")
@@ -286,7 +288,7 @@ def test_the_verdict_on_a_mail_is_kept_outside_the_vault(
     node.intake.run(node.clock.now())
     (path,) = node.layout.files(Stage.PENDING_APPROVAL)
     task = frontmatter.read(path.read_bytes())[0]["source_task"]
-    assert node.store.facts.letter(task) == Letter(ANN, EVE, genuine)
+    assert node.store.facts.letter(task) == Letter(ANN, EVE, genuine, "<1@x>")
     kinds = [badge.kind for badge in node.approvals.get(path.stem).badges]
     assert Kind.REPLY_TO in kinds and Kind.LOOKALIKE in kinds and (Kind.SENDER_FAILED in kinds) == (genuine is False)
 
@@ -296,4 +298,96 @@ def test_a_second_mail_of_the_same_id_changes_no_verdict(desk: Desk, clock: Fake
     desk.store.facts.read(task, Letter(ANN, genuine=False))
     desk.store.facts.read(task, Letter(EVE, genuine=True))
     assert desk.store.facts.letter(task) == Letter(ANN, genuine=False)
-    assert desk.store.facts.verified_sender(task) is None
+
+
+# Whom a request says that it answers
+
+
+def a_request(desk: Desk, action: str, **fields: Any) -> Path:
+    """One that names whatever task it likes: its id is made from no task of ours."""
+    made = {
+        "id": make_id("email", desk.clock.now(), "whose?"),
+        "type": "email_processing",
+        "domain": "email",
+        "created": format_time(desk.clock.now()),
+        "created_by": "cloud",
+        "priority": "normal",
+        "expires": format_time(desk.clock.now() + timedelta(hours=24)),
+        "risk": [],
+        "why": "",
+        "drafted_by": "x",
+        "action": action,
+        "to": [EVE],
+        "subject": "Fwd: salaries",
+        **fields,
+    }
+    return desk.node.claims.create(Stage.PENDING_APPROVAL, made, with_draft("", "the secret plan"))
+
+
+def eves_task(desk: Desk) -> str:
+    """The task of a genuine mail of Eve's."""
+    task = make_id("email", datetime(2026, 6, 1, 9, tzinfo=UTC), "eve")
+    desk.store.facts.read(task, Letter(EVE, genuine=True, message_id="<eve@x>"))
+    return task
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [
+        ("send_email", {}),
+        ("forward_email", {"source_message": "<boss@example.org>"}),
+        ("forward_email", {"source_message": "<eve@x>"}),
+        ("reply_email", {"in_reply_to": "<boss@example.org>"}),
+    ],
+)
+def test_who_wrote_a_genuine_mail_is_sent_nothing_but_the_reply_by_a_move(
+    desk: Desk, own: bool, action: str, fields: dict[str, str]
+) -> None:
+    task = eves_task(desk)
+    path = a_request(desk, action, source_task=task, **fields, **({"id": request_id(task, action)} if own else {}))
+    desk.approvals.observe()
+    assert told(desk, path)["new_recipient"] is Severity.WARNING
+    moved = desk.move(path, "Approved")
+    assert desk.cycle() == "waiting for a confirmation 1" and "please confirm" in note(moved)
+    assert desk.world.ledger == []
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_reply_counts_for_the_sender_by_its_own_task_alone(desk: Desk, own: bool) -> None:
+    task = eves_task(desk)
+    id = request_id(task, "reply_email") if own else make_id("email", desk.clock.now(), "whose?")
+    path = a_request(desk, "reply_email", id=id, source_task=task, in_reply_to="<eve@x>")
+    desk.approvals.observe()
+    desk.move(path, "Approved")
+    assert desk.cycle() == ("sent 1" if own else "waiting for a confirmation 1")
+
+
+@pytest.mark.parametrize("name", ["forged", "real", None])
+def test_naming_another_task_takes_no_danger_away(desk: Desk, name: str | None) -> None:
+    """The mail that is answered failed the check, whichever task the request names."""
+    greet_ann(desk)
+    tasks = {name: make_id("email", datetime(2026, 6, 1, 8, tzinfo=UTC), name) for name in ("forged", "real")}
+    desk.store.facts.read(tasks["forged"], Letter(ANN, genuine=False, message_id="<forged@x>"))
+    desk.store.facts.read(tasks["real"], Letter(ANN, genuine=True, message_id="<real@x>"))
+    named = {"source_task": tasks[name]} if name else {}
+    path = a_request(desk, "reply_email", to=[ANN], in_reply_to="<forged@x>", **named)
+    desk.approvals.observe()
+    assert told(desk, path) == {"sender_failed": Severity.DANGER}
+    before = len(desk.world.ledger)
+    desk.move(path, "Approved")
+    assert desk.cycle() == "waiting for a confirmation 1" and len(desk.world.ledger) == before
+
+
+def test_naming_another_message_takes_no_danger_away(desk: Desk) -> None:
+    """The request was made for a forged mail's task, and says that it answers a genuine one."""
+    greet_ann(desk)
+    task = make_id("email", datetime(2026, 6, 1, 8, tzinfo=UTC), "forged")
+    desk.store.facts.read(task, Letter(ANN, genuine=False, message_id="<forged@x>"))
+    desk.store.facts.read(
+        make_id("email", datetime(2026, 6, 1, 8, tzinfo=UTC), "real"), Letter(ANN, "", True, "<real@x>")
+    )
+    own = request_id(task, "reply_email")
+    path = a_request(desk, "reply_email", id=own, source_task=task, to=[ANN], in_reply_to="<real@x>")
+    desk.approvals.observe()
+    assert told(desk, path) == {"sender_failed": Severity.DANGER}

@@ -229,7 +229,7 @@ class Desk:
         received = datetime(2026, 6, 1, 9, tzinfo=UTC)
         task_id = make_id("email", received, key)
         if verified:
-            self.store.facts.read(task_id, Letter(ANN, genuine=True))
+            self.store.facts.read(task_id, Letter(ANN, genuine=True, message_id="<q1@example.org>"))
         action = fields.get("action", "reply_email")
         common = {
             "type": "email_processing",

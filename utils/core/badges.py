@@ -71,11 +71,13 @@ class Badge:
 
 @dataclass(frozen=True)
 class Letter:
-    """The mail that is answered, as this node read it. `genuine`: its own mail server's verdict on the sender."""
+    """The mail that is answered, as this node read it. `genuine`: its own mail server's verdict on the sender.
+    `message_id`: with angle brackets; empty where the mail had none."""
 
     sender: str
     reply_to: str = ""
     genuine: bool | None = None
+    message_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ def _recipients(request: ApprovalRequest, facts: Facts) -> list[Badge]:
     people, letter = recipients(request), facts.letter
     known = facts.known or frozenset()
     sender = letter.sender.lower() if letter else ""
+    in_reply_to = request.fields.get("in_reply_to") if request.action == "reply_email" else None
+    answers = letter is not None and letter.genuine is True and letter.message_id == in_reply_to
     wrote = {sender, str(request.source.get("from_address") or "").lower()} - {""}
     found = []
     for person in [person for person in people if person not in known]:
@@ -185,7 +189,7 @@ def _recipients(request: ApprovalRequest, facts: Facts) -> list[Badge]:
         if alike is not None:
             found.append(_is_not(_say(person), alike))
         if facts.known is not None:
-            is_answered = person == sender and letter is not None and letter.genuine is True
+            is_answered = person == sender and answers
             words = f"New: nothing was ever sent to {_say(person)} from here"
             words += ", who wrote the mail that is answered." if is_answered else "."
             found.append(Badge(Kind.NEW_RECIPIENT, Severity.INFO if is_answered else Severity.WARNING, words))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from utils import claim_task
@@ -54,6 +54,8 @@ from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
 
+#: Whoever moves a file so soon after other words came into it may have read the old ones.
+_TO_BE_READ = timedelta(minutes=2)
 _MOST_PROBLEMS, _LONGEST_PROBLEM = 20, 500  # in one alert; characters
 
 
@@ -86,11 +88,12 @@ class Approvals:
         self._clock = clock
         self._known_to_git = known_to_git
         self._alert = alert
+        self._misnamed: set[str] = set()
         self._looks = Looks(store, hand, mode=mode, clock=clock)
         self._soon = Soon()
         self._waiting = Waiting(
-            layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on, looks=self._looks,
-            soon=self._soon,
+            layout, claims, store, zones, mode=mode, clock=clock, alert=alert, known_to_git=known_to_git,
+            passed_on=passed_on, looks=self._looks, soon=self._soon,
         )  # fmt: skip
         self._copies = Copies(layout, claims, clock=clock, alert=alert, soon=self._soon)
         self._tasks = SourceTasks(layout, claims, store, clock=clock, alert=alert)
@@ -309,11 +312,21 @@ class Approvals:
         if self._mode != Mode.FULL:
             return
         trouble = Counts()
+        self._tell_misnamed()
         self._soon.clear()
         self._observe(trouble.trying)
         if trouble.problems:
             told = "\n".join(f"- {problem[:_LONGEST_PROBLEM]}" for problem in trouble.problems[:_MOST_PROBLEMS])
             self._alert("WARNING", "Some requests could not be looked at", told, source="approvals")
+
+    def _tell_misnamed(self) -> None:
+        """Each once for each process: what can't be named is no request to anybody."""
+        found = self._layout.misnamed(Stage.PENDING_APPROVAL, Stage.APPROVED)
+        if new := [path for path in found if path not in self._misnamed]:
+            told = "\n".join(f"- {path}" for path in new[:_MOST_PROBLEMS])
+            text = f"Nobody is asked about them until they are renamed:\n{told}"
+            self._alert("WARNING", "Files have names that are not UTF-8", text, source="approvals")
+        self._misnamed = set(found)
 
     def next_look(self) -> datetime | None:
         """When what the last `observe` found not to be ripe yet will be; None where there was nothing of that kind."""
@@ -413,6 +426,9 @@ class Approvals:
         why = self._why_not_enough(request)
         if why is not None:
             return "", "", why
+        brought = self._store.brought_at(file.request_id, file.sha256)
+        if brought is not None and timedelta(0) <= self._clock.now() - brought < _TO_BE_READ:
+            return "", "", f"a sync brought these words at {brought:%H:%M:%S} UTC, directly before: read them, confirm"
         # Asked last: only here is git needed at all.
         if self._known_to_git(path, file.data):
             return "", "", "approved remotely: confirm here"
@@ -425,7 +441,7 @@ class Approvals:
         enough, why = move_is_enough(
             request.action,
             request.fields,
-            self._store.facts.verified_sender(request.source_task),
+            self._store.facts.verified_sender(request),
             self._zones.actions[request.action],
             self._store.known_recipients(),
             self._dangers(request),

@@ -202,10 +202,7 @@ class Decisions:
         return requests.is_settled(file.path, self._clock.now(), seconds, self._soon)
 
     def _note(self, file: RequestFile) -> str:
-        try:
-            return self._layout.reason(file.path).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
+        return requests.note(self._layout, file.path) or ""
 
 
 def _word_in(data: bytes) -> str | None:

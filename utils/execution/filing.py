@@ -40,20 +40,40 @@ class Filing:
         self._alert = alert
 
     def file(self, record: ActionRecord, *, again: bool = False) -> None:
-        """Show the outcome of a `done`, `failed` or `unknown` action; `again` where it may be half shown already."""
-        self._log.write(record.to_dict(), again=again)
+        """Show the outcome of a `done`, `failed` or `unknown` action; `again` where it may be half shown already.
+
+        A log that can't be written keeps nothing else from being shown. Raises `OSError` then, and the next cycle tries
+        again.
+        """
+        trouble: OSError | None = None
+        if record.state is not State.DONE:
+            self._tell(record)
+        try:
+            self._log.write(record.to_dict(), again=again)
+        except OSError as error:
+            trouble = error
+        live = self._store.live(record.request_id)
         if record.state is State.DONE:
             self._file_done(record)
-        elif record.state is State.FAILED:
-            self._alert("WARNING", f"{record.action} failed: {record.request_id}", record.error, source=SOURCE)
-            for path in self._places(record, Stage.APPROVED):
-                self.send_back(path, f"It was approved, but {record.action} failed: {record.error}")
-        else:
-            text = notes.unknown(record)
-            self._alert("CRITICAL", f"Nobody knows whether {record.request_id} was carried out", text, source=SOURCE)
-            for path in self._places(record, Stage.APPROVED):
-                self._claims.explain(path, text)
+        elif live is None or live.action_id == record.action_id:  # else it was approved anew meanwhile
+            self._explain(record)
+        if trouble is not None:
+            raise trouble
         self._store.mark_filed(record)
+
+    def _tell(self, record: ActionRecord) -> None:
+        if record.state is State.FAILED:
+            self._alert("WARNING", f"{record.action} failed: {record.request_id}", record.error, source=SOURCE)
+        else:
+            title = f"Nobody knows whether {record.request_id} was carried out"
+            self._alert("CRITICAL", title, notes.unknown(record), source=SOURCE)
+
+    def _explain(self, record: ActionRecord) -> None:
+        for path in self._places(record, Stage.APPROVED):
+            if record.state is State.FAILED:
+                self.send_back(path, f"It was approved, but {record.action} failed: {record.error}")
+            else:
+                self._claims.explain(path, notes.unknown(record))
 
     def send_back(self, path: Path, reason: str) -> None:
         """From `Approved/` to `Pending_Approval/`, with the reason: it asks again."""

@@ -40,7 +40,7 @@ class Looks:
     def facts(self, request: ApprovalRequest) -> Facts:
         """What this node knows of whom a request concerns."""
         store = self._store
-        letter = store.facts.letter(request.source_task)
+        letter = store.facts.answered(request)
         if not self._is_full:
             return Facts(None, letter)
         if request.action not in _BOOKS:

@@ -114,6 +114,18 @@ def read_all(layout: Layout, *stages: Stage) -> list[RequestFile]:
     return files
 
 
+def note(layout: Layout, path: Path) -> str | None:
+    """The note beside a file; None where there is none that can be read: a note only explains."""
+    place = layout.reason(path)
+    try:
+        return place.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("%s can't be read: %s", layout.relative(place), error.strerror)
+        return None
+
+
 def parse(data: bytes, name: str) -> tuple[ApprovalRequest | None, list[str]]:
     """The request in a file's bytes (None: unreadable) and what is wrong with it, in plain sentences.
 

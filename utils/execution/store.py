@@ -53,14 +53,16 @@ class ExecutionStore:
 
     # What was seen, what was doubted
 
-    def saw(self, name: str, sha256: str, path: str, source_task: str | None) -> None:
-        """Note that the request `name` lay in this node's `Pending_Approval/` with these bytes."""
+    def saw(self, name: str, sha256: str, path: str, source_task: str | None, *, brought: bool = False) -> None:
+        """Note that the request `name` lay in this node's `Pending_Approval/` with these bytes. `brought`: in the place
+        of other ones, by a sync."""
         if self.was_seen(name, sha256):
             return
         with self._transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO seen (name, sha256, path, source_task, at, counts) VALUES (?, ?, ?, ?, ?, 1)",
-                (name, sha256, path, source_task, self._now()),
+                "INSERT OR REPLACE INTO seen (name, sha256, path, source_task, at, counts, brought)"
+                " VALUES (?, ?, ?, ?, ?, 1, ?)",
+                (name, sha256, path, source_task, self._now(), brought),
             )
 
     def was_seen(self, name: str, sha256: str) -> bool:
@@ -71,6 +73,15 @@ class ExecutionStore:
         """When these bytes of the request `name` were first seen in `Pending_Approval/`, as `was_seen` counts."""
         rows = self._rows("SELECT at FROM seen WHERE name = ? AND sha256 = ? AND counts", name, sha256)
         return parse_time(rows[0][0]) if rows else None
+
+    def brought_at(self, name: str, sha256: str) -> datetime | None:
+        """When a sync brought these bytes of the request `name` in the place of others; None where it did not."""
+        rows = self._rows("SELECT at FROM seen WHERE name = ? AND sha256 = ? AND counts AND brought", name, sha256)
+        return parse_time(rows[0][0]) if rows else None
+
+    def had_others(self, name: str, sha256: str) -> bool:
+        """Whether the request `name` was seen with other bytes than these."""
+        return bool(self._rows("SELECT 1 FROM seen WHERE name = ? AND sha256 <> ? LIMIT 1", name, sha256))
 
     def requests_of(self, task_id: str) -> list[str]:
         """The requests that were seen to ask for the task `task_id`."""

@@ -40,6 +40,7 @@ class Waiting:
         mode: str,
         clock: Clock,
         alert: Callable[..., Any],
+        known_to_git: Callable[[str, bytes], bool],
         passed_on: Callable[[str, str], str | None],
         looks: Looks,
         soon: Soon,
@@ -52,6 +53,7 @@ class Waiting:
         self._here = mode == Mode.FULL
         self._clock = clock
         self._alert = alert
+        self._known_to_git = known_to_git
         self._passed_on = passed_on
         self._looks = looks
         self._soon = soon
@@ -153,10 +155,7 @@ class Waiting:
 
     def note(self, file: RequestFile) -> str | None:
         """The note beside a file."""
-        try:
-            return self._layout.reason(file.path).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return None
+        return requests.note(self._layout, file.path)
 
     def _is_answered(self, file: RequestFile) -> bool:
         return file.stage is Stage.APPROVED and self._store.live(file.request_id) is not None
@@ -194,7 +193,8 @@ class Waiting:
                 self._store.doubt(path, file.sha256, notes.mend(file.problems))
             task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
-            self._store.saw(file.request_id, file.sha256, path, task)
+            brought = self._store.had_others(file.request_id, file.sha256) and self._known_to_git(path, file.data)
+            self._store.saw(file.request_id, file.sha256, path, task, brought=brought)
         obstacles = self._looks.obstacles(file.request) if file.request and not file.problems else ()
         if self._looked.get(file.request_id) != (file.sha256, obstacles):  # once for each version and process
             self._say_look(file, obstacles)

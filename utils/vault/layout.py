@@ -51,6 +51,15 @@ SKELETON = (
 ROOT_MARKER = ".vault"
 
 
+def is_text(name: str) -> bool:
+    """Whether the name of a file is UTF-8. (Of another one, Python has each byte as a lone surrogate, PEP 383.)"""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _is_file(path: Path) -> bool:
     """Whether a plain file lies there: no link, and no pipe at which a reader would wait for ever."""
     try:
@@ -113,21 +122,32 @@ class Layout:
         parts = PurePosixPath(self.relative(path)).parts
         return parts[1] if len(parts) > 2 and parts[0] == FOLDERS[Stage.IN_PROGRESS] else None
 
-    def files(self, stage: Stage, *, agent: str | None = None) -> Iterator[Path]:
-        """Every task file of a stage, at any depth, in a stable order; notes beside them (`.reason.md`) are none."""
-        for folder, subfolders, names in os.walk(self.folder(stage, agent=agent)):
+    def files(self, stage: Stage, *, agent: str | None = None, misnamed: bool = False) -> Iterator[Path]:
+        """Every task file of a stage, at any depth, in a stable order; notes beside them (`.reason.md`) are none.
+
+        Whose name is no UTF-8 is passed over unless asked for (`misnamed`): no database and no answer can hold it.
+        """
+        for path in self._walk(self.folder(stage, agent=agent)):
+            is_task = path.name.endswith(".md") and not path.name.endswith(REASON_SUFFIX)
+            if is_task and (misnamed or is_text(self.relative(path))) and _is_file(path):
+                yield path
+
+    def misnamed(self, *stages: Stage) -> list[str]:
+        """Paths of Markdown files of these stages whose names are no UTF-8, with what is none as `\\udcXX`."""
+        lying = (self.relative(path) for stage in stages for path in self._walk(self.folder(stage)))
+        wrong = [path for path in lying if path.endswith(".md") and not is_text(path)]
+        return [path.encode("utf-8", "backslashreplace").decode() for path in wrong]
+
+    @staticmethod
+    def _walk(top: Path) -> Iterator[Path]:
+        """What is not hidden below a folder, in a stable order."""
+        for folder, subfolders, names in os.walk(top):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            for name in sorted(names):
-                path = Path(folder, name)
-                is_note = name.startswith(".") or name.endswith(REASON_SUFFIX)
-                if name.endswith(".md") and not is_note and _is_file(path):
-                    yield path
+            yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
     def notes(self, stage: Stage) -> Iterator[Path]:
         """Every note of a stage (`.reason.md`), at any depth."""
-        for folder, subfolders, names in os.walk(self.folder(stage)):
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            yield from (Path(folder, name) for name in sorted(names) if name.endswith(REASON_SUFFIX))
+        yield from (path for path in self._walk(self.folder(stage)) if path.name.endswith(REASON_SUFFIX))
 
     def find(self, task_id: str) -> list[Path]:
         """Where files of this id lie, over all stages (one, unless something went wrong)."""
