@@ -44,7 +44,7 @@ class SourceTasks:
 
     def reject(self, task_id: str, reason: str) -> None:
         """Carry a task in progress to `Rejected/`."""
-        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task_id]:
+        for path in self._layout.named(task_id, Stage.IN_PROGRESS):
             try:
                 self._claims.move(path, Stage.REJECTED, reason=reason)
             except (Gone, TargetTaken) as error:
@@ -52,7 +52,7 @@ class SourceTasks:
 
     def follow(self, task: str | None, stages: set[Stage | None], reason: str) -> None:
         """To where its request went; without a request it is work to be done again."""
-        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task]:
+        for path in self._layout.named(task, Stage.IN_PROGRESS):
             words = f"It waited for a request that was approved, but {reason}."
             domain = path.stem.partition("-")[0]
             try:
