@@ -256,8 +256,9 @@ class Ground:
     def hold(
         self, path: Path, *, timeout: float | None = None, note: str | None = "", shared: bool = False
     ) -> AbstractContextManager[None]:
-        """In the place of `locks.hold`."""
+        """In the place of `locks.hold`; the lock's file is made as there."""
         assert self.node is not None
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         return self.node.locks.hold(path, self.node.running[-1], timeout)
 
 

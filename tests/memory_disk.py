@@ -271,6 +271,12 @@ class Disk:
         file = self._find(path)
         file.mtime, file.ctime = round(times[1] * 1e9), time.time_ns()
 
+    def truncate(self, path: str, length: int) -> None:
+        file = self._find(path)
+        if file.entries is not None:
+            raise self._no(errno.EISDIR, path)
+        file.write(file.data[:length].ljust(length, b"\0"))
+
     def open(self, path: str, flags: int, mode: int = 0o777) -> int:
         entries, name = self._parent(path)
         file = entries.get(name)
@@ -351,7 +357,7 @@ class Disk:
     def mounted(self) -> Iterator[None]:
         """While it lasts, this process finds it below its root."""
         with ExitStack() as patches:
-            for name in ("stat", "lstat", "listdir", "scandir", "mkdir", "unlink", "open", "utime"):
+            for name in ("stat", "lstat", "listdir", "scandir", "mkdir", "unlink", "open", "utime", "truncate"):
                 patches.enter_context(
                     mock.patch.object(os, name, self._by_path(getattr(os, name), getattr(self, name)))
                 )

@@ -71,6 +71,7 @@ def act(root: Path, dice: random.Random, data: bytes) -> Any:
         lambda: opened(path, flags),
         lambda: os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY)),
         lambda: os.utime(path, (5.0, 5.0)) if path.exists() else None,
+        lambda: os.truncate(path, len(data) + 1),
         lambda: sorted(found.name for found in root.rglob("*")),
         lambda: [found.name for found in sorted(path.glob("*")) if found.is_file()] if path.is_dir() else None,
     ]
