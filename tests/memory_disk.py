@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
+from pathlib import PurePath
 from typing import Any
 from unittest import mock
 
@@ -188,10 +189,12 @@ class Disk:
         return self._why_no_folder(above) if above.startswith(self.root) else errno.ENOENT
 
     def _find(self, path: str) -> File:
-        entries, name = self._parent(path)
-        if name not in entries:
-            raise self._no(errno.ENOENT, path)
-        return entries[name]
+        folder, _, name = path.rpartition("/")
+        entries = self._folders.get(folder)
+        if entries is not None and name in entries:
+            return entries[name]
+        self._parent(path)
+        raise self._no(errno.ENOENT, path)
 
     @staticmethod
     def _no(code: int, *paths: str) -> OSError:
@@ -379,7 +382,7 @@ class Disk:
         def call(path: Any = ".", *arguments: Any, **options: Any) -> Any:
             if type(path) is int:
                 return (own if path in self._open else real)(path, *arguments, **options)
-            place = path if type(path) is str else os.fspath(path)
+            place = path if type(path) is str else str(path) if isinstance(path, PurePath) else os.fspath(path)
             if type(place) is not str or not (place.startswith(below) or place == self.root):
                 return real(path, *arguments, **options)
             if both:
