@@ -14,7 +14,6 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ class World(Node):
         brakes = Brakes(per_hour=1) if dice.random() < 0.1 else NO_CAPS
         self.options = {
             "undo_seconds": dice.choice([0.0, 0.0, 10.0]),
-            "zones": replace(ground.settings.zones, brakes=brakes),
+            "zones": ground.with_zones(brakes),
         }
         kinds = ["payment" if dice.random() < 0.15 else "reply_email" for _ in range(dice.choice([1, 1, 2, 2, 3]))]
         lives = [dice.choice([2, 24]) for _ in kinds]

@@ -74,7 +74,7 @@ class Attempt(Node):
         self.serial = number // len(KINDS)  # of its kind
         self.ledger: list[Order] = []
         self._hand = Hand(self.ledger)
-        self.options["zones"] = replace(ground.settings.zones, brakes=NO_CAPS)
+        self.options["zones"] = ground.with_zones(NO_CAPS)
         action = action or self.dice.choice(["reply_email", "reply_email", *ACTIONS])
         self.paper = paper(0, action, START + timedelta(hours=24))
         self.lay(PENDING, self.paper)
@@ -340,7 +340,7 @@ class Attempt(Node):
             self.local.approvals.observe()
         trusting = self.paper.action in ("payment", "invoice") and self.dice.random() < 0.5
         if trusting:
-            self.options["zones"] = replace(self.options["zones"], remote_approvals="trust")
+            self.options["zones"] = self.ground.with_zones(NO_CAPS, remote_approvals="trust")
             self._services.clear()
         data = self.dice.choice(self.paper.wordings)
         (self.vault / PENDING / self.paper.name).unlink()

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from utils.core import attached, visible
@@ -91,11 +92,17 @@ def make_id(domain: str, when: datetime, source_key: str, digits: int = 8) -> st
 
 def request_id(task_id: str, action: str, revision: int = 1) -> str:
     """The id of the request that `action` needs for `task_id`; stable, so that a repeated draft is the same file."""
+    domain, when = _told_by(task_id)
+    return make_id(domain, when, f"request\0{task_id}\0{action}\0{revision}")
+
+
+@lru_cache(maxsize=64)  # who asks, asks for all requests that a task may have
+def _told_by(task_id: str) -> tuple[str, datetime]:
+    """The domain and the time in a task's id. Raises `ValueError` where it is none."""
     match = ID_PATTERN.match(task_id)
     if match is None:
         raise ValueError(f"not a task id: {task_id!r}")
-    when = datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    return make_id(match["domain"], when, f"request\0{task_id}\0{action}\0{revision}")
+    return match["domain"], datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def parse_time(value: object) -> datetime:

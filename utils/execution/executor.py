@@ -170,7 +170,7 @@ class Executor:
         if record.state is not State.APPROVED or not self._store.void(record, said):
             current = self._store.get(action_id) or record
             raise AlreadyActed(f"too late to take it back: action {action_id} is {current.state}")
-        for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
+        for path in self._layout.named(record.request_id, Stage.APPROVED):
             self._filing.send_back(path, f"The approval was {said} before anything was done. It asks again.")
         return self._store.get(action_id) or record
 
@@ -234,7 +234,7 @@ class Executor:
             return
         if record.state is State.DONE:
             self._filing.file(record, again=True)
-        for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
+        for path in self._layout.named(record.request_id, Stage.APPROVED):
             self._filing.send_back(
                 path, f"Its outcome was unknown, and it did not happen ({said}). Approve it again to send it."
             )
@@ -346,7 +346,7 @@ class Executor:
         """Once for each reason, in a note beside the request and an alert."""
         if held.is_worth_telling(self._clock.now()) and self._store.once(record.action_id, f"held: {held.reason}"):
             words = notes.held(held, record.expires_at)
-            for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
+            for path in self._layout.named(record.request_id, Stage.APPROVED):
                 self._claims.explain(path, words)
             self._alert("INFO", f"{record.request_id} is approved and waits", words, source="executor")
 
@@ -481,7 +481,7 @@ class Executor:
     def _void(self, record: ActionRecord, reason: str, counts: Counts) -> None:
         if not self._store.void(record, reason):
             return
-        paths = [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]
+        paths = self._layout.named(record.request_id, Stage.APPROVED)
         for path in paths:
             self._back(path, f"Not executed: {reason}.", counts)
 

@@ -134,7 +134,7 @@ class Filing:
             else:
                 self._carry(path, Stage.DONE, reason=self._receipt(record))
         task = own_task(record.request_id, record.source_task)
-        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task]:
+        for path in self._layout.named(task, Stage.IN_PROGRESS):
             self._carry(path, Stage.DONE)
 
     def _tell_too_late(self, record: ActionRecord, lies: list[Path]) -> None:
@@ -164,4 +164,4 @@ class Filing:
         return None
 
     def _places(self, record: ActionRecord, stage: Stage) -> list[Path]:
-        return [path for path in self._layout.files(stage) if path.stem == record.request_id]
+        return self._layout.named(record.request_id, stage)

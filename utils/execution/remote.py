@@ -292,7 +292,7 @@ class RemoteApprovals:
             self._alert("WARNING", "Files in Updates/approvals/ are no approvals", text, source="approvals")
 
     def _waiting(self, request_id: str) -> list[RequestFile]:
-        paths = [path for stage in _WAITING for path in self._layout.files(stage) if path.stem == request_id]
+        paths = self._layout.named(request_id, *_WAITING)
         return [file for file in (requests.read(self._layout, path) for path in paths) if file is not None]
 
     def _remove(self, path: Path, data: bytes) -> None:

@@ -37,7 +37,7 @@ RULES: Mapping[str, Callable[[ApprovalRequest], list[str]]] = {
 }
 #: A file that can't be used and was written less long ago (seconds) may still be in the making.
 SETTLE_SECONDS = 2.0
-_REMEMBERED_BYTES = 64 * 1024
+_USUAL_BYTES = _REMEMBERED_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class RequestFile:
     data: bytes = field(repr=False)
     sha256: str
 
-    @property
+    @cached_property
     def request_id(self) -> str:
         """The id that the file's name says."""
         return self.path.stem
@@ -82,7 +82,9 @@ def read(layout: Layout, path: Path) -> RequestFile | None:
         raise ValueError(f"{path} lies in no stage")
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(_USUAL_BYTES)
+            if len(data) == _USUAL_BYTES:  # room for the largest is made for these alone
+                data += file.read(MAX_BYTES + 1 - _USUAL_BYTES)
     except FileNotFoundError:
         return None
     return RequestFile(path, stage, data, sha256(data))

@@ -66,7 +66,7 @@ class Revisions:
             log.warning("the new draft of %s is not asked for yet: %s", new.task, error)
             return
         for stage in (Stage.PENDING_APPROVAL, Stage.APPROVED):
-            for path in [path for path in self._layout.files(stage) if path.stem == new.request_id]:
+            for path in self._layout.named(new.request_id, stage):
                 self.put_away(path, new)
         self._answers.finish(new.request_id)
 

@@ -129,7 +129,7 @@ class Waiting:
 
     def files(self, request_id: str) -> list[RequestFile]:
         """Where a request lies that waits, or was approved."""
-        paths = [path for stage in _WHERE for path in self._layout.files(stage) if path.stem == request_id]
+        paths = self._layout.named(request_id, *_WHERE)
         return [file for file in (requests.read(self._layout, path) for path in paths) if file is not None]
 
     def unanswered(self, request_id: str) -> list[RequestFile]:
