@@ -36,8 +36,6 @@ MUTANTS = (
      TYPED, "as_soon_as"),
     ("copy-any-bytes", "of two versions the one in Approved/ is sent unasked (S6)", COPIES,
      "                if len(left) == 1:\n", "                if left:\n", COPIED, "other_bytes"),
-    ("copy-taken-anyway", "a copy is taken away whatever its words are (S1)", "utils/claim_task.py",
-     "                if found != sha256:\n", "                if False:\n", COPIED, "last_moment"),
     ("obstacle-untold", "a missing account is told only after the approval", "utils/execution/looks.py",
      "            return (str(error),)\n", "            return ()\n", OBSTACLES, "missing_account"),
     ("obstacle-stays", "the note stays when the account is there", WAITING,

@@ -159,6 +159,7 @@ def test_the_clouds_own_node_puts_no_folder_there(two: Two, conventions: bool, m
     two.settle()
     replace_by_folder(two.b.root, REQUEST, "inside.md")
     two.b.sync()
+    assert two.b.git("show", f"HEAD:{REQUEST}") == TEXT == two.b.read(REQUEST).decode()
     two.settle()
     assert two.a.read(REQUEST).decode() == two.b.read(REQUEST).decode() == TEXT
     assert b"from elsewhere\n" in b"".join(two.a.conflicts().values())
