@@ -27,6 +27,7 @@ from utils.core import expiry, visible
 from utils.core.badges import Severity
 from utils.core.commands import command, elsewhere
 from utils.core.decision import LONGEST
+from utils.core.headline import headline
 from utils.core.policy import recipients
 from utils.core.task import format_time, parse_time
 from utils.daemon import tell_problems
@@ -181,8 +182,7 @@ def _lines(pending: Pending, now: datetime) -> list[str]:
         age = expiry.in_words(max(0, int((now - parse_time(request.created)).total_seconds())))
         left = "expired: edit --renew has it asked again" if pending.expired else f"{_left(pending)} left"
         lines[0] += f"  {age} old, {left}"
-        title = request.fields.get("subject") or request.draft.strip().partition("\n")[0]
-        lines.append(f"    {visible.plain(str(title))}")
+        lines.append(f"    {visible.plain(headline(request))}")
     said = {badge.words for badge in pending.badges}
     lines += [f"  ! {visible.plain(text)}" for text in pending.problems]
     grave = [badge for badge in pending.badges if badge.severity != Severity.INFO]

@@ -19,6 +19,7 @@ import pytest
 from scripts import approve
 from tests.conftest import FakeClock
 from tests.fakes.desk import DRAFT, Desk, World, sha
+from tests.fakes.money import IBAN, PAYMENT
 from tests.servers import eventually
 from utils.bootstrap import Services
 from utils.settings import PROJECT_ROOT
@@ -67,6 +68,12 @@ def editor(folder: Path, program: str) -> str:
 
 
 # Looking
+
+
+def test_money_is_listed_with_what_it_comes_to(terminal: Terminal) -> None:
+    terminal.desk.request("bill 1", **PAYMENT)
+    _, out, _ = terminal.run()
+    assert out.splitlines()[1] == f"    40.00 EUR, R-1, {IBAN}"
 
 
 def test_the_list_tells_age_time_left_and_risk_the_most_urgent_first(terminal: Terminal) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.api_client import Api, add_request, add_task
 from tests.conftest import FakeClock
 from tests.fakes.desk import ANN, Desk, World, sha
+from tests.fakes.money import IBAN, OTHER_IBAN, PAYMENT, SEPA
 from utils.bootstrap import Services
 from utils.core.badges import Kind, Letter, Severity
 from utils.core.stages import Stage
@@ -24,14 +25,6 @@ from utils.execution.store import ExecutionStore
 from utils.vault import frontmatter
 
 EVE = "ann@exarnple.org"
-IBAN, OTHER_IBAN = "DE89370400440532013000", "GB82WEST12345698765432"
-SEPA = {
-    "PAYMENT_PROVIDER": "sepa", "SEPA_NAME": "Us", "SEPA_IBAN": "AT611904300234573201", "SEPA_BIC": "BKAUATWW",
-}  # fmt: skip
-PAYMENT: dict[str, Any] = {
-    "action": "payment", "payee": "Acme GmbH", "amount": "40.00", "currency": "EUR", "reference": "R-1", "iban": IBAN,
-    "to": None, "subject": None, "in_reply_to": None, "references": None,
-}  # fmt: skip
 
 
 @pytest.fixture
