@@ -204,10 +204,10 @@ def _view(services: Services, options: argparse.Namespace, pending: Pending) -> 
         facts = _facts(pending) | {"shown": shown, "content": pending.text}
         print(json.dumps(facts, ensure_ascii=False, indent=1))
         return
-    print(*_shown(services, pending), sep="\n")
+    print(*laid_out(services, pending), sep="\n")
 
 
-def _shown(services: Services, pending: Pending) -> list[str]:
+def laid_out(services: Services, pending: Pending) -> list[str]:
     """What will be sent, each invisible character written out, and what is to be said of it."""
     lines = _lines(pending, services.clock.now())
     if pending.request is None:
@@ -282,7 +282,7 @@ def _approve(services: Services, options: argparse.Namespace, pending: Pending) 
     if options.sha256 is None:
         if options.json or not sys.stdin.isatty():
             raise Refused("there is nobody to ask: name what you have seen by --sha256 (`view` shows it)")
-        print(*_shown(services, pending), "", sep="\n")
+        print(*laid_out(services, pending), "", sep="\n")
         if input("Send exactly this? [y/N] ").strip().lower() not in ("y", "yes"):
             raise Refused("not approved")
     with _undisturbed():
