@@ -151,9 +151,10 @@ def held(hold: Hold, approval_ends: datetime) -> str:
             f" That holds until about {format_time(hold.until)}, but the approval ends before, at"
             f" {format_time(approval_ends)}: it will ask again, and nothing is sent."
         )
+    why = hold.remedy or "The limits stand in zones.json under brakes."
     return (
-        f"Approved, and not carried out yet: {hold.reason}.{when} The limits stand in zones.json under brakes. To take"
-        " the approval back, move the file to Pending_Approval/."
+        f"Approved, and not carried out yet: {hold.reason.removesuffix('.')}.{when} {why} To take the approval back,"
+        " move the file to Pending_Approval/."
     )
 
 
