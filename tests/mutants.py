@@ -18,7 +18,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import mutants_acting, mutants_badges, mutants_desk, mutants_gmail, mutants_social
+from tests import (
+    mutants_acting,
+    mutants_answers,
+    mutants_badges,
+    mutants_desk,
+    mutants_gmail,
+    mutants_social,
+    mutants_stuck,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
@@ -96,7 +104,9 @@ _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _b
 # fmt: off
 MUTANTS = (
     *itertools.starmap(_one, mutants_acting.MUTANTS),
+    *itertools.starmap(_one, mutants_answers.MUTANTS),
     *itertools.starmap(_one, mutants_badges.MUTANTS),
+    *itertools.starmap(_one, mutants_stuck.MUTANTS),
     *itertools.starmap(_one, mutants_desk.MUTANTS),
     *itertools.starmap(_one, mutants_social.MUTANTS),
     *itertools.starmap(_one, mutants_gmail.MUTANTS),

@@ -212,6 +212,24 @@ class Claims:
             self._moves.do(entry, lambda: atomic.write(path, data))
         return data
 
+    def remove_copy(self, path: Path, stands: Path, sha256: str) -> None:
+        """Take away a file whose very bytes (with this hash) lie at `stands` too. Raises `Changed` or `Gone`."""
+        old_note = self._layout.reason(path)
+        with self._moves.hold():
+            for place in (stands, path):
+                try:
+                    found = hashlib.sha256(place.read_bytes()).hexdigest()
+                except FileNotFoundError:
+                    raise Gone(f"{self._layout.relative(place)} is no longer there") from None
+                if found != sha256:
+                    raise Changed(found)
+            entry = self._entry("copy_removed", path.stem, self._layout.relative(path), self._layout.relative(stands))
+            try:
+                self._moves.do(entry, path.unlink)
+            except FileNotFoundError:
+                raise Gone(f"{self._layout.relative(path)} is no longer there") from None
+        _remove_ours(old_note)
+
     def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:
         """Put a file back as it was, with a note beside it; one that lies there already is left as it is."""
         target = self._layout.folder(stage) / name

@@ -12,7 +12,18 @@ from typing import Any
 
 from utils.core import badges, dashboard_note
 from utils.core.badges import Severity
-from utils.core.dashboard_note import MOST, Approved, BrokenMarkers, Ended, News, Overview, Subject, Unknown, Waiting
+from utils.core.dashboard_note import (
+    MOST,
+    Approved,
+    BrokenMarkers,
+    Ended,
+    News,
+    Overview,
+    Removed,
+    Subject,
+    Unknown,
+    Waiting,
+)
 from utils.core.headline import headline
 from utils.core.policy import Mode, recipients
 from utils.core.task import ApprovalRequest, parse_time
@@ -102,6 +113,10 @@ class DashboardNote:
             approved=[self._approved(record) for record in self._store.in_state(State.APPROVED, State.SENDING)],
             failed=_ended(filter(self._is_newest, self._store.finished_since(now - _WEEK, State.FAILED))),
             done=_ended(self._store.finished_since(now - _DAY, State.DONE)),
+            removed=[
+                Removed(answer.request_id, answer.at, answer.said)
+                for answer in self._store.answers.removed_since(now - _WEEK, MOST)
+            ],
             news=list(self._news()),
         )
 
