@@ -290,3 +290,25 @@ def test_a_second_mail_of_the_same_id_changes_no_verdict(desk: Desk, clock: Fake
     desk.store.facts.read(task, Letter(EVE, genuine=True))
     assert desk.store.facts.letter(task) == Letter(ANN, genuine=False)
     assert desk.store.facts.verified_sender(task) is None
+
+
+def test_nothing_is_said_twice_and_nothing_that_is_over(make_node: Callable[..., Services]) -> None:
+    """The file keeps what was true when it was drafted; a node that read the mail says of its sender what it knows."""
+    node = make_node()
+    node.intake.run(node.clock.now())
+    mail = f"From: {ANN}\r\nTo: me@acme.example\r\nSubject: Hi?\r\nMessage-ID: <1@x>\r\n\r\nWhat is the IBAN?"
+    (node.settings.maildir / "new" / "1.eml").write_text(mail)
+    node.intake.run(node.clock.now())
+    (path,) = node.layout.files(Stage.PENDING_APPROVAL)
+    stored = frontmatter.read(path.read_bytes())[0]["risk"]
+    assert [flag for flag in stored if flag.startswith(("Sender not verified", "Goes out from"))] == [
+        stored[0],
+        stored[-1],
+    ]
+    shown = node.approvals.get(path.stem)
+    assert [badge.kind for badge in shown.badges if "vouches" in badge.words] == [Kind.SENDER_UNVERIFIED]
+    assert list(shown.risk) == stored[1:], "still without an address, and the other flags stand"
+    settled = make_node(ready=False, MAIL_FROM="me@acme.example")
+    assert list(settled.approvals.get(path.stem).risk) == stored[1:-1]
+    stranger = make_node("cloud", ready=False, VAULT_PATH=str(node.layout.root))
+    assert list(stranger.approvals.get(path.stem).risk) == stored, "it did not read the mail"

@@ -14,7 +14,7 @@ from typing import Any
 
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
-from utils.core import badges
+from utils.core import badges, visible
 from utils.core.policy import ALWAYS_CONFIRMED, Mode, look_again, move_is_enough
 from utils.core.revision import own_task
 from utils.core.stages import Stage
@@ -74,9 +74,10 @@ class Approvals:
         remote: Callable[[Approve], Mapping[str, str]] = lambda approve: {},
         passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
         hand: Callable[[str], Hand] | None = None,
+        mail_from: str = "",
     ) -> None:
         """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local.
-        `hand(action)` is asked what would go out, and does nothing."""
+        `hand(action)` is asked what would go out, and does nothing. `mail_from`: the address mail goes out from."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -85,7 +86,7 @@ class Approvals:
         self._clock = clock
         self._known_to_git = known_to_git
         self._alert = alert
-        self._looks = Looks(store, hand, mode=mode, clock=clock)
+        self._looks = Looks(store, hand, mode=mode, clock=clock, mail_from=mail_from)
         self._soon = Soon()
         self._waiting = Waiting(
             layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on, looks=self._looks,
@@ -166,6 +167,7 @@ class Approvals:
         acted = live is not None and live.state is State.DONE and live.filed  # then this file is a copy of no effect
         if live is not None and not acted and not self._store.void(live, f"rejected by {by}"):
             raise AlreadyActed(f"too late to reject: its execution is {live.state}")
+        reason = visible.one_line(reason)
         words = f"Rejected by {by}" + (f": {reason}" if reason else "")
         named = file.request.source_task if file.request else None
         told = "\n\n".join(filter(None, (words, notes.not_its_task(request_id, named))))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims
+from utils.core import visible
 from utils.core.acting import Absence, Receipt
 from utils.core.brakes import Hold, standstill
 from utils.core.policy import MAIL_ACTIONS, Mode, refusal, tool_for
@@ -133,6 +134,7 @@ class Executor:
             raise NotFound(f"there is no action {action_id}")
         if record.state is not State.UNKNOWN:
             raise AlreadyActed(f"action {action_id} is {record.state}: only an unknown outcome can be settled")
+        note = visible.one_line(note)
         said = f"settled by {by}" + (f": {note}" if note else "")
         if outcome == "happened":
             receipt = Receipt("human", record.reference or action_id, said)

@@ -121,6 +121,7 @@ class Waiting:
             snoozed_until=snoozed.get(file.request_id),
             superseded=self._store.answers.superseded(file.request_id) if self._here else None,
             badges=self._looks.badges(file.request) if file.request else (),
+            outdated=self._looks.outdated(file.request) if file.request else (),
         )
 
     # Read
