@@ -268,6 +268,7 @@ def _properties(item: Mapping[str, Any]) -> list[str]:
 def _find(services: Services, named: str, *wanted: State) -> ActionRecord:
     """The action that is so named. Where several are, e.g. a request's that was approved twice, those in a `wanted`
     state count alone, else its newest. Raises `NotFound`, `Refused`."""
+    named = named.strip().rpartition("/")[2].removesuffix(".md")
     found = services.store.named(named) if len(named) >= _SHORTEST else []
     of_use = [record for record in found if record.state in wanted] or found
     newest = {record.request_id: record for record in of_use}

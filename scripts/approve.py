@@ -29,7 +29,7 @@ from utils.core.commands import command, elsewhere
 from utils.core.decision import LONGEST
 from utils.core.headline import headline
 from utils.core.policy import recipients
-from utils.core.task import ApprovalRequest, format_time, parse_time
+from utils.core.task import ApprovalRequest, bare_id, format_time, parse_time
 from utils.daemon import tell_problems
 from utils.execution.answer_log import Answer
 from utils.execution.answers import ApprovalError, BadEdit, Invalid, NotFound, NotHere, Pending
@@ -143,7 +143,7 @@ def _do(services: Services, options: argparse.Namespace) -> None:
         return
     if services.settings.draft_only and options.command != "view":
         raise NotHere
-    pending = _find(services, options.request)
+    pending = find(services, options.request)
     if getattr(options, "sha256", None) not in (None, pending.sha256):
         raise Refused(f"{pending.request_id} was changed since it was shown: look at it again (`view`)")
     {
@@ -275,13 +275,13 @@ def _facts(pending: Pending) -> dict[str, Any]:
     }
 
 
-def _find(services: Services, named: str) -> Pending:
+def find(services: Services, named: str) -> Pending:
     """The request of this id, or the one whose id ends so. Raises `NotFound` or `Refused`."""
     approvals = services.approvals
     known = {pending.request_id: pending for pending in (*approvals.superseded(), *approvals.pending())}
-    if named in known:
-        return known[named]
-    found = [request_id for request_id in known if named and request_id.endswith(named)]
+    wanted = bare_id(named)
+    found = [request_id for request_id in known if request_id.casefold() == wanted]
+    found = found or [request_id for request_id in known if wanted and request_id.casefold().endswith(wanted)]
     if not found:
         raise NotFound(f"no request {named} waits for an answer; `{command('approve')}` lists what does")
     if len(found) > 1:
@@ -411,6 +411,7 @@ def _snooze(services: Services, options: argparse.Namespace, pending: Pending) -
     with _undisturbed():
         shown = services.approvals.snooze(pending.request_id, until, by=BY, sha256=pending.sha256, via=VIA)
     text = f"{pending.request_id} is hidden until {format_time(until)}"
+    text += "" if _says_where(options.until) else " (UTC: it was given without a time zone)"
     if shown.expires is not None:
         before = " before that" if shown.expires <= until else ""
         text += f"; its time goes on: it expires{before} at {format_time(shown.expires)}"
@@ -439,19 +440,25 @@ def _say(options: argparse.Namespace, facts: dict[str, Any], text: str) -> None:
 
 
 def _moment(text: str, now: datetime) -> datetime:
-    span = _SPAN.fullmatch(text.strip())
+    span = _SPAN.fullmatch(text.strip().lower())
     if span is not None:
         return (now + timedelta(**{_UNITS[span[2]]: int(span[1])})).replace(microsecond=0)
     try:
         return parse_time(text)
     except ValueError:
-        raise Refused(f"{text!r} is no time: write 2026-06-01T17:00:00Z, or a span such as 30m, 2h, 1d") from None
+        unit = ": a span has a unit" if text.strip().isdigit() else ""
+        raise Refused(f"{text!r} is no time{unit}: write 2026-06-01T17:00:00Z, or a span such as 30m, 2h, 1d") from None
+
+
+def _says_where(text: str) -> bool:
+    """Whether a time can't be mistaken for that of a wall clock: a span, or one with its time zone."""
+    return _SPAN.fullmatch(text.strip().lower()) is not None or datetime.fromisoformat(text.strip()).tzinfo is not None
 
 
 def _digest(text: str) -> str:
-    if re.fullmatch("[0-9a-f]{64}", text) is None:
+    if re.fullmatch("[0-9a-fA-F]{64}", text) is None:
         raise argparse.ArgumentTypeError("must be the 64 hex digits that `view` showed")
-    return text
+    return text.lower()
 
 
 def _words(text: str) -> str:

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         print(_do(options, services))
-    except (BadKey, BadStatement, ApprovalError, AdapterError, StoreProblem) as error:
+    except (BadKey, BadStatement, ApprovalError, approve.Refused, AdapterError, StoreProblem) as error:
         print(f"approver_key: {error}", file=sys.stderr)
         return 1
     except OSError as error:
@@ -186,15 +186,15 @@ def _revoke(services: Services, store: ApproverKeys, which: str) -> str:
 def _sign(services: Services, options: argparse.Namespace) -> str:
     path = _private(services, options.key)
     signer = approver_keys.own(path)
-    pending = services.approvals.get(options.request)
+    pending = approve.find(services, options.request)
     if options.sha256 is not None and options.sha256 != pending.sha256:
         raise Changed(pending.sha256)
     if options.sha256 is None:
         _ask(services, _as_known(services, pending))
     remote = services.remote_approvals
-    statement = remote.prepare(options.request, pending.sha256, signer, hours=options.hours)
+    statement = remote.prepare(pending.request_id, pending.sha256, signer, hours=options.hours)
     signed = approver_keys.sign(path, statement)
-    where = services.layout.relative(remote.give(options.request, pending.sha256, signed))
+    where = services.layout.relative(remote.give(pending.request_id, pending.sha256, signed))
     return f"approved until {signed.expires}: {where}\n\n{_carried(services.layout.root, where)}"
 
 

@@ -148,6 +148,14 @@ def test_a_payee_that_looks_like_one_of_before_is_no_new_one() -> None:
     assert dangers(found) == ["Acrne GmbH looks like Acme GmbH, and is not."]
 
 
+@pytest.mark.parametrize(("kind", "word"), [("customer", "invoice"), ("expense", "expense")])
+def test_a_first_invoice_and_a_first_expense_are_called_so(kind: str, word: str) -> None:
+    lines = [{"description": "Work", "price": "50.00"}]
+    fields = {"partner": "Acme", "lines": lines, "currency": "EUR", "due_date": "2026-12-24", "reference": "1"}
+    (badge,) = badges(request("invoice", kind=kind, **fields), Facts(KNOWN))
+    assert badge.words == f"New: the first {word} with Acme from here."
+
+
 def test_an_invoice_is_compared_by_its_total() -> None:
     lines = [{"description": "Work", "quantity": "2", "price": "50.00", "tax": "15"}]
     asked = request("invoice", partner="Acme", lines=lines, currency="EUR", due_date="2026-12-24")

@@ -226,7 +226,7 @@ def _money(request: ApprovalRequest, facts: Facts) -> list[Badge]:
     now, last = deal(request), facts.last
     if now is None or facts.known is None:
         return []
-    what = "payment" if request.action == "payment" else "invoice"
+    what = {"post_invoice": "invoice", "record_expense": "expense"}.get(now.kind, "payment")
     if last is None:
         words = f"New: the first {what} with {_say(now.party)} from here."
         found = [Badge(Kind.NEW_RECIPIENT, Severity.WARNING, words)]

@@ -154,7 +154,7 @@ _OPEN = "may or may not have taken effect"
 
 def incomplete(why: str) -> str:
     """For a decision in the properties that says too little."""
-    return f"{_UNDECIDED}{why}."
+    return _ended(f"{_UNDECIDED}{why}")
 
 
 def is_incomplete(note: str) -> bool:
@@ -277,7 +277,12 @@ def _before(record: ActionRecord) -> str:
 
 
 def _sentences(problems: Sequence[str]) -> str:
-    return "; ".join(problem.rstrip(".") for problem in problems) + "."
+    return _ended("; ".join(problem.rstrip(".") for problem in problems))
+
+
+def _ended(text: str) -> str:
+    """A sentence has one mark at its end."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _what(problems: Sequence[str]) -> str:
