@@ -77,6 +77,7 @@ def arguments() -> argparse.ArgumentParser:
         "--file", metavar="FILE", help="go on with a text that was kept; in $EDITOR at a terminal, else as it stands"
     )
     edit.add_argument("--renew", action="store_true", help="give it its time anew: an expired request asks again")
+    bound("restore", "has back what it said before, of a request that can't be used: an editor emptied it")
     revise = bound("revise", "asks for a new draft; the old one can't be approved any more")
     revise.add_argument("instruction", metavar="INSTRUCTION", type=_words, help="what should be different")
     reject = bound("reject", "rejects it and the task it serves; nothing is sent")
@@ -150,6 +151,7 @@ def _do(services: Services, options: argparse.Namespace) -> None:
         "view": _view,
         "approve": _approve,
         "edit": _edit,
+        "restore": _restore,
         "revise": _revise,
         "reject": _reject,
         "snooze": _snooze,
@@ -391,6 +393,14 @@ def _kept(sheet: Sheet | None, again: str, request_id: str) -> Iterator[None]:
         raise Refused(f"{str(error).rstrip('.')}.\n{where}", sheet.path) from error
     if sheet is not None:
         sheet.remove()
+
+
+def _restore(services: Services, options: argparse.Namespace, pending: Pending) -> None:
+    name = pending.request_id
+    with _undisturbed():
+        sha256 = services.approvals.restore(name, pending.sha256, by=BY, via=VIA)
+    then = command(f"approve approve {name}")
+    _say(options, {"id": name, "sha256": sha256}, f"{name} is as it was. To look at it and approve it: {then}")
 
 
 def _revise(services: Services, options: argparse.Namespace, pending: Pending) -> None:

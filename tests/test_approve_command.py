@@ -117,6 +117,29 @@ def test_a_text_that_no_mail_bears_is_refused(terminal: Terminal, tmp_path: Path
     assert DRAFT.split(chr(10))[0] in path.read_text()
 
 
+@pytest.mark.parametrize("broken", [b"", b"only the text\n"])
+def test_a_request_that_an_editor_emptied_is_put_back(terminal: Terminal, broken: bytes) -> None:
+    desk = terminal.desk
+    path = desk.request("mail 1")
+    desk.approvals.observe()
+    before = path.read_bytes()
+    assert "there is nothing to put back" in terminal.run("restore", path.stem)[2]
+    path.write_bytes(broken)
+    desk.clock.advance(60)
+    desk.approvals.observe()
+    beside = path.with_name(f"{path.stem}.reason.md")
+    assert f"scripts.approve restore {path.stem}`" in beside.read_text()
+    code, out, _ = terminal.run("restore", path.stem)
+    assert code == 0 and "is as it was" in out and path.read_bytes() == before and not beside.exists()
+    assert desk.store.live(path.stem) is None, "that is no approval"
+    strange = path.with_name("email-20260601T090000Z-0123abcd.md")
+    strange.write_bytes(b"")
+    desk.clock.advance(60)
+    desk.approvals.observe()
+    assert "restore" not in strange.with_name(f"{strange.stem}.reason.md").read_text()
+    assert "never saw a version" in terminal.run("restore", strange.stem)[2]
+
+
 def test_the_list_tells_age_time_left_and_risk_the_most_urgent_first(terminal: Terminal) -> None:
     desk = terminal.desk
     late = desk.request("mail 1", risk=["sender not authenticated"])

@@ -286,6 +286,33 @@ class Approvals:
             self._waiting.see(written)
         return written.sha256
 
+    def restore(self, request_id: str, sha256: str, *, by: str, via: str = "api") -> str:
+        """Write the newest version that was seen waiting and could be used over a file that can't: an editor emptied
+        it. Returns the sha256 of the new bytes.
+
+        Raises `NotHere`, `NotFound`, `Superseded`, `Changed` (`sha256`: of what lies there), `Invalid`.
+        """
+        self._here()
+        file = self._to_answer(request_id, sha256)[0]
+        if not file.problems:
+            raise Invalid("it can be used as it is: there is nothing to put back")
+        versions = reversed(self._store.answers.versions(request_id))
+        kept = next((data for data in versions if not requests.parse(data, request_id)[1]), None)
+        if kept is None:
+            raise Invalid("this node never saw a version of it that could be used")
+        meta, body = frontmatter.read(kept)
+        try:
+            data = self._claims.rewrite(file.path, sha256, meta, body, by=by)
+        except claim_task.Changed as error:
+            raise Changed(error.sha256) from None
+        except Gone:
+            raise NotFound(f"{request_id} was moved meanwhile: look again") from None
+        written = RequestFile(file.path, file.stage, data, requests.sha256(data))
+        self._store.answers.note(request_id, "edited", by=by, via=via, said="put back as it was")
+        if file.stage is Stage.PENDING_APPROVAL:
+            self._waiting.see(written)
+        return written.sha256
+
     def observe(self) -> None:
         """Note what lies in `Pending_Approval/`, follow what a person decided in a file or by a move, wake what was
         snoozed until now, and warn of what will expire soon.

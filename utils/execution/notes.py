@@ -21,9 +21,12 @@ _MEND = "It can't be used as it is:"
 _LINE = re.compile(r"in line (\d+)")
 
 
-def mend(problems: Sequence[str]) -> str:
-    """For a file in `Pending_Approval/` that can't be used."""
-    return f"{_MEND} {_sentences(problems)}\n\n{_what(problems)}; this note then goes away. Nothing is sent until then."
+def mend(problems: Sequence[str], kept: str | None = None) -> str:
+    """For a file in `Pending_Approval/` that can't be used; `kept`: its request's id, where a version that could be is
+    kept."""
+    back = f" To have back what it said before: `{elsewhere(f'approve restore {kept}')}`." if kept else ""
+    what = f"{_what(problems)}; this note then goes away. Nothing is sent until then."
+    return f"{_MEND} {_sentences(problems)}\n\n{what}{back}"
 
 
 def asks_to_mend(note: str) -> bool:

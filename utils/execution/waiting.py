@@ -192,7 +192,9 @@ class Waiting:
             if file.problems:
                 if not requests.is_settled(file.path, self._clock.now(), soon=self._soon):
                     return
-                self._store.doubt(path, file.sha256, notes.mend(file.problems))
+                versions = self._store.answers.versions(file.request_id)
+                kept = any(not requests.parse(data, file.request_id)[1] for data in versions)
+                self._store.doubt(path, file.sha256, notes.mend(file.problems, file.request_id if kept else None))
             task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
             self._store.saw(file.request_id, file.sha256, path, task)
