@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scripts import approve
+from scripts.editing import Refused
 from utils.adapters import approver_keys
 from utils.adapters.approver_keys import ApproverKeys, Exists
 from utils.bootstrap import Services
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         print(_do(options, services))
-    except (BadKey, BadStatement, ApprovalError, approve.Refused, AdapterError, StoreProblem) as error:
+    except (BadKey, BadStatement, ApprovalError, Refused, AdapterError, StoreProblem) as error:
         print(f"approver_key: {error}", file=sys.stderr)
         return 1
     except OSError as error:

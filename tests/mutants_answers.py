@@ -31,7 +31,7 @@ MUTANTS = (
      'return " / ".join(filter(None, words)) or None', "return next(filter(None, words), None)",
      TYPED, "two_spellings"),
     ("decision-late", "a text that rests is read at the next round only", "Watchers/approval_watcher.py",
-     "self.services.brakes.next_look(now), self.services.approvals.next_look()", "self.services.brakes.next_look(now),",
+     "self._looked), self.services.approvals.next_look()):", "self._looked),):",
      TYPED, "as_soon_as"),
     ("copy-any-bytes", "of two versions the one in Approved/ is sent unasked (S6)", COPIES,
      "                if len(left) == 1:\n", "                if left:\n", COPIED, "other_bytes"),
