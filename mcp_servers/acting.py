@@ -21,8 +21,9 @@ from typing import Any
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from utils.bootstrap import Services
 from utils.core.acting import Order, Plan, Receipt
@@ -86,10 +87,9 @@ class Desk:
 
     def server(self, name: str, instructions: str, tools: Mapping[str, str]) -> MCPServer[Any]:
         """An MCP server with `server_status` and `tools` that act: names by `policy.tool_for`, what each does."""
-        server: MCPServer[Any] = MCPServer(name, instructions=instructions, log_level="WARNING")
         self._actions = list(dict.fromkeys(TOOL_ACTIONS.get(tool, tool) for tool in tools))
-        for tool, purpose in tools.items():
-            server.add_tool(self._tool(tool), name=tool, description=f"{purpose} {_DRY_RUN}", annotations=ACTS)
+        made = [_strict(self._tool(tool), tool, f"{purpose} {_DRY_RUN}") for tool, purpose in tools.items()]
+        server: MCPServer[Any] = MCPServer(name, instructions=instructions, log_level="WARNING", tools=made)
         server.tool(annotations=READS)(self.server_status)
         return server
 
@@ -125,6 +125,7 @@ class Desk:
         except (InvalidTask, AdapterError) as error:
             raise ToolError(f"{error}. Nothing was done") from None
         if dry_run or self.services.settings.dry_run:
+            _still_to_do(record)
             return _result(hand, plan, None)
         if record.state is not State.SENDING:
             raise ToolError(f"action {action_id} is {record.state}, not released for execution: nothing was done")
@@ -197,6 +198,23 @@ class Desk:
             raise AdapterError(f"the execution journal can't be written: {error}", retry=True) from error
         if not kept:
             raise AdapterError("the execution journal knows nothing of this attempt any more", retry=False)
+
+
+def _strict(function: Callable[..., ActionResult], name: str, description: str) -> Tool:
+    """A tool that refuses an argument it does not have: whoever gives a `to` must not believe that it counts."""
+    tool = Tool.from_function(function, name=name, description=description, annotations=ACTS)
+    strict = create_model(f"{name}Arguments", __base__=tool.fn_metadata.arg_model, __cls_kwargs__={"extra": "forbid"})
+    tool.fn_metadata.arg_model = strict
+    tool.parameters = strict.model_json_schema(by_alias=True)
+    return tool
+
+
+def _still_to_do(record: ActionRecord) -> None:
+    """A dry run shows what would be done, and of what was done already nothing would be. Raises `ToolError`."""
+    if record.state not in (State.APPROVED, State.SENDING):
+        raise ToolError(f"action {record.action_id} is {record.state}: nothing would be done")
+    if record.state is State.SENDING and record.token_consumed_at is not None:
+        raise ToolError(f"action {record.action_id} was done or tried before: nothing would be done")
 
 
 def _result(hand: Hand, plan: Plan, receipt: Receipt | None) -> ActionResult:

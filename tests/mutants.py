@@ -502,6 +502,8 @@ MUTANTS = (
          AWAY, "live_longer"),
     _one("approval-of-other-action", "an approval of a reply approves a payment", REMOTE_RULE,
          "    if statement.action != here.action:", "    if False:", AWAY, "another_action"),
+    _one("approval-by-anybody", "the test key of our own document approves", REMOTE_RULE,
+         "    if statement.signer in PUBLISHED:", "    if False:", AWAY, "counts_nowhere"),
     _one("approval-unseen", "what never waited on Local is approved from afar (S6)", REMOTE_RULE,
          "    if not here.seen:\n", "    if False:\n", AWAY, "never_seen"),
     _one("approval-older-than-backup", "a node put back from a backup forgets what it used (S8)", REMOTE_RULE,

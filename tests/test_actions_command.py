@@ -182,6 +182,20 @@ def test_a_person_settles_either_way(desk: Desk, terminal: Terminal) -> None:
     assert code == 1 and "is done: only an unknown outcome can be settled" in err
 
 
+def test_what_a_person_types_makes_no_heading_and_no_line_of_its_own(desk: Desk, terminal: Terminal) -> None:
+    typed = "it is in Sent\n\n# Approved\n\n---\n\u202enot\n"
+    record = unknown(desk)
+    assert terminal.run("settle", record.action_id, "happened", "--note", typed)[0] == 0
+    words = "it is in Sent # Approved --- ⟦U+202E⟧not"
+    assert (
+        f"settled by human (command line): {words})" in (desk.vault / f"Done/{record.request_id}.reason.md").read_text()
+    )
+    assert desk.action_log()[-1]["receipt"]["detail"].endswith(words)
+    path = desk.request("mail 2")
+    desk.approvals.reject(path.stem, typed, by="anna")
+    assert f"Rejected by anna: {words}\n" in (desk.vault / f"Rejected/{path.stem}.reason.md").read_text()
+
+
 def test_of_several_actions_of_a_request_the_one_that_can_be_settled_is_meant(desk: Desk, terminal: Terminal) -> None:
     first = unknown(desk)
     terminal.run("settle", first.action_id, "ask_again")
@@ -251,8 +265,11 @@ def test_stop_and_go(desk: Desk, terminal: Terminal) -> None:
     assert desk.cycle() == "stopped 1" and desk.world.calls == 0
     listed = terminal.run()[1]
     assert listed.startswith("EVERYTHING IS STOPPED") and "waits: everything is stopped: something is odd" in listed
-    assert terminal.json("stop") == {"stopped": "by human (command line)"}
-    assert terminal.json()["stopped"] == "by human (command line)"
+    assert terminal.json("stop") == {"stopped": "something is odd"}, "the first reason stays"
+    both = "something is odd; and again: more of it"
+    for _ in range(2):
+        assert terminal.json("stop", "more of it") == {"stopped": both}
+    assert terminal.json()["stopped"] == both
     assert terminal.run("go")[:2] == (0, "released: what is approved goes on\n")
     assert terminal.run("go")[:2] == (0, "the kill switch was not pulled\n")
     assert desk.cycle() == "sent 1" and state(desk, record) is State.DONE

@@ -25,7 +25,7 @@ from utils.adapters.approver_keys import ApproverKeys
 from utils.bootstrap import Services
 from utils.core import remote_approval
 from utils.core.policy import may_write
-from utils.core.remote_approval import BadStatement, Statement, encode
+from utils.core.remote_approval import Approver, BadStatement, Circumstances, Statement, encode
 from utils.core.stages import Stage
 from utils.execution.journal import State
 from utils.execution.remote import RemoteApprovals
@@ -480,6 +480,15 @@ def test_the_documents_test_vector_holds() -> None:
     assert approver_keys.is_genuine(statement)
     block = re.search(r"```\n(ai-employee.*?)```", DOCUMENT, re.DOTALL)
     assert block and re.sub("=.*", "=…", statement.to_sign().decode()) == block[1]
+
+
+def test_its_key_counts_nowhere_even_where_an_earlier_version_enrolled_it() -> None:
+    statement = vector()
+    here = Circumstances(
+        action=statement.action, sha256=statement.sha256, approver=Approver("ada", statement.signer, statement.time),
+        genuine=True, seen=True, used=False, hours=24, put_back_at=None, now=statement.given_at,
+    )  # fmt: skip
+    assert remote_approval.doubt(statement, here) == remote_approval.PUBLISHED_WORDS
 
 
 def test_the_domain_keeps_it_apart_from_other_signatures() -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.api_client import Api, add_request, add_task
 from tests.conftest import FakeClock
 from tests.fakes.desk import ANN, Desk, World, sha
+from tests.fakes.money import IBAN, OTHER_IBAN, PAYMENT, SEPA
 from utils.bootstrap import Services
 from utils.core.badges import Kind, Letter, Severity
 from utils.core.stages import Stage
@@ -24,14 +25,6 @@ from utils.execution.store import ExecutionStore
 from utils.vault import frontmatter
 
 EVE = "ann@exarnple.org"
-IBAN, OTHER_IBAN = "DE89370400440532013000", "GB82WEST12345698765432"
-SEPA = {
-    "PAYMENT_PROVIDER": "sepa", "SEPA_NAME": "Us", "SEPA_IBAN": "AT611904300234573201", "SEPA_BIC": "BKAUATWW",
-}  # fmt: skip
-PAYMENT: dict[str, Any] = {
-    "action": "payment", "payee": "Acme GmbH", "amount": "40.00", "currency": "EUR", "reference": "R-1", "iban": IBAN,
-    "to": None, "subject": None, "in_reply_to": None, "references": None,
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -391,3 +384,25 @@ def test_naming_another_message_takes_no_danger_away(desk: Desk) -> None:
     path = a_request(desk, "reply_email", id=own, source_task=task, to=[ANN], in_reply_to="<real@x>")
     desk.approvals.observe()
     assert told(desk, path) == {"sender_failed": Severity.DANGER}
+
+
+def test_nothing_is_said_twice_and_nothing_that_is_over(make_node: Callable[..., Services]) -> None:
+    """The file keeps what was true when it was drafted; a node that read the mail says of its sender what it knows."""
+    node = make_node()
+    node.intake.run(node.clock.now())
+    mail = f"From: {ANN}\r\nTo: me@acme.example\r\nSubject: Hi?\r\nMessage-ID: <1@x>\r\n\r\nWhat is the IBAN?"
+    (node.settings.maildir / "new" / "1.eml").write_text(mail)
+    node.intake.run(node.clock.now())
+    (path,) = node.layout.files(Stage.PENDING_APPROVAL)
+    stored = frontmatter.read(path.read_bytes())[0]["risk"]
+    assert [flag for flag in stored if flag.startswith(("Sender not verified", "Goes out from"))] == [
+        stored[0],
+        stored[-1],
+    ]
+    shown = node.approvals.get(path.stem)
+    assert [badge.kind for badge in shown.badges if "vouches" in badge.words] == [Kind.SENDER_UNVERIFIED]
+    assert list(shown.risk) == stored[1:], "still without an address, and the other flags stand"
+    settled = make_node(ready=False, MAIL_FROM="me@acme.example")
+    assert list(settled.approvals.get(path.stem).risk) == stored[1:-1]
+    stranger = make_node("cloud", ready=False, VAULT_PATH=str(node.layout.root))
+    assert list(stranger.approvals.get(path.stem).risk) == stored, "it did not read the mail"

@@ -14,7 +14,7 @@ from utils.core.mail import OutgoingMail
 from utils.execution import executor
 from utils.execution.approvals import AlreadyActed, Invalid, NotFound
 from utils.execution.journal import MAX_ATTEMPTS, ActionRecord, State
-from utils.ports import AdapterError, OutcomeUnknown
+from utils.ports import AdapterError, AuthRefused, OutcomeUnknown
 from utils.vault import locks
 
 
@@ -46,6 +46,31 @@ def test_a_refusal_for_now_is_tried_again_later_with_growing_pauses(desk: Desk) 
     desk.clock.advance(61)
     assert desk.cycle() == "sent 1"
     assert now(desk, record).attempts == 3 and len(desk.world.ledger) == 1
+
+
+def test_a_note_says_that_it_is_tried_again_and_when(desk: Desk) -> None:
+    """An approved file that stayed where it lay said nothing: the error was in the list of actions alone."""
+    desk.world.trouble = [AdapterError("Odoo can't be reached: timeout.", retry=True)] * 2
+    beside = desk.vault / f"Approved/{approved(desk).request_id}.reason.md"
+    assert desk.cycle() == desk.cycle() == "waiting to try again 1"
+    first = beside.read_text()
+    assert "a try failed and did nothing: Odoo can't be reached: timeout. It goes on by itself at about" in first
+    assert "2026-06-01T12:00:30Z" in first and "That was try 1" in first and "brakes" not in first
+    desk.clock.advance(31)
+    assert desk.cycle() == desk.cycle() == "waiting to try again 1"
+    assert "That was try 2" in beside.read_text() and "2026-06-01T12:02:31Z" in beside.read_text()
+    desk.clock.advance(121)
+    assert desk.cycle() == "sent 1" and not beside.exists()
+    assert desk.alerts == []
+
+
+def test_a_note_says_that_credentials_are_refused_and_what_to_do(desk: Desk) -> None:
+    desk.world.trouble = [AuthRefused("535 no")]
+    records = [approved(desk), approved(desk, "mail 2")]
+    assert "failed 1" in desk.cycle() and desk.cycle() == "waiting for credentials 1"
+    (beside,) = (desk.vault / "Approved").glob("*.reason.md")
+    assert beside.name.removesuffix(".reason.md") in {record.request_id for record in records}
+    assert "refuses our credentials. Renew them, then approve" in beside.read_text()
 
 
 def test_after_five_tries_it_fails_visibly_and_asks_again(desk: Desk) -> None:

@@ -209,6 +209,7 @@ class Services:
             remote=lambda approve: self.remote_approvals.take(approve),
             passed_on=lambda request_id, sha256: self.remote_approvals.passed_on(request_id, sha256),
             hand=lambda action: self.hand(action),
+            mail_from=s.mail_from,
         )
 
     @cached_property

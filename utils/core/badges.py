@@ -186,8 +186,13 @@ def _recipients(request: ApprovalRequest, facts: Facts) -> list[Badge]:
     for person in [person for person in people if person not in known]:
         # Whoever wrote may be genuine and no stranger, and still write from acrne.example.
         alike = lookalike.first_like(person, known | (wrote - {person}))
-        if alike is not None:
-            found.append(_is_not(_say(person), alike))
+        if alike is not None and alike.is_trick:
+            found.append(_is_not(_say(person), alike.known))
+        elif alike is not None:
+            words = (
+                f"{_say(person)} is at a host of the same name as that of {_say(alike.known)}, and of another ending."
+            )
+            found.append(Badge(Kind.LOOKALIKE, Severity.WARNING, words))
         if facts.known is not None:
             is_answered = person == sender and answers
             words = f"New: nothing was ever sent to {_say(person)} from here"
@@ -225,7 +230,7 @@ def _money(request: ApprovalRequest, facts: Facts) -> list[Badge]:
     now, last = deal(request), facts.last
     if now is None or facts.known is None:
         return []
-    what = "payment" if request.action == "payment" else "invoice"
+    what = {"post_invoice": "invoice", "record_expense": "expense"}.get(now.kind, "payment")
     if last is None:
         words = f"New: the first {what} with {_say(now.party)} from here."
         found = [Badge(Kind.NEW_RECIPIENT, Severity.WARNING, words)]

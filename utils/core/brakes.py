@@ -60,12 +60,16 @@ class Act:
 
 @dataclass(frozen=True)
 class Hold:
-    """Why an approved action waits: in a word or two for a count, in words for the human, and until when if known."""
+    """Why an approved action waits: in a word or two for a count, in words for the human, and until when if known.
+
+    `remedy`: what is to be done about it, of what concerns this action itself and no limit.
+    """
 
     short: str
     reason: str
     until: datetime | None = None
     is_known: bool = False  # the human hears of it otherwise
+    remedy: str = ""
 
     def is_worth_telling(self, now: datetime) -> bool:
         """Whether the human should hear of it: an undo window is over before they could read it."""

@@ -34,7 +34,7 @@ _UNSHOWN = (
 )
 _UNSHOWN_IN_DRAFT = (
     (re.compile(r"^[ \t>]*\[[^\]\n]+\]:", re.MULTILINE), "a link definition '[…]: …', which is not shown"),
-    (re.compile(r"\]\("), "a Markdown link, of which only the words are shown: the mail will have the address too"),
+    (re.compile(r"\]\("), "a Markdown link, of which only the words are shown: what is sent has the address too"),
     (re.compile(r"&(?:#\w{1,10}|[A-Za-z]\w{1,30});"), "an HTML entity, which is shown as another character"),
 )
 _DRAFT_LINE = re.compile(r"^## Draft[ \t]*(?P<newline>\r?\n|\r?\Z)", re.MULTILINE)
@@ -122,6 +122,11 @@ def parse_time(value: object) -> datetime:
 def format_time(value: datetime) -> str:
     """ISO 8601 in UTC with a `Z`, to the second unless there are microseconds."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def bare_id(named: str) -> str:
+    """The id in what a person pasted for one: a file's name or path, blanks around it, in whatever case."""
+    return named.strip().rpartition("/")[2].removesuffix(".md").casefold()
 
 
 def quote_block(text: str) -> str:

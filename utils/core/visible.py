@@ -78,6 +78,11 @@ def plain(text: str, keep: str = "") -> str:
     return "".join(char if char.isprintable() or char in keep else " " if char in "\t\r\n" else "�" for char in escaped)
 
 
+def one_line(text: str) -> str:
+    """What somebody typed, for a sentence of ours: one line, nothing invisible; it makes no heading and no rule."""
+    return " ".join(plain(text).split())
+
+
 def strip(text: str) -> str:
     """`text` without its invisible and direction-changing characters."""
     return _replaced(text, lambda char: "")

@@ -15,7 +15,7 @@ from typing import Any
 
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
-from utils.core import badges
+from utils.core import badges, visible
 from utils.core.policy import ALWAYS_CONFIRMED, Mode, look_again, move_is_enough
 from utils.core.revision import own_task
 from utils.core.stages import Stage
@@ -77,9 +77,10 @@ class Approvals:
         remote: Callable[[Approve], Mapping[str, str]] = lambda approve: {},
         passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
         hand: Callable[[str], Hand] | None = None,
+        mail_from: str = "",
     ) -> None:
         """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local.
-        `hand(action)` is asked what would go out, and does nothing."""
+        `hand(action)` is asked what would go out, and does nothing. `mail_from`: the address mail goes out from."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -89,7 +90,7 @@ class Approvals:
         self._known_to_git = known_to_git
         self._alert = alert
         self._misnamed: set[str] = set()
-        self._looks = Looks(store, hand, mode=mode, clock=clock)
+        self._looks = Looks(store, hand, mode=mode, clock=clock, mail_from=mail_from)
         self._soon = Soon()
         self._waiting = Waiting(
             layout, claims, store, zones, mode=mode, clock=clock, alert=alert, known_to_git=known_to_git,
@@ -170,6 +171,7 @@ class Approvals:
         acted = live is not None and live.state is State.DONE and live.filed  # then this file is a copy of no effect
         if live is not None and not acted and not self._store.void(live, f"rejected by {by}"):
             raise AlreadyActed(f"too late to reject: its execution is {live.state}")
+        reason = visible.one_line(reason)
         words = f"Rejected by {by}" + (f": {reason}" if reason else "")
         named = file.request.source_task if file.request else None
         told = "\n\n".join(filter(None, (words, notes.not_its_task(request_id, named))))
@@ -297,6 +299,33 @@ class Approvals:
             raise NotFound(f"{request_id} was moved meanwhile: look again") from None
         written = RequestFile(file.path, file.stage, data, requests.sha256(data))
         self._store.answers.note(request_id, "edited", by=by, via=via, drafted_by=file.request.drafted_by)
+        if file.stage is Stage.PENDING_APPROVAL:
+            self._waiting.see(written)
+        return written.sha256
+
+    def restore(self, request_id: str, sha256: str, *, by: str, via: str = "api") -> str:
+        """Write the newest version that was seen waiting and could be used over a file that can't: an editor emptied
+        it. Returns the sha256 of the new bytes.
+
+        Raises `NotHere`, `NotFound`, `Superseded`, `Changed` (`sha256`: of what lies there), `Invalid`.
+        """
+        self._here()
+        file = self._to_answer(request_id, sha256)[0]
+        if not file.problems:
+            raise Invalid("it can be used as it is: there is nothing to put back")
+        versions = reversed(self._store.answers.versions(request_id))
+        kept = next((data for data in versions if not requests.parse(data, request_id)[1]), None)
+        if kept is None:
+            raise Invalid("this node never saw a version of it that could be used")
+        meta, body = frontmatter.read(kept)
+        try:
+            data = self._claims.rewrite(file.path, sha256, meta, body, by=by)
+        except claim_task.Changed as error:
+            raise Changed(error.sha256) from None
+        except Gone:
+            raise NotFound(f"{request_id} was moved meanwhile: look again") from None
+        written = RequestFile(file.path, file.stage, data, requests.sha256(data))
+        self._store.answers.note(request_id, "edited", by=by, via=via, said="put back as it was")
         if file.stage is Stage.PENDING_APPROVAL:
             self._waiting.see(written)
         return written.sha256

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from pathlib import Path
 
-from utils.core import brakes
+from utils.core import brakes, visible
 from utils.core.acting import Order
 from utils.core.brakes import Hold
 from utils.core.task import InvalidTask
@@ -27,6 +27,7 @@ from utils.vault import atomic
 _LONGEST = 2_000  # characters of the file that are shown
 _DAY = timedelta(days=1)
 _STOP = "STOP"
+_AGAIN = "; and again: "
 
 
 def stands_still(settings: Settings) -> Hold | None:
@@ -69,10 +70,14 @@ class Brakes:
         return _said(self._stop)
 
     def stop(self, reason: str) -> None:
-        """Pull the kill switch; durable when it returns. A second time replaces the reason. Raises `Invalid`."""
+        """Pull the kill switch; durable when it returns. The reason that stands there stays, a new one comes after.
+        Raises `Invalid`."""
         self._check()
         self._stop.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        atomic.write(self._stop, f"{reason}\n".encode("utf-8", "replace"), mode=0o600)
+        said = [one for one in (self.stopped() or "").split(_AGAIN) if one]
+        reason = visible.one_line(reason)
+        text = _AGAIN.join(said if reason in said else [*said, reason])
+        atomic.write(self._stop, f"{text}\n".encode("utf-8", "replace"), mode=0o600)
 
     def go(self) -> bool:
         """Release the kill switch; False where it was not pulled. Raises `Invalid`."""

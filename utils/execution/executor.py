@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims
+from utils.core import visible
 from utils.core.acting import Absence, Plan, Receipt
 from utils.core.brakes import Hold, standstill
 from utils.core.policy import MAIL_ACTIONS, Mode, refusal, tool_for
@@ -141,6 +142,7 @@ class Executor:
             raise NotFound(f"there is no action {action_id}")
         if record.state is not State.UNKNOWN:
             raise AlreadyActed(f"action {action_id} is {record.state}: only an unknown outcome can be settled")
+        note = visible.one_line(note)
         said = f"settled by {by}" + (f": {note}" if note else "")
         if outcome == "happened":
             receipt = Receipt("human", record.reference or action_id, said)
@@ -334,21 +336,27 @@ class Executor:
             return standing
         if record.next_try_at is not None and record.next_try_at > self._clock.now():
             words = f"a try failed and did nothing: {record.error}"
-            return Hold("waiting to try again", words, record.next_try_at, is_known=True)
+            remedy = f"That was try {record.attempts}; it asks again where none works."
+            return Hold("waiting to try again", words, record.next_try_at, is_known=True, remedy=remedy)
         if record.action in SERVERS:
             provider = self._hand(record.action).provider
             paused_at = self._store.paused_at(provider)
             if paused_at is not None and record.approved_at <= paused_at <= self._clock.now():
-                return Hold("waiting for credentials", f"{provider} refuses our credentials", is_known=True)
+                remedy = "Renew them, then approve one action for it again: once that has worked, the rest follows."
+                words = f"{provider} refuses our credentials"
+                return Hold("waiting for credentials", words, is_known=True, remedy=remedy)
         return self._brakes.hold(record)
 
     def _tell_held(self, record: ActionRecord, held: Hold) -> None:
-        """Once for each reason, in a note beside the request and an alert."""
-        if held.is_worth_telling(self._clock.now()) and self._store.once(record.action_id, f"held: {held.reason}"):
+        """Once for each reason, in a note beside the request and an alert; of what concerns it alone in the note."""
+        told = held.is_worth_telling(self._clock.now())
+        key = f"held: {held.reason}" if told else f"noted: {held.reason} {held.until}"
+        if (told or held.remedy) and self._store.once(record.action_id, key):
             words = notes.held(held, record.expires_at)
             for path in self._layout.named(record.request_id, Stage.APPROVED):
                 self._claims.explain(path, words)
-            self._alert("INFO", f"{record.request_id} is approved and waits", words, source="executor")
+            if told:
+                self._alert("INFO", f"{record.request_id} is approved and waits", words, source="executor")
 
     # What became of it
 

@@ -193,19 +193,17 @@ class RemoteApprovals:
     def doubt(self, statement: Statement, file: RequestFile | None = None) -> str | None:
         """Why an approval makes no record here, or None. `file`: the request that lies here."""
         file = file or next(iter(self._waiting(statement.request)), None)
-        if file is None:
-            return "its request does not wait here"
-        request = file.request
+        request = file.request if file is not None else None
         genuine = bool(statement.signature) and self._is_genuine(statement)
         policy = self._zones.actions.get(statement.action)
         return remote_approval.doubt(
             statement,
             Circumstances(
                 action=request.action if request else None,
-                sha256=file.sha256,
+                sha256=file.sha256 if file is not None else None,
                 approver=self._approver_of(statement.signer) if genuine else None,
                 genuine=genuine,
-                seen=self._store.was_seen(file.request_id, file.sha256),
+                seen=file is not None and self._store.was_seen(file.request_id, file.sha256),
                 used=self._store.was_via(_via(statement)),
                 hours=policy.expires_hours if policy else 0.0,
                 put_back_at=self._put_back_at(),

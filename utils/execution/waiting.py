@@ -123,6 +123,7 @@ class Waiting:
             snoozed_until=snoozed.get(file.request_id),
             superseded=self._store.answers.superseded(file.request_id) if self._here else None,
             badges=self._looks.badges(file.request) if file.request else (),
+            outdated=self._looks.outdated(file.request) if file.request else (),
         )
 
     # Read
@@ -190,7 +191,9 @@ class Waiting:
             if file.problems:
                 if not requests.is_settled(file.path, self._clock.now(), soon=self._soon):
                     return
-                self._store.doubt(path, file.sha256, notes.mend(file.problems))
+                versions = self._store.answers.versions(file.request_id)
+                kept = any(not requests.parse(data, file.request_id)[1] for data in versions)
+                self._store.doubt(path, file.sha256, notes.mend(file.problems, file.request_id if kept else None))
             task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
             brought = self._store.had_others(file.request_id, file.sha256) and self._known_to_git(path, file.data)
