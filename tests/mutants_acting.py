@@ -144,7 +144,7 @@ MUTANTS = (
      ' or record.action == "payment"', "", WORLD, "no_history"),
     ("mark-blind", "an outcome that changed while it was told stays untold", STORE,
      '                f"UPDATE actions SET {column} = 1 WHERE action_id = ? AND state = ?",',
-     '                f"UPDATE actions SET {column} = 1 WHERE action_id = ? AND ? <> 1",', WORLD, "no_history"),
+     '                f"UPDATE actions SET {column} = 1 WHERE action_id = ? AND ? <> 1",', WORLD, "while_it_is_told"),
     ("unseen-is-moved", "a move approves what was never seen to wait (S7)", APPROVALS,
      "        if not self._was_seen(file):\n            return",
      "        if False:\n            return", ATTEMPTS, "moved_without_worth or by_sync"),
