@@ -4,14 +4,14 @@ Each is (name, what it breaks, file, text, replacement, test file, which tests).
 """
 
 CORE, ALIKE, LINKS = (f"utils/core/{name}.py" for name in ("badges", "lookalike", "links"))
-FACTS, LOOKS, APPROVALS = (f"utils/execution/{name}.py" for name in ("facts", "looks", "approvals"))
+FACTS, LOOKS, BY_MOVE = (f"utils/execution/{name}.py" for name in ("facts", "looks", "by_move"))
 RULES, TOLD = "tests/test_badges.py", "tests/test_badges_told.py"
 
 # fmt: off
 MUTANTS = (
     ("badges-move", "a danger does not keep a move from approving (S7)", "utils/core/policy.py",
      "    if dangers:\n", "    if False:\n", TOLD, "decision_in_the_note"),
-    ("badges-trust", "trust executes what looks like a trick", APPROVALS,
+    ("badges-trust", "trust executes what looks like a trick", BY_MOVE,
      "        if dangers:\n", "        if False:\n", TOLD, "trust_does_not"),
     ("badges-claimed-verdict", "the request's own word on its sender counts", CORE,
      "    letter = facts.letter\n    if letter is None:\n",

@@ -37,7 +37,7 @@ MUTANTS = (
     ("copy-taken-unseen", "a copy that is edited as it is taken away is lost (S1)", CLAIMS,
      "atomic.remove_if(path, lambda place: _has(place, sha256))", "atomic.remove_if(path, Path.exists)",
      "tests/test_answers_saved.py", "a_copy"),
-    ("unread-words", "a move approves words that arrived a second ago (S7)", "utils/execution/approvals.py",
+    ("unread-words", "a move approves words that arrived a second ago (S7)", "utils/execution/by_move.py",
      "self._clock.now() - brought < _TO_BE_READ", "self._clock.now() - brought < timedelta(0)",
      "tests/test_approvals_moves.py", "directly_after"),
     ("better-letter", "naming a genuine mail's task takes the danger away (A1)", FACTS,

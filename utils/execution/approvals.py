@@ -10,22 +10,21 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
-from utils.core import badges, visible
-from utils.core.policy import ALWAYS_CONFIRMED, Mode, look_again, move_is_enough
+from utils.core import visible
+from utils.core.policy import Mode
 from utils.core.revision import own_task
 from utils.core.stages import Stage
-from utils.core.task import ApprovalRequest, format_time
+from utils.core.task import format_time
 from utils.core.zones import ZonesConfig
 from utils.execution import change, copies, notes, requests
 from utils.execution.answer_log import NewDraft
 from utils.execution.answers import (
     AlreadyActed,
-    ApprovalError,
     BadAnswer,
     BadEdit,
     Changed,
@@ -36,6 +35,7 @@ from utils.execution.answers import (
     Pending,
     Superseded,
 )
+from utils.execution.by_move import ByMove
 from utils.execution.copies import Copies
 from utils.execution.counts import Counts, Trying
 from utils.execution.decisions import Decisions
@@ -54,8 +54,6 @@ from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
 
-#: Whoever moves a file so soon after other words came into it may have read the old ones.
-_TO_BE_READ = timedelta(minutes=2)
 _MOST_PROBLEMS, _LONGEST_PROBLEM = 20, 500  # in one alert; characters
 
 
@@ -99,6 +97,10 @@ class Approvals:
         self._copies = Copies(layout, claims, clock=clock, alert=alert, soon=self._soon)
         self._tasks = SourceTasks(layout, claims, store, clock=clock, alert=alert)
         self._revisions = Revisions(layout, claims, store.answers)
+        self._by_move = ByMove(
+            layout, claims, store, zones, clock=clock, known_to_git=known_to_git, alert=alert, looks=self._looks,
+            waiting=self._waiting, record=lambda file, by, via: self._record(file, by=by, via=via),
+        )  # fmt: skip
         self._decisions = Decisions(
             layout,
             claims,
@@ -108,7 +110,7 @@ class Approvals:
             soon=self._soon,
             known_to_git=known_to_git,
             in_git=in_git,
-            why_not_enough=self._why_not_enough,
+            why_not_enough=self._by_move.why_not_enough,
         )
         self._remote = remote
 
@@ -146,14 +148,11 @@ class Approvals:
         if live is not None and live.state is State.UNKNOWN:
             raise AlreadyActed(notes.unsettled(live))
         if live is not None and live.sha256 == sha256:
-            self._place(live)
-            return self._store.get(live.action_id) or live
+            return self._placed(live)
         file = self._one(request_id)
         if file.sha256 != sha256:
             raise Changed(file.sha256)
-        record = self._record(file, by=by, via=via, until=until)
-        self._place(record)
-        return self._store.get(record.action_id) or record
+        return self._placed(self._record(file, by=by, via=via, until=until))
 
     def reject(
         self, request_id: str, reason: str = "", *, by: str, sha256: str | None = None, via: str = "api"
@@ -375,7 +374,7 @@ class Approvals:
         unanswered = [file for file in moved if self._store.live(file.request_id) is None]
         for file in self._copies.follow(waiting, unanswered, trying):
             with trying(file.path.name):
-                self._judge_move(file, remote.get(file.request_id))
+                self._by_move.judge(file, remote.get(file.request_id))
         self._tasks.follow_rejections(trying)
         with trying("what was removed"):
             self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
@@ -394,96 +393,6 @@ class Approvals:
                 with trying(file.path.name):
                     self._revisions.put_away(file.path, new)
         return files
-
-    # Moves
-
-    def _judge_move(self, file: RequestFile, remote: str | None) -> None:
-        """`remote`: why an approval of it that was given elsewhere does not count."""
-        if self._store.live(file.request_id) is not None or file.problems or self._waiting.is_expired(file):
-            return
-        path = self._layout.relative(file.path)
-        ended = self._store.newest(file.request_id)
-        if ended is not None and ended.state in (State.VOID, State.FAILED) and not self._was_seen(file):
-            self._keep_ended(file, ended)
-            return
-        known = self._store.doubts_about(path, file.sha256)
-        if known is not None:
-            if self._waiting.note(file) is None:  # it was away meanwhile, and its note with it
-                self._explain(file, known)
-            return
-        via, by, doubt = self._worth_of_move(file, path)
-        if doubt is None:
-            try:
-                self._record(file, by=by, via=via)
-            except ApprovalError as error:
-                log.info("%s was not approved by its move: %s", path, error)
-            return
-        doubt = f"{doubt} ({remote})" if remote else doubt
-        self._explain(file, doubt)
-        if self._store.doubt(path, file.sha256, doubt):
-            self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{path}: {doubt}", source="approvals")
-
-    def _keep_ended(self, file: RequestFile, ended: ActionRecord) -> None:
-        """An approval of it came to nothing, and the file was not seen waiting since: so it was left behind (by a
-        crash, or the other process is about to take it away), and nobody's move, trusted or not, has approved it."""
-        why = f"its approval came to nothing ({ended.error})"
-        is_news = self._store.once(ended.action_id, "left in Approved/")
-        if is_news or self._waiting.note(file) is None:
-            self._explain(file, why)
-        if is_news:
-            self._alert("INFO", f"{file.request_id} waits for a confirmation", why, source="approvals")
-
-    def _was_seen(self, file: RequestFile) -> bool:
-        return self._store.was_seen(file.request_id, file.sha256)
-
-    def _worth_of_move(self, file: RequestFile, path: str) -> tuple[str, str, str | None]:
-        """`(via, by, doubt)`: what a file in `Approved/` without a record is worth; no doubt means it is approved."""
-        request = file.request
-        assert request is not None  # the caller passes files without problems only
-        changed = requests.problems_of_files(self._layout, request)
-        if changed:
-            return "", "", "; ".join(changed)
-        if request.doubts:
-            return "", "", _looks_otherwise(request)
-        dangers = self._dangers(request)
-        if dangers:
-            return "", "", look_again(dangers)
-        if self._zones.remote_approvals == "trust" and request.action not in ALWAYS_CONFIRMED:
-            return "trust", "whoever moved it (remote_approvals: trust)", None
-        if not self._was_seen(file):
-            return "", "", "approved remotely, or edited while it was moved: confirm here"
-        why = self._why_not_enough(request)
-        if why is not None:
-            return "", "", why
-        brought = self._store.brought_at(file.request_id, file.sha256)
-        if brought is not None and timedelta(0) <= self._clock.now() - brought < _TO_BE_READ:
-            return "", "", f"a sync brought these words at {brought:%H:%M:%S} UTC, directly before: read them, confirm"
-        # Asked last: only here is git needed at all.
-        if self._known_to_git(path, file.data):
-            return "", "", "approved remotely: confirm here"
-        return "move", "local human", None
-
-    def _why_not_enough(self, request: ApprovalRequest) -> str | None:
-        """Why the local human's own move does not approve a request, or None where it does."""
-        if request.doubts:
-            return _looks_otherwise(request)
-        enough, why = move_is_enough(
-            request.action,
-            request.fields,
-            self._store.facts.verified_sender(request),
-            self._zones.actions[request.action],
-            self._store.known_recipients(),
-            self._dangers(request),
-        )
-        return None if enough else why
-
-    def _explain(self, file: RequestFile, doubt: str) -> None:
-        """In the note beside a file whose move is no approval: why, and what to look at."""
-        badges = self._looks.badges(file.request) if file.request else ()
-        self._claims.explain(file.path, notes.confirm(file, doubt, badges))
-
-    def _dangers(self, request: ApprovalRequest) -> list[str]:
-        return badges.dangers(self._looks.badges(request))
 
     # Records
 
@@ -528,15 +437,24 @@ class Approvals:
             raise AlreadyActed(f"{file.request_id} was approved by somebody else at the same time: look again")
         return live
 
+    def _placed(self, record: ActionRecord) -> ActionRecord:
+        """The record after its file was moved; the approval counts, so what can't be moved now is moved, and told, by
+        the watcher."""
+        try:
+            self._place(record)
+        except OSError as error:
+            log.warning("%s is approved but was not moved: %s", record.request_id, error)
+        return self._store.get(record.action_id) or record
+
     def _place(self, record: ActionRecord) -> None:
-        """Carry the approved file on to `Approved/`; what can't be moved now is moved by the watcher."""
+        """Carry the approved file on to `Approved/`. Raises `OSError`."""
         if record.state is not State.APPROVED or record.placed:
             return
         for file in self._waiting.files(record.request_id):
             if file.stage is Stage.PENDING_APPROVAL and file.sha256 == record.sha256:
                 try:
                     self._claims.move(file.path, Stage.APPROVED)
-                except (Gone, TargetTaken, OSError) as error:
+                except (Gone, TargetTaken) as error:
                     log.warning("%s is approved but was not moved: %s", record.request_id, error)
                     return
         self._store.mark_placed(record)
@@ -619,7 +537,3 @@ def _ids(*files: Iterable[RequestFile]) -> set[str]:
     """The ids of these files, by their names and by what stands in them: a renamed file is still there."""
     found = {file.request_id for some in files for file in some}
     return found.union(file.request.id for some in files for file in some if file.request is not None)
-
-
-def _looks_otherwise(request: ApprovalRequest) -> str:
-    return f"it may look otherwise than what would be sent: {'; '.join(request.doubts)}"
