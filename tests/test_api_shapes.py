@@ -18,6 +18,7 @@ from tests.servers import free_port
 from utils import VERSION
 from utils.core.policy import ACTIONS
 from utils.core.routing import TASK_TYPES
+from utils.health.checkup import Checkup
 from utils.settings import PROJECT_ROOT
 from utils.vault import atomic
 
@@ -52,6 +53,7 @@ OURS = {
     ("post", "/api/stop"),
     ("delete", "/api/stop"),
     ("get", "/api/vault/conflicts"),
+    ("get", "/api/doctor"),
     ("get", "/api/events"),
     ("get", "/api/health/history"),
     ("get", "/api/openapi.json"),
@@ -68,6 +70,7 @@ def node(make_node, clock):
     node.claims.claim(node.layout.find(task)[0])
     add_request(node, task, clock.now())
     node.alerts.send("WARNING", "A title", "A message", source="test")
+    node.checkup = Checkup(lambda: (0, '{"name": "vault", "state": "ok", "says": "there"}'), clock)
     return node
 
 

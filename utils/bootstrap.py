@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from utils.execution.executor import Executor
     from utils.execution.remote import RemoteApprovals
     from utils.execution.store import ExecutionStore
+    from utils.health.checkup import Checkup
     from utils.health.monitor import HealthMonitor
     from utils.mail.intake import MailIntake
     from utils.ports import (
@@ -462,6 +463,16 @@ class Services:
             timeout=s.health_timeout_seconds,
             threshold=s.health_failure_threshold,
         )
+
+    @cached_property
+    def checkup(self) -> Checkup:
+        """What the doctor says."""
+        from utils.adapters.processes import run_to_end
+        from utils.health.checkup import SECONDS, Checkup
+
+        doctor = [sys.executable, "-m", "scripts.doctor", "--json"]
+        run = partial(run_to_end, doctor, cwd=PROJECT_ROOT, timeout=SECONDS, stopped=lambda: False)
+        return Checkup(run, self.clock)
 
     @cached_property
     def drops(self) -> Drops:

@@ -12,6 +12,7 @@ from utils.core.routing import BOTH, ZONES
 from utils.core.stages import DOMAINS, Stage
 from utils.execution.answer_log import ANSWERS
 from utils.execution.journal import State
+from utils.health.checkup import State as Checked
 from utils.health.history import WINDOWS
 from utils.tasks.board import HISTORY
 
@@ -162,6 +163,8 @@ HEALTH_HISTORY = obj(
     ),
 )
 LIVENESS = obj(status=enum("ok"))
+
+DOCTOR = obj(checked_at=maybe_time, running=boolean, items=array(obj(name=text, state=enum(*Checked), says=text)))
 
 ALERT = obj(
     id=text,
