@@ -56,6 +56,9 @@ OURS = {
     ("get", "/api/doctor"),
     ("get", "/api/events"),
     ("get", "/api/health/history"),
+    ("get", "/api/vault/conflicts/{conflict}"),
+    ("post", "/api/vault/conflicts/{conflict}/take-theirs"),
+    ("post", "/api/vault/conflicts/{conflict}/dismiss"),
     ("get", "/api/openapi.json"),
 }
 #: What answers something else than JSON.
@@ -116,7 +119,10 @@ def test_every_get_answers_in_its_shape(node):
     api = Api(node)
     document = api.get("/api/openapi.json")
     request = api.get("/api/approvals")["items"][0]
-    ids = {"{request_id}": request["id"], "{task}": request["source_task"]}
+    copy = node.layout.conflicts / "note.md.cloud.0a1b2c3d.md"
+    copy.write_text("theirs")
+    conflict = api.get("/api/vault/conflicts")["items"][0]["id"]
+    ids = {"{request_id}": request["id"], "{task}": request["source_task"], "{conflict}": conflict}
     asked = 0
     for path in document["paths"]:
         if "get" in document["paths"][path]:

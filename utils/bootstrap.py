@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         ToolCaller,
     )
     from utils.sync.housekeeping import Housekeeping
+    from utils.sync.settling import Conflicts
     from utils.tasks.board import Board
     from utils.tasks.versions import Versions
     from utils.vault_sync import VaultSync
@@ -162,6 +163,13 @@ class Services:
             keyring=KeyStore(s.keys_dir).keyring,
             secrets=self.secrets,
         )
+
+    @cached_property
+    def conflicts(self) -> Conflicts:
+        """Versions that yielded in a merge, and a person's word on them."""
+        from utils.sync.settling import Conflicts
+
+        return Conflicts(self.layout, self.claims, zone=self.settings.agent_name, in_git=self.sync.in_git)
 
     @cached_property
     def secrets(self) -> SecretScanner:

@@ -95,6 +95,7 @@ SYNC_STATUS = obj(
     next_run_at=maybe_time,
 )
 CONFLICT = obj(
+    id=text,
     path=text,
     original=text,
     lost=maybe_text,
@@ -104,6 +105,10 @@ CONFLICT = obj(
     since=time,
     size=whole,
 )
+_VERSION = obj(sha256=sha256, size=whole, text=maybe_text)
+CONFLICT_DETAIL = obj(**CONFLICT["properties"], ours=nullable(_VERSION), theirs=_VERSION, difference=maybe_text)
+TAKEN = obj(path=text, sha256=sha256, kept_at=maybe_text)
+DISMISSED = obj(id=text)
 
 ZONES_STATUS = obj(
     this_zone=zone,
