@@ -53,6 +53,7 @@ OURS = {
     ("post", "/api/stop"),
     ("delete", "/api/stop"),
     ("get", "/api/vault/conflicts"),
+    ("get", "/api/vault/sync/runs"),
     ("get", "/api/doctor"),
     ("get", "/api/events"),
     ("get", "/api/health/history"),

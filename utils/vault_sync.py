@@ -27,6 +27,7 @@ from utils.ports import AdapterError, Clock, Damaged, SecretScanner, VaultGit, V
 from utils.sync import apply, authors, gather, mend, outgoing, recover
 from utils.sync import remote as remotely
 from utils.sync.combine import Merged, merged
+from utils.sync.runs import Runs
 from utils.sync.values import (
     IDENTITIES,
     NO_ANSWERS,
@@ -110,6 +111,7 @@ class VaultSync:
         self._checkpoint = checkpoint
         self._keyring = keyring
         self._memory = Memory(state_dir / "sync.json")
+        self.runs = Runs(state_dir / "sync_runs.jsonl")
         self._state_dir = state_dir
         self._moves = Moves(layout, state_dir)
 
@@ -550,6 +552,7 @@ class VaultSync:
                 failing_since=failing,
                 **since,
             )
+            self.runs.note(result)
         except OSError as error:
             log.error("the state of the sync could not be written: %s", error)
         log.log(logging.DEBUG if result.result == "noop" else logging.INFO, "vault sync: %s", result.summary())
