@@ -64,9 +64,10 @@ OURS = {
     ("post", "/api/vault/conflicts/{conflict}/take-theirs"),
     ("post", "/api/vault/conflicts/{conflict}/dismiss"),
     ("get", "/api/openapi.json"),
+    ("get", "/metrics"),
 }
 #: What answers something else than JSON.
-OTHER = {"/api/events": "text/event-stream"}
+OTHER = {"/api/events": "text/event-stream", "/metrics": "text/plain"}
 
 
 @pytest.fixture

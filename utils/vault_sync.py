@@ -319,8 +319,8 @@ class VaultSync:
 
     def status(self) -> dict[str, Any]:
         """The fields of `GET /api/vault/sync/status` but `next_run_at`; true also while another process syncs."""
-        memory = self._memory.load()
-        last = memory.get("last_sync")
+        memory = self.last()
+        last = memory["last_sync"]
         state = {"offline": "offline", "error": "error"}.get(last["result"], "idle") if last else "never"
         if self._memory.problem():  # what a sync did could not be written down: what is written is no news
             state = "error"
@@ -331,9 +331,13 @@ class VaultSync:
             "branch": self._config.branch,
             "remote": self._config.remote if self.has_remote() else None,
             **self._glance.summary(),
-            "last_sync": last,
-            "last_success_at": memory.get("last_success_at"),
+            **memory,
         }
+
+    def last(self) -> dict[str, Any]:
+        """`last_sync` and `last_success_at` of `status`, without asking git."""
+        memory = self._memory.load()
+        return {name: memory.get(name) for name in ("last_sync", "last_success_at")}
 
     def is_running(self) -> bool:
         """Whether a sync of this vault runs, in whichever process."""

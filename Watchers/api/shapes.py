@@ -342,6 +342,9 @@ APPROVED_REMOTELY = obj(
 #: An event stream; each event's data is `{"at": time, "versions": {topic: version}}`.
 EVENTS: Schema = {"type": "string"}
 
+#: Prometheus's text format.
+METRICS: Schema = {"type": "string"}
+
 _MODULE = obj(ok=boolean, detail=text)
 PLATINUM = obj(
     agent=zone,
