@@ -21,6 +21,7 @@ from pathlib import Path
 from tests import (
     mutants_acting,
     mutants_answers,
+    mutants_api,
     mutants_badges,
     mutants_desk,
     mutants_gmail,
@@ -108,6 +109,7 @@ MUTANTS = (
     *itertools.starmap(_one, mutants_answers.MUTANTS),
     *itertools.starmap(_one, mutants_badges.MUTANTS),
     *itertools.starmap(_one, mutants_stuck.MUTANTS),
+    *itertools.starmap(_one, mutants_api.MUTANTS),
     *itertools.starmap(_one, mutants_desk.MUTANTS),
     *itertools.starmap(_one, mutants_social.MUTANTS),
     *itertools.starmap(_one, mutants_gmail.MUTANTS),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from utils.execution.executor import Executor
     from utils.execution.remote import RemoteApprovals
     from utils.execution.store import ExecutionStore
+    from utils.health.checkup import Checkup
     from utils.health.monitor import HealthMonitor
     from utils.mail.intake import MailIntake
     from utils.ports import (
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
         ToolCaller,
     )
     from utils.sync.housekeeping import Housekeeping
+    from utils.sync.settling import Conflicts
     from utils.tasks.board import Board
+    from utils.tasks.versions import Versions
     from utils.vault_sync import VaultSync
 
 
@@ -88,6 +91,16 @@ class Services:
         from utils.tasks.board import Board
 
         return Board(self.layout)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Whether what the API tells may have changed."""
+        from utils.tasks.versions import Parts, Versions
+
+        def parts() -> Parts:
+            return Parts(self.approvals, self.alerts, self.zones, self.sync, self.store, self.health, self.claims)
+
+        return Versions(self.layout, self.settings.state_dir, self.clock, parts)
 
     @cached_property
     def alerts(self) -> AlertManager:
@@ -152,6 +165,13 @@ class Services:
             keyring=KeyStore(s.keys_dir).keyring,
             secrets=self.secrets,
         )
+
+    @cached_property
+    def conflicts(self) -> Conflicts:
+        """Versions that yielded in a merge, and a person's word on them."""
+        from utils.sync.settling import Conflicts
+
+        return Conflicts(self.layout, self.claims, zone=self.settings.agent_name, in_git=self.sync.in_git)
 
     @cached_property
     def secrets(self) -> SecretScanner:
@@ -460,6 +480,14 @@ class Services:
         )
 
     @cached_property
+    def checkup(self) -> Checkup:
+        """What the doctor says."""
+        from utils.health.checkup import SECONDS, Checkup
+
+        run = partial(self.run_module, "scripts.doctor", "--json", timeout=SECONDS, stopped=lambda: False)
+        return Checkup(run, self.clock)
+
+    @cached_property
     def drops(self) -> Drops:
         """Makes tasks of what a person drops."""
         from utils.dispatch.drops import Drops
@@ -500,12 +528,15 @@ class Services:
 
         return Processes(PROJECT_ROOT)
 
-    def run_module(self, module: str, *, timeout: float, stopped: Callable[[], bool]) -> tuple[int | None, str]:
+    def run_module(
+        self, module: str, *arguments: str, timeout: float, stopped: Callable[[], bool]
+    ) -> tuple[int | None, str]:
         """Run `python -m module` to its end with the same environment: `(exit code, output)`, code None where it was
         ended after `timeout` seconds or when `stopped()` became true."""
         from utils.adapters.processes import run_to_end
 
-        return run_to_end([sys.executable, "-m", module], cwd=PROJECT_ROOT, timeout=timeout, stopped=stopped)
+        command = [sys.executable, "-m", module, *arguments]
+        return run_to_end(command, cwd=PROJECT_ROOT, timeout=timeout, stopped=stopped)
 
     @cached_property
     def probe(self) -> Probe:

@@ -201,6 +201,11 @@ class Claims:
         then, and what a person saves in that very moment stands.
         """
         data = frontmatter.write(meta, body)
+        self.replace(path, expected_sha256, data, by=by)
+        return data
+
+    def replace(self, path: Path, expected_sha256: str, data: bytes, *, by: str) -> None:
+        """Put other bytes in place of a file's, as `rewrite` does."""
 
         def put() -> None:
             if not atomic.replace_if(path, data, lambda place: _has(place, expected_sha256)):
@@ -214,7 +219,6 @@ class Claims:
                 self._moves.do(entry, put)
             except (FileExistsError, FileNotFoundError):
                 raise Changed(self._sha256(path)) from None
-        return data
 
     def _expect(self, path: Path, sha256: str) -> None:
         """Raise `Changed` or `Gone` where the bytes with this hash don't lie there."""

@@ -27,6 +27,7 @@ from utils.ports import AdapterError, Clock, Damaged, SecretScanner, VaultGit, V
 from utils.sync import apply, authors, gather, mend, outgoing, recover
 from utils.sync import remote as remotely
 from utils.sync.combine import Merged, merged
+from utils.sync.runs import Runs
 from utils.sync.values import (
     IDENTITIES,
     NO_ANSWERS,
@@ -112,6 +113,7 @@ class VaultSync:
         self._checkpoint = checkpoint
         self._keyring = keyring
         self._memory = Memory(state_dir / "sync.json")
+        self.runs = Runs(state_dir / "sync_runs.jsonl")
         self._state_dir = state_dir
         self._moves = Moves(layout, state_dir)
 
@@ -328,21 +330,35 @@ class VaultSync:
 
     def status(self) -> dict[str, Any]:
         """The fields of `GET /api/vault/sync/status` but `next_run_at`; true also while another process syncs."""
-        memory = self._memory.load()
-        last = memory.get("last_sync")
+        memory = self.last()
+        last = memory["last_sync"]
         state = {"offline": "offline", "error": "error"}.get(last["result"], "idle") if last else "never"
         if self._memory.problem():  # what a sync did could not be written down: what is written is no news
             state = "error"
-        if locks.is_held(self._lock):
+        if self.is_running():
             state = "syncing"
         return {
             "state": state,
             "branch": self._config.branch,
             "remote": self._config.remote if self.has_remote() else None,
             **self._glance.summary(),
-            "last_sync": last,
-            "last_success_at": memory.get("last_success_at"),
+            **memory,
         }
+
+    def last(self) -> dict[str, Any]:
+        """`last_sync` and `last_success_at` of `status`, without asking git."""
+        memory = self._memory.load()
+        return {name: memory.get(name) for name in ("last_sync", "last_success_at")}
+
+    def is_running(self) -> bool:
+        """Whether a sync of this vault runs, in whichever process."""
+        return locks.is_held(self._lock)
+
+    def branch_files(self) -> list[Path]:
+        """The files of the repository that change when the branch moves, here or on the remote as last fetched."""
+        config, git_dir = self._config, self._layout.root / ".git"
+        names = ("HEAD", "config", "packed-refs", f"refs/heads/{config.branch}")
+        return [git_dir / name for name in (*names, f"refs/remotes/{config.remote}/{config.branch}")]
 
     def story(self) -> Story:
         """What a person wants to know besides `status` where the sync stands still. Writes nothing."""
@@ -552,6 +568,7 @@ class VaultSync:
                 failing_since=failing,
                 **since,
             )
+            self.runs.note(result)
         except OSError as error:
             log.error("the state of the sync could not be written: %s", error)
         log.log(logging.DEBUG if result.result == "noop" else logging.INFO, "vault sync: %s", result.summary())

@@ -15,7 +15,8 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from utils.alert_manager import BadCursor
+from utils import claim_task
+from utils.alert_manager import BadCursor, BadSilence, UnknownSilence
 from utils.claim_task import Gone, TargetTaken
 from utils.core import visible
 from utils.core.stages import IllegalMove
@@ -32,6 +33,7 @@ from utils.execution.answers import (
 )
 from utils.execution.store import StoreProblem
 from utils.ports import AdapterError
+from utils.sync.settling import NotTaken, UnknownConflict
 from utils.tasks.board import UnknownTask
 from utils.vault.skeleton import VaultProblem
 from utils.vault_sync import SyncBusy
@@ -104,7 +106,11 @@ def _use_case_problem(error: Exception) -> Problem | None:
             return Problem(409, _sentence(error), kind="expired")
         case NotHere():
             return Problem(403, _sentence(error), kind="not-here")
-        case NotFound() | UnknownTask():
+        case claim_task.Changed():
+            return Problem(409, _sentence(error), kind="changed", sha256=error.sha256 or None)
+        case NotTaken():
+            return Problem(409, _sentence(error), kind="not-taken")
+        case NotFound() | UnknownTask() | UnknownConflict() | UnknownSilence():
             return Problem(404, _sentence(error), kind="not-found")
         case AlreadyActed():
             return Problem(409, _sentence(error), kind="already-acted")
@@ -116,7 +122,7 @@ def _use_case_problem(error: Exception) -> Problem | None:
             return Problem(409, _sentence(error), kind="invalid-request", problems=error.problems)
         case SyncBusy():
             return Problem(409, "A sync of this vault is running already. Try again when it has ended.", kind="busy")
-        case BadCursor():
+        case BadCursor() | BadSilence():
             return Problem(400, _sentence(error), kind="invalid-input")
         case UnknownZone():
             return Problem(400, _sentence(error), kind="unknown-zone")

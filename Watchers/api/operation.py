@@ -35,6 +35,7 @@ class Operation:
     body: tuple[Field, ...]
     errors: tuple[int, ...]
     public: bool
+    media_type: str
 
 
 def operation(
@@ -44,10 +45,11 @@ def operation(
     body: Sequence[Field] = (),
     errors: Sequence[int] = (),
     public: bool = False,
+    media_type: str = "application/json",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a view. Its query and body fields reach it as keyword arguments, already checked.
 
-    `answer` is the JSON schema of success, `errors` the statuses beyond those that any endpoint may answer.
+    `answer` is the schema of success, in `media_type`; `errors` the statuses beyond those that any endpoint may answer.
     """
 
     def declare(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +60,9 @@ def operation(
                 given |= inputs.body(body)
             return view(**path, **given)
 
-        call.operation = Operation(answer, tuple(query), tuple(body), tuple(errors), public)  # type: ignore[attr-defined]
+        call.operation = Operation(  # type: ignore[attr-defined]
+            answer, tuple(query), tuple(body), tuple(errors), public, media_type
+        )
         return call
 
     return declare
@@ -107,6 +111,18 @@ class ActionId(TaskId):
     pattern = re.compile("^[0-9a-f]{32}$")
 
 
+class ConflictId(TaskId):
+    """The id of a copy under `Updates/conflicts/`."""
+
+    pattern = re.compile("^[0-9a-f]{32}$")
+
+
+class SilenceId(TaskId):
+    """The id of a silence."""
+
+    pattern = re.compile("^[0-9a-f]{16}$")
+
+
 class RequestId(TaskId):
     """The id of a request. What is none reaches the view as well, which says that no such request waits."""
 
@@ -121,7 +137,14 @@ class CardId(TaskId):
     pattern = re.compile("^[^/]+$")
 
 
-CONVERTERS = {"task_id": TaskId, "card_id": CardId, "request_id": RequestId, "action_id": ActionId}
+CONVERTERS = {
+    "task_id": TaskId,
+    "card_id": CardId,
+    "request_id": RequestId,
+    "action_id": ActionId,
+    "conflict_id": ConflictId,
+    "silence_id": SilenceId,
+}
 
 
 class ApiJson(DefaultJSONProvider):

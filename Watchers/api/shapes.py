@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from utils.core.alert import Level
 from utils.core.badges import Kind, Severity
 from utils.core.health import Status
 from utils.core.lease import State as LeaseState
@@ -12,6 +13,8 @@ from utils.core.routing import BOTH, ZONES
 from utils.core.stages import DOMAINS, Stage
 from utils.execution.answer_log import ANSWERS
 from utils.execution.journal import State
+from utils.health.checkup import State as Checked
+from utils.health.history import WINDOWS
 from utils.tasks.board import HISTORY
 
 Schema = Mapping[str, Any]
@@ -93,6 +96,7 @@ SYNC_STATUS = obj(
     next_run_at=maybe_time,
 )
 CONFLICT = obj(
+    id=text,
     path=text,
     original=text,
     lost=maybe_text,
@@ -102,6 +106,10 @@ CONFLICT = obj(
     since=time,
     size=whole,
 )
+_VERSION = obj(sha256=sha256, size=whole, text=maybe_text)
+CONFLICT_DETAIL = obj(**CONFLICT["properties"], ours=nullable(_VERSION), theirs=_VERSION, difference=maybe_text)
+TAKEN = obj(path=text, sha256=sha256, kept_at=maybe_text)
+DISMISSED = obj(id=text)
 
 ZONES_STATUS = obj(
     this_zone=zone,
@@ -147,7 +155,22 @@ HEALTH = obj(
         )
     ),
 )
+_SHARE = nullable({"type": "number", "minimum": 0, "maximum": 1})
+HEALTH_HISTORY = obj(
+    window=enum(*WINDOWS),
+    bucket_seconds=whole,
+    services=by_name(
+        obj(
+            uptime=_SHARE,
+            buckets=array(
+                obj(at=time, uptime=_SHARE, latency_ms=maybe_number, latency_p95_ms=maybe_number, checks=whole)
+            ),
+        )
+    ),
+)
 LIVENESS = obj(status=enum("ok"))
+
+DOCTOR = obj(checked_at=maybe_time, running=boolean, items=array(obj(name=text, state=enum(*Checked), says=text)))
 
 ALERT = obj(
     id=text,
@@ -159,6 +182,12 @@ ALERT = obj(
     state=enum("sent", "spooled", "suppressed", "failed"),
     repeats=whole,
 )
+
+SILENCE = obj(
+    id=text, match=obj(level=nullable(enum(*Level)), source=maybe_text, title=maybe_text), until=time, at=time, by=text
+)
+SILENCES = obj(items=array(SILENCE))
+SPOKEN = obj(id=text)
 
 CLAIMS = obj(
     active=array(
@@ -189,6 +218,7 @@ TASK = obj(
     created=maybe_text,
     created_by=maybe_text,
     title=maybe_text,
+    sender=maybe_text,
     action=maybe_text,
     source_task=maybe_text,
     problems=texts,
@@ -231,12 +261,27 @@ APPROVAL = obj(
     reason=maybe_text,
     problems=texts,
 )
+MAIL = obj(
+    sender=text,
+    to=texts,
+    cc=texts,
+    subject=text,
+    received=time,
+    authenticated=maybe_boolean,
+    text=text,
+    truncated=boolean,
+    attachments=array(obj(name=text, type=text, size=whole)),
+)
+_PAIR = obj(before=any_value, after=any_value)
+CHANGE = obj(draft=nullable(obj(before=text, after=text)), fields=by_name(_PAIR), diff=text)
 APPROVAL_DETAIL = obj(
     **APPROVAL["properties"],
     content=text,
     fields=anything,
     draft=maybe_text,
-    source=obj(task=maybe_text, facts=anything, text=maybe_text),
+    change=nullable(CHANGE),
+    recipients=array(obj(field=text, shown=text, known=maybe_boolean, wrote=boolean)),
+    source=obj(task=maybe_text, facts=anything, text=maybe_text, mail=nullable(MAIL)),
 )
 REJECTED = obj(id=text, stage=enum(Stage.REJECTED))
 EDITED = obj(id=text, sha256=sha256)
@@ -249,7 +294,6 @@ SNOOZED = obj(
     expires_in_seconds=maybe_whole,
     warning=maybe_text,
 )
-_PAIR = obj(before=any_value, after=any_value)
 ANSWER = obj(
     at=time,
     request=text,
@@ -259,7 +303,7 @@ ANSWER = obj(
     said=text,
     action_id=maybe_text,
     drafted_by=text,
-    change=nullable(obj(draft=nullable(obj(before=text, after=text)), fields=by_name(_PAIR), diff=text)),
+    change=nullable(CHANGE),
 )
 
 ACTION = obj(
@@ -294,6 +338,12 @@ APPROVED_REMOTELY = obj(
     path=text,
     detail=text,
 )
+
+#: One event of the stream; `data` is the JSON text of `{"at": time, "versions": {topic: version}}`.
+EVENTS = with_more(obj(id=text, event=enum("hello", "change"), data=text), retry=whole)
+
+#: Prometheus's text format.
+METRICS: Schema = {"type": "string"}
 
 _MODULE = obj(ok=boolean, detail=text)
 PLATINUM = obj(
