@@ -64,6 +64,7 @@ ANSWERED_ANEW, LEFT_BEHIND = "tests/test_answers_revise.py", "tests/test_answers
 BRAKES, CORE_BRAKES, SERVERS = "utils/execution/brakes.py", "utils/core/brakes.py", "mcp_servers/acting.py"
 BRAKED, STORE = "tests/test_brakes.py", "utils/execution/store.py"
 EXECUTOR, EXECUTOR_RESTORED = "utils/execution/executor.py", "tests/test_execution_restored.py"
+BY_MOVE = "utils/execution/by_move.py"
 REMOTE_RULE, REMOTE_USE, APPROVER_KEYS, AWAY = (
     "utils/core/remote_approval.py",
     "utils/execution/remote.py",
@@ -200,6 +201,18 @@ MUTANTS = (
     _one("seen-before", "a move counts of what was seen before the journal was put back (S7)", STORE,
          '        db.execute("UPDATE seen SET counts = 0 WHERE counts = 1")\n        self._outside',
          "        self._outside", EXECUTOR_RESTORED, "never_heard"),
+    _one("trust-after-put-back", "what the journal forgot is trusted and sent again (S8)", BY_MOVE,
+         'via, by, doubt = ("", "", forgotten) if forgotten else', "via, by, doubt =", EXECUTOR_RESTORED,
+         "lay_in_approved and trust"),
+    _one("copy-seen-after-put-back", "a vault that was put back makes an old move count (S8)", BY_MOVE,
+         "                self.judge(file, None)\n", "                pass\n", EXECUTOR_RESTORED,
+         "lay_in_approved"),
+    _one("skew-after-put-back", "another node's clock makes what the journal forgot new (S8)", BY_MOVE,
+         "> at + SKEW:", "> at:", EXECUTOR_RESTORED, "newer_than_the_put_back"),
+    _one("unknown-forgotten", "that an action was begun is lost with the journal", "utils/execution/notes.py",
+         "if is_forgotten and is_unknown(before) else", "if False else", EXECUTOR_RESTORED, "lay_in_approved"),
+    _one("end-of-the-backup", "the backup says that what was sent since came to nothing", BY_MOVE,
+         "and (forgotten is None or self._is_new(ended))", "and True", EXECUTOR_RESTORED, "forgot_was_not_sent"),
     Mutant("mark-last", "a step of another process is taken for a journal that was put back",
            ((STORE, "        known = self._outside.steps()  # first, for others may write on meanwhile\n", ""),
             (STORE, "        if known is not None and known <= steps:\n",

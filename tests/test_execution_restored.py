@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.fakes.desk import Desk, Killed, World, sha
 from tests.test_execution_executor import approved
 from tests.test_sync_restored import asked_about, keep, put_back, said_of_writing
 from utils.bootstrap import Services
+from utils.core.task import format_time
 from utils.execution.journal import State
 from utils.execution.store import ExecutionStore
 from utils.ports import OutcomeUnknown
@@ -178,6 +180,96 @@ def test_a_journal_that_is_lost_is_behind_too(desk: Desk, files: str) -> None:
         file.unlink()
     desk.restart()
     assert desk.cycle() == "waiting for a confirmation 1" and desk.world.calls == 1
+
+
+def beside(path: Path) -> str:
+    note = path.with_suffix(".reason.md")
+    return note.read_text() if note.exists() else ""
+
+
+def lose_journal(desk: Desk) -> None:
+    desk.store.close()
+    for path in journal(desk).parent.glob("execution.sqlite3*"):
+        path.unlink()
+    desk.clock.advance(60)
+    desk.restart()
+
+
+@pytest.mark.parametrize("copy_waits", [False, True], ids=["", "the vault was put back too"])
+@pytest.mark.parametrize("lost", [False, True], ids=["put back", "lost"])
+@pytest.mark.parametrize("trust", [False, True], ids=["confirm", "trust"])
+def test_what_lay_in_approved_when_the_journal_was_put_back(
+    desk: Desk, trust: bool, lost: bool, copy_waits: bool
+) -> None:
+    """The mail went, or may have; the journal knows nothing of it. Nobody's old move counts, and the note says why."""
+    desk.trust = trust
+    desk.restart()
+    path = desk.request()
+    desk.approvals.observe()
+    keep_journal(desk)
+    was = path.read_bytes()
+    lies = desk.move(path, "Approved")
+    desk.world.lost_answers = [OutcomeUnknown("lost")]
+    assert "unknown" in desk.cycle() and "may or may not have taken effect" in beside(lies)
+    desk.alerts.clear()
+    lose_journal(desk) if lost else put_journal_back(desk, all_files=True)
+    if copy_waits:
+        path.write_bytes(was)
+    assert desk.store.put_back_at() is not None
+    for _ in range(3):
+        desk.clock.advance(60)
+        desk.restart()
+        assert desk.cycle() == "waiting for a confirmation 1"
+    assert desk.world.calls == 1
+    assert "Not executed yet" not in beside(lies) and "may have forgotten that it was carried out" in beside(lies)
+    assert "Message-ID" in beside(lies), "what was known of it stays"
+    assert [title for _, title, _ in desk.alerts if "journal" in title] == [
+        "The execution journal was put back or lost"
+    ]
+
+
+def test_trust_still_holds_for_what_is_newer_than_the_put_back(desk: Desk) -> None:
+    desk.trust = True
+    lose_journal(desk)  # there was nothing to lose
+    approved(desk)
+    desk.cycle()
+    lose_journal(desk)
+    at = desk.store.put_back_at()
+    assert at is not None
+    desk.clock.advance(3600)
+    seen = desk.request("mail 2")  # made before, seen waiting since
+    desk.approvals.observe()
+    desk.move(seen, "Approved")
+    assert desk.cycle() == "sent 1"
+    new = desk.request("mail 3", created=format_time(at + timedelta(minutes=10)))
+    desk.move(new, "Approved")
+    assert desk.cycle() == "sent 1"
+    old = desk.request("mail 4", created=format_time(at + timedelta(minutes=4)))  # on a node whose clock is ahead
+    desk.move(old, "Approved")
+    assert desk.cycle() == "waiting for a confirmation 1"
+
+
+@pytest.mark.parametrize("then", ["voided", "expired"])
+def test_no_note_says_that_what_the_journal_forgot_was_not_sent(desk: Desk, then: str) -> None:
+    """The backup knows of an approval that came to nothing; or the request expires before anybody looks."""
+    path = desk.request()
+    desk.approvals.observe()
+    if then == "voided":
+        assert desk.store.void(desk.approvals.approve(path.stem, sha(path), by="anna"), "edited")
+        path = desk.vault / "Approved" / path.name
+        desk.cycle()
+    keep_journal(desk)
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    desk.world.lost_answers = [OutcomeUnknown("lost")]
+    assert "unknown" in desk.cycle()
+    if then == "expired":
+        desk.clock.advance(25 * 3600)
+    put_journal_back(desk, all_files=True)
+    desk.clock.advance(60)
+    desk.cycle()
+    (lies,) = desk.vault.glob(f"*/**/{path.name}")
+    assert "Not executed" not in beside(lies) and "may have forgotten that it was carried out" in beside(lies)
+    assert ("Pending_Approval" in str(lies)) == (then == "expired") and desk.world.calls == 1
 
 
 def test_a_node_without_a_remote_is_put_back(make_node: Callable[..., Services], clock: FakeClock) -> None:

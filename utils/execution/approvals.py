@@ -372,6 +372,7 @@ class Approvals:
         return self._soon.at
 
     def _observe(self, trying: Trying) -> None:
+        self._by_move.follow_put_back(trying)
         self._revisions.carry_on(trying)
         waiting = self._without_superseded(Stage.PENDING_APPROVAL, trying)
         for file in waiting:
@@ -492,6 +493,10 @@ class Approvals:
     def expired(self, file: RequestFile) -> datetime | None:
         """When the time of a request was over, or None where it can still be approved."""
         return self._waiting.expires(file) if self._waiting.is_expired(file) else None
+
+    def forgotten(self, file: RequestFile) -> str | None:
+        """That a file in `Approved/` without a record may have been carried out all the same, or None."""
+        return self._by_move.forgotten(file)
 
     def lies(self, request_id: str) -> bool:
         """Whether a file of this request lies where requests wait or are executed."""

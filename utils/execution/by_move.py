@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from utils.claim_task import Claims
 from utils.core import badges
 from utils.core.policy import ALWAYS_CONFIRMED, look_again, move_is_enough
-from utils.core.task import ApprovalRequest
+from utils.core.remote_approval import SKEW
+from utils.core.stages import Stage
+from utils.core.task import ApprovalRequest, format_time, parse_time
 from utils.core.zones import ZonesConfig
 from utils.execution import notes, requests
 from utils.execution.answers import ApprovalError
+from utils.execution.counts import Trying
 from utils.execution.journal import ActionRecord, State
 from utils.execution.looks import Looks
 from utils.execution.requests import RequestFile
@@ -56,6 +59,7 @@ class ByMove:
         self._looks = looks
         self._waiting = waiting
         self._record = record
+        self._told_put_back: datetime | None = None
 
     def judge(self, file: RequestFile, remote: str | None) -> None:
         """`remote`: why an approval of it that was given elsewhere does not count."""
@@ -63,7 +67,9 @@ class ByMove:
             return
         path = self._layout.relative(file.path)
         ended = self._store.newest(file.request_id)
-        if ended is not None and ended.state in (State.VOID, State.FAILED) and not self._was_seen(file):
+        forgotten = self.forgotten(file)
+        is_over = ended is not None and ended.state in (State.VOID, State.FAILED) and not self._was_seen(file)
+        if ended is not None and is_over and (forgotten is None or self._is_new(ended)):
             self._keep_ended(file, ended)
             return
         known = self._store.doubts_about(path, file.sha256)
@@ -71,7 +77,7 @@ class ByMove:
             if self._waiting.note(file) is None:  # it was away meanwhile, and its note with it
                 self._explain(file, known)
             return
-        via, by, doubt = self._worth_of_move(file, path)
+        via, by, doubt = ("", "", forgotten) if forgotten else self._worth_of_move(file, path)
         if doubt is None:
             try:
                 self._record(file, by, via)
@@ -83,6 +89,36 @@ class ByMove:
         if self._store.doubt(path, file.sha256, doubt):
             self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{path}: {doubt}", source="approvals")
 
+    def forgotten(self, file: RequestFile) -> str | None:
+        """That a request without a live record may have been carried out all the same, or None.
+
+        So it is where the journal was put back or lost, it has not seen the file wait since, and the file may be from
+        before (`SKEW`: it may come from another node's clock).
+        """
+        at = self._store.put_back_at()
+        if at is None or self._was_seen(file):
+            return None
+        if file.request is not None and parse_time(file.request.created) > at + SKEW:
+            return None
+        return notes.FORGOTTEN
+
+    def follow_put_back(self, trying: Trying) -> None:
+        """Once after the journal was put back or lost: doubt what lies in `Approved/`, and tell the human.
+
+        Called before anything is seen waiting: a vault that was put back as well may hold the file there once more.
+        """
+        at = self._store.put_back_at()
+        if at is None or at == self._told_put_back:
+            return
+        for file in requests.read_all(self._layout, Stage.APPROVED):
+            with trying(file.path.name):
+                self.judge(file, None)
+        if self._store.once("journal", f"put back {format_time(at)}"):
+            self._alert(
+                "WARNING", "The execution journal was put back or lost", notes.journal_put_back(at), source="approvals"
+            )
+        self._told_put_back = at
+
     def _keep_ended(self, file: RequestFile, ended: ActionRecord) -> None:
         """An approval of it came to nothing, and the file was not seen waiting since: so it was left behind (by a
         crash, or the other process is about to take it away), and nobody's move, trusted or not, has approved it."""
@@ -92,6 +128,11 @@ class ByMove:
             self._explain(file, why)
         if is_news:
             self._alert("INFO", f"{file.request_id} waits for a confirmation", why, source="approvals")
+
+    def _is_new(self, ended: ActionRecord) -> bool:
+        """Whether an approval ended after the journal was put back last: what it says is not out of a backup."""
+        at = self._store.put_back_at()
+        return at is None or (ended.finished_at is not None and ended.finished_at > at)
 
     def _was_seen(self, file: RequestFile) -> bool:
         return self._store.was_seen(file.request_id, file.sha256)
@@ -140,7 +181,7 @@ class ByMove:
     def _explain(self, file: RequestFile, doubt: str) -> None:
         """In the note beside a file whose move is no approval: why, and what to look at."""
         badges = self._looks.badges(file.request) if file.request else ()
-        self._claims.explain(file.path, notes.confirm(file, doubt, badges))
+        self._claims.explain(file.path, notes.confirm(file, doubt, badges, self._waiting.note(file) or ""))
 
     def _dangers(self, request: ApprovalRequest) -> list[str]:
         return badges.dangers(self._looks.badges(request))

@@ -281,11 +281,16 @@ class Executor:
             self._filing.quarantine(file.path, notes.mend_and_return(file.problems))
             counts.add("set aside")
         elif file.problems:
-            self._back(file.path, f"Not executed: {'; '.join(file.problems)}", counts)
+            self._back(file.path, self._not_executed(file, "; ".join(file.problems)), counts)
         elif (expired := self._approvals.expired(file)) is not None:
-            self._back(file.path, f"Not executed: the request expired at {expired:%Y-%m-%d %H:%M} UTC.", counts)
+            why = f"the request expired at {expired:%Y-%m-%d %H:%M} UTC."
+            self._back(file.path, self._not_executed(file, why), counts)
         else:
             counts.add("waiting for a confirmation")
+
+    def _not_executed(self, file: RequestFile, why: str) -> str:
+        forgotten = self._approvals.forgotten(file)
+        return f"Perhaps executed: {forgotten}. Now it can't be: {why}" if forgotten else f"Not executed: {why}"
 
     def _handle_approved(self, record: ActionRecord, now: datetime, counts: Counts) -> None:
         no = refusal(self._mode, record.action)

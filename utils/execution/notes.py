@@ -17,6 +17,11 @@ from utils.execution.change import Change
 from utils.execution.journal import ActionRecord
 from utils.execution.requests import RequestFile
 
+#: Why a file in `Approved/` without a record asks, where the journal was put back or lost since.
+FORGOTTEN = (
+    "this node's execution journal was put back from a backup, or lost, and may have forgotten that it was carried out:"
+    " look whether it was (the mailbox's sent mail), and confirm it only if not"
+)
 _MEND = "It can't be used as it is:"
 _LINE = re.compile(r"in line (\d+)")
 
@@ -39,13 +44,35 @@ def mend_and_return(problems: Sequence[str]) -> str:
     return f"{_sentences(problems)}\n\n{_what(problems)} and move it back to Pending_Approval/. Nothing was sent."
 
 
-def confirm(file: RequestFile, doubt: str, badges: Sequence[Badge] = ()) -> str:
-    """For a file in `Approved/` whose move is no approval; `badges`: what to look at before a confirmation."""
+def confirm(file: RequestFile, doubt: str, badges: Sequence[Badge] = (), before: str = "") -> str:
+    """For a file in `Approved/` whose move is no approval.
+
+    `badges`: what to look at before a confirmation. `before`: the note in this one's place; what it says of an action
+    that was begun stays where the journal has forgotten it.
+    """
     more = [badge for badge in badges if badge.words not in doubt]
+    is_forgotten = doubt.startswith(FORGOTTEN)
+    begun = said(before) if is_forgotten and is_unknown(before) else ""
     return (
-        f"Not executed yet: {doubt.removesuffix('.')}.\n\n{_list(more)}{how_to_confirm(file.request_id)}: "
+        f"{'Perhaps executed' if is_forgotten else 'Not executed yet'}: {doubt.removesuffix('.')}.\n\n"
+        f"{_list(more)}{how_to_confirm(file.request_id)}: "
         f"`POST /api/approvals/{file.request_id}/approve` with "
         f'`{{"sha256": "{file.sha256}"}}`. To refuse it, move it to Rejected/.'
+        + (f"\n\nThis note said before:\n\n{quote_block(begun)}" if begun else "")
+    )
+
+
+def said(note: str) -> str:
+    """The words of a note of ours, without its heading and its last line."""
+    return note.partition("\n\n")[2].rpartition("\n\n")[0]
+
+
+def journal_put_back(at: datetime) -> str:
+    """What the human is told once of a journal that was put back, or lost."""
+    return (
+        f"It was found at {format_time(at)} that it is older than what was done. What was approved before asks again,"
+        " and may have been carried out since the backup: look in the mailbox's sent mail, and at Approved/, before you"
+        " approve any of it."
     )
 
 

@@ -109,8 +109,8 @@ def undamaged(path: Path) -> Iterator[None]:
         raise StoreProblem(
             f"{path} is damaged ({error}), so nothing can be approved or sent. Stop this node, move the file and what"
             f" is called {path.name}-wal and {path.name}-shm away, put one back from a backup if there is one, and"
-            " start the node again: what was approved asks again. Look first at what lies in Approved/: it may have"
-            " been sent"
+            " start the node again: what was approved asks again, also where remote_approvals is trust. Look first at"
+            " what lies in Approved/: it may have been sent"
         ) from error
 
 

@@ -574,6 +574,7 @@ class ExecutionStore:
             self._outside.reached(steps)
             return
         log.warning("the execution journal was put back from a backup: what was approved before asks again")
+        db.execute("DELETE FROM doubts")  # they are of another day: each file is judged anew
         db.execute("UPDATE seen SET counts = 0 WHERE counts = 1")
         self._outside.put_back(steps, self._clock.now())
 

@@ -219,8 +219,7 @@ class Waiting:
         wanted = "\n\n".join(filter(None, (look, notes.obstacles(obstacles))))
         note = self.note(file) or ""
         is_ours = notes.is_look(note) or notes.is_obstacles(note)
-        said = note.partition("\n\n")[2].rpartition("\n\n")[0]
-        if wanted and (not note or is_ours) and said != wanted:
+        if wanted and (not note or is_ours) and notes.said(note) != wanted:
             self._claims.explain(file.path, wanted)
         elif not wanted and is_ours:
             self._claims.explain(file.path, None)
