@@ -18,6 +18,7 @@ from utils.core.remote_approval import Approver
 from utils.core.stages import Stage
 from utils.execution.approvals import Invalid
 from utils.execution.journal import State
+from utils.ports import AdapterError
 from utils.vault import frontmatter
 
 
@@ -440,6 +441,44 @@ def test_a_move_directly_after_a_sync_brought_other_words_is_asked_about(desk: D
     desk.clock.advance(600)
     assert desk.cycle() == "waiting for a confirmation 1", "time alone is no reading"
     desk.approvals.approve(moved.stem, sha(moved), by="ada")
+    assert desk.cycle() == "sent 1"
+
+
+def test_who_takes_such_a_move_back_and_reads_may_move_it_again(desk: Desk) -> None:
+    path = desk.request()
+    other_words(desk, path, by_sync=True)
+    desk.clock.advance(1)
+    desk.move(desk.move(path, "Approved"), "Approved/today")
+    assert desk.cycle() == "waiting for a confirmation 1"
+    desk.move(desk.vault / "Approved" / "today" / path.name, "Pending_Approval/email")
+    assert desk.cycle() == "idle"
+    desk.clock.advance(1200)
+    desk.move(path, "Approved")
+    assert desk.cycle() == "sent 1"
+
+
+def test_a_copy_in_pending_takes_no_such_move_back(desk: Desk) -> None:
+    """Another program brings the file back to where it lay; the human did nothing."""
+    path = desk.request()
+    other_words(desk, path, by_sync=True)
+    desk.clock.advance(1)
+    moved = desk.move(path, "Approved")
+    assert desk.cycle() == "waiting for a confirmation 1"
+    desk.clock.advance(1200)
+    path.write_bytes(moved.read_bytes())
+    assert [desk.cycle(), desk.cycle()] == ["waiting for a confirmation 1"] * 2 and desk.world.ledger == []
+
+
+def test_the_humans_own_words_are_not_brought_when_they_are_seen_again(desk: Desk) -> None:
+    """A sync committed the edit, the provider refused the mail, the file waits again: nobody has brought anything."""
+    path = desk.request()
+    other_words(desk, path, by_sync=False)
+    desk.in_git.add((f"Pending_Approval/email/{path.name}", path.read_bytes()))
+    desk.clock.advance(600)
+    desk.move(path, "Approved")
+    desk.world.trouble = [AdapterError("no such mailbox", retry=False)]
+    assert desk.cycle() == "failed 1" and desk.cycle() == "idle"
+    desk.move(path, "Approved")
     assert desk.cycle() == "sent 1"
 
 

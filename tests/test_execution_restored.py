@@ -226,6 +226,12 @@ def test_what_lay_in_approved_when_the_journal_was_put_back(
     assert [title for _, title, _ in desk.alerts if "journal" in title] == [
         "The execution journal was put back or lost"
     ]
+    desk.move(lies, "Pending_Approval/email")  # the human looked: it has not gone
+    assert desk.cycle() == "idle"
+    desk.clock.advance(60)
+    desk.move(path, "Approved")
+    knows_ann = trust or not lost
+    assert desk.cycle() == ("sent 1" if knows_ann else "waiting for a confirmation 1")
 
 
 def test_trust_still_holds_for_what_is_newer_than_the_put_back(desk: Desk) -> None:

@@ -51,6 +51,8 @@ _VERSION = " UNION ALL ".join(
     )
 )
 
+_INSIDE = "path > ? AND path < ? AND sha256 = ?"
+
 __all__ = ["ExecutionStore", "StoreProblem"]
 
 
@@ -95,9 +97,9 @@ class ExecutionStore:
         rows = self._rows("SELECT at FROM seen WHERE name = ? AND sha256 = ? AND counts AND brought", name, sha256)
         return parse_time(rows[0][0]) if rows else None
 
-    def had_others(self, name: str, sha256: str) -> bool:
-        """Whether the request `name` was seen with other bytes than these."""
-        return bool(self._rows("SELECT 1 FROM seen WHERE name = ? AND sha256 <> ? LIMIT 1", name, sha256))
+    def had_only_others(self, name: str, sha256: str) -> bool:
+        """Whether the request `name` was seen with other bytes, and never with these, whatever counts of it now."""
+        return bool(self._rows("SELECT max(sha256 = ?) = 0 FROM seen WHERE name = ?", sha256, name)[0][0])
 
     def requests_of(self, task_id: str) -> list[str]:
         """The requests that were seen to ask for the task `task_id`."""
@@ -139,6 +141,15 @@ class ExecutionStore:
         """Why these bytes at this path are no approval, or None where nobody looked yet."""
         rows = self._rows("SELECT reason FROM doubts WHERE path = ? AND sha256 = ?", path, sha256)
         return rows[0][0] if rows else None
+
+    def is_doubted(self, folder: str, sha256: str) -> bool:
+        """Whether anybody doubted these bytes at a place in this folder of the vault."""
+        return bool(self._rows(f"SELECT 1 FROM doubts WHERE {_INSIDE}", *_inside(folder), sha256))  # noqa: S608
+
+    def forget_doubts(self, folder: str, sha256: str) -> None:
+        """These bytes left this folder: if they come there again, they are judged anew."""
+        with self._transaction() as db:
+            db.execute(f"DELETE FROM doubts WHERE {_INSIDE}", (*_inside(folder), sha256))  # noqa: S608
 
     # Approval records
 
@@ -577,6 +588,11 @@ class ExecutionStore:
         db.execute("DELETE FROM doubts")  # they are of another day: each file is judged anew
         db.execute("UPDATE seen SET counts = 0 WHERE counts = 1")
         self._outside.put_back(steps, self._clock.now())
+
+
+def _inside(folder: str) -> tuple[str, str]:
+    """Between which two texts the paths in a folder are."""
+    return f"{folder}/", f"{folder}0"  # the character after the slash
 
 
 def _first(records: list[ActionRecord]) -> ActionRecord | None:

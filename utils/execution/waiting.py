@@ -196,8 +196,9 @@ class Waiting:
                 self._store.doubt(path, file.sha256, notes.mend(file.problems, file.request_id if kept else None))
             task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
-            brought = self._store.had_others(file.request_id, file.sha256) and self._known_to_git(path, file.data)
+            brought = self._store.had_only_others(file.request_id, file.sha256) and self._known_to_git(path, file.data)
             self._store.saw(file.request_id, file.sha256, path, task, brought=brought)
+        self._forget_move(file)
         obstacles = self._looks.obstacles(file.request) if file.request and not file.problems else ()
         if self._looked.get(file.request_id) != (file.sha256, obstacles):  # once for each version and process
             self._say_look(file, obstacles)
@@ -210,6 +211,12 @@ class Waiting:
             self._claims.explain(file.path, wanted)
         elif wanted is None and (notes.asks_to_mend(note) or notes.is_unknown(note)):
             self._claims.explain(file.path, None)
+
+    def _forget_move(self, file: RequestFile) -> None:
+        """What was doubted of a move that was taken back says nothing of the next one. A copy takes nothing back."""
+        approved = self._layout.relative(self._layout.folder(Stage.APPROVED))
+        if self._store.is_doubted(approved, file.sha256) and not self._layout.named(file.request_id, Stage.APPROVED):
+            self._store.forget_doubts(approved, file.sha256)
 
     def _say_look(self, file: RequestFile, obstacles: Sequence[str]) -> None:
         """Beside what a move can't approve, or this node can't carry out now, a note says why, unless another one lies
