@@ -21,7 +21,7 @@ from tests.test_sync_restored import asked_about, keep, put_back, said_of_writin
 from utils.bootstrap import Services
 from utils.core.task import format_time
 from utils.execution.journal import State
-from utils.execution.store import ExecutionStore
+from utils.execution.store import ExecutionStore, StoreProblem
 from utils.ports import OutcomeUnknown
 from utils.vault.memory import Memory
 from utils.vault_sync import Answers, SyncResult
@@ -347,6 +347,64 @@ def test_processes_that_begin_while_others_write(desk: Desk) -> None:
             found.append(store.put_back_at())
     writer.join()
     assert found and set(found) == {None}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        '{"steps": "abc"}',
+        '{"steps": null}',
+        '{"steps": 1e999}',
+        "[]",
+        '{"put_back_at": "x"}',
+        '{"put_back_at": [5]}',
+        "{",
+    ],
+)
+def test_a_damaged_mark_counts_as_none(desk: Desk, damage: str) -> None:
+    approved(desk)
+    desk.store.close()
+    journal(desk).with_suffix(".json").write_text(damage)
+    desk.restart()
+    assert desk.store.put_back_at() is None and desk.cycle() == "sent 1"
+    keep_journal(desk)
+    approved(desk, "mail 2")
+    put_journal_back(desk, all_files=True)
+    assert desk.store.put_back_at() is not None, "it was written anew"
+
+
+def test_a_folder_in_the_marks_place_stops_the_node_with_the_remedy(desk: Desk) -> None:
+    record = approved(desk)
+    mark = journal(desk).with_suffix(".json")
+    mark.unlink()
+    mark.mkdir()
+    assert desk.store.once(record.action_id, "a step"), "the step counts"
+    for _ in range(2):
+        desk.restart()
+        with pytest.raises(StoreProblem, match=r"execution\.json is a folder.* move it away"):
+            desk.cycle()
+    mark.rmdir()
+    assert desk.cycle() == "sent 1"
+
+
+def test_what_a_chmod_or_a_backup_that_is_removed_costs(desk: Desk) -> None:
+    """Both change the time at which the mark came to lie there, as a copy does: what is approved asks again. So is the
+    hard link noticed that comes back out of a backup, with the same inode and the same words."""
+    record = approved(desk)
+    desk.store.close()
+    mark = journal(desk).with_suffix(".json")
+    said_of_writing(mark, -600)
+    link = mark.with_name("backup.json")
+    link.hardlink_to(mark)
+    desk.clock.advance(60)
+    desk.restart()
+    assert desk.store.put_back_at() is None, "several links: it is in a backup"
+    desk.store.close()
+    mark.unlink()
+    link.rename(mark)
+    desk.restart()
+    assert desk.store.put_back_at() is not None and desk.cycle() == "back to pending 1"
+    assert desk.store.get(record.action_id).state is State.VOID  # type: ignore[union-attr]
 
 
 # --- with real syncs -------------------------------------------------------------------------------------------------

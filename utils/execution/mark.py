@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from utils.core.task import format_time, parse_time
+from utils.execution.schema import StoreProblem
 from utils.vault import locks
 from utils.vault.memory import Memory
 
@@ -17,23 +20,25 @@ class Mark:
     """`STATE_DIR/execution.json`: up to which step the journal was written, and when it was last put back.
 
     A step is in the journal before the mark says so. So a crash between the two leaves the journal ahead, which proves
-    nothing, and never behind. Where the mark itself came out of a backup, its file says so (`Memory`).
+    nothing, and never behind. Where the mark itself came out of a backup, its file says so (`Memory`). What is damaged
+    in it counts as not there; a folder in its place raises `StoreProblem`.
     """
 
     def __init__(self, journal: Path) -> None:
-        self._memory = Memory(journal.with_suffix(".json"))
+        self._path = journal.with_suffix(".json")
+        self._memory = Memory(self._path)
         self._lock = journal.parent / "locks" / f"{journal.stem}.lock"
 
     def steps(self) -> int | None:
         """How many steps the journal has at least; None where the mark was put back itself, with it or without."""
-        with locks.hold(self._lock, note=None):
-            return None if self._memory.is_put_back() else int(self._memory.load().get("steps", 0))
+        with self._no_folder(), locks.hold(self._lock, note=None):
+            return None if self._memory.is_put_back() else self._steps()
 
     def reached(self, steps: int) -> None:
         """The journal holds that many steps. A disk that takes nothing keeps back the mark, and no step."""
         try:
             with locks.hold(self._lock, note=None):
-                if steps > self._memory.load().get("steps", 0):
+                if steps > self._steps():
                     self._memory.update(steps=steps)
         except OSError as error:
             log.warning("how far the execution journal has come could not be written down: %s", error)
@@ -45,5 +50,23 @@ class Mark:
 
     def put_back_at(self) -> datetime | None:
         """When it was last found that the journal was put back from a backup; None where it never was."""
-        at = self._memory.load().get("put_back_at")
-        return parse_time(at) if at else None
+        with self._no_folder():
+            at = self._memory.load().get("put_back_at")
+        try:
+            return parse_time(at) if at else None
+        except ValueError:
+            return None
+
+    def _steps(self) -> int:
+        steps = self._memory.load().get("steps")
+        return steps if isinstance(steps, int) else 0
+
+    @contextmanager
+    def _no_folder(self) -> Iterator[None]:
+        try:
+            yield
+        except IsADirectoryError as error:
+            raise StoreProblem(
+                f"{self._path} is a folder, so nothing can be approved or sent: look what it holds, move it away, and"
+                " start this node again"
+            ) from error
