@@ -1,0 +1,268 @@
+"use client";
+
+import { ArrowLeft, ChevronDown, Clock3, Pencil, RotateCcw, Send, Sparkles, X } from "lucide-react";
+import Link from "next/link";
+import { useRouter } from "next/navigation";
+import { useState } from "react";
+import type { ApprovalDetail, Platinum } from "@/api/types";
+import { duration } from "@/lib/time";
+import { useShortcuts } from "@/lib/shortcuts";
+import { actionName, approveWord } from "@/lib/words";
+import { useConnection } from "@/live/connection";
+import { useApi } from "@/live/use-api";
+import { Page, Shown } from "@/ui/page";
+import { Button, Card, Chip, Notice, Section } from "@/ui/parts";
+import { Inert, Letter, Source } from "@/ui/text";
+import { Time } from "@/ui/time";
+import { approve, edit, useAttempt } from "./answer";
+import { Badges } from "./badges";
+import { Difference } from "./difference";
+import { Editor } from "./editor";
+import { Gone } from "./gone";
+import { mailText } from "./mail-text";
+import { Outgoing } from "./outgoing";
+import { Confirm, Reject, Revise, Snooze } from "./questions";
+import { about, canApprove, riskOf } from "./risk";
+
+type Open = "confirm" | "reject" | "revise" | "snooze" | "edit" | null;
+
+/** One request. What is shown stays what was read: where the file changes meanwhile, that is said, not slipped in. */
+export function Request({ id }: { id: string }) {
+  const loaded = useApi<ApprovalDetail>(`/api/approvals/${encodeURIComponent(id)}`, { keepPreviousData: false });
+  if (loaded.problem?.status === 404) return <Gone id={id} />;
+  return <Shown of={loaded}>{(newest) => <Reading key={newest.id} newest={newest} onRefresh={loaded.refresh} />}</Shown>;
+}
+
+function Reading({ newest, onRefresh }: { newest: ApprovalDetail; onRefresh: () => Promise<unknown> }) {
+  const [read, setRead] = useState(newest);
+  const [saved, setSaved] = useState<string>();
+  const [first] = useState(newest);
+  if (newest.sha256 === read.sha256 && newest !== read) setRead(newest); // the same bytes: only its time went on
+  if (newest.sha256 === saved && read.sha256 !== saved) setRead(newest); // our own edit
+  const hasChanged = newest.sha256 !== read.sha256;
+  return (
+    <>
+      {hasChanged && (
+        <div className="mb-5 space-y-3" data-testid="changed">
+          <Notice tone="danger" live="assertive">
+            <p className="font-semibold">It changed, look again.</p>
+            <p>The file is no longer what you read, so it can&apos;t be approved from here. This is what became of it:</p>
+          </Notice>
+          <Card>
+            <Difference before={read.content} after={newest.content} />
+          </Card>
+          <Button kind="primary" onClick={() => setRead(newest)}>
+            Show the new version
+          </Button>
+        </div>
+      )}
+      <Whole approval={read} first={first} hasChanged={hasChanged} onSaved={setSaved} onRefresh={onRefresh} />
+    </>
+  );
+}
+
+interface WholeProps {
+  approval: ApprovalDetail;
+  first: ApprovalDetail;
+  hasChanged: boolean;
+  onSaved: (sha256: string) => void;
+  onRefresh: () => Promise<unknown>;
+}
+
+function Whole({ approval, first, hasChanged, onSaved, onRefresh }: WholeProps) {
+  const router = useRouter();
+  const [open, setOpen] = useState<Open>(null);
+  const { api } = useConnection();
+  const { data: node } = useApi<Platinum>("/api/platinum/status");
+  const { busy, problem, run } = useAttempt();
+  const isCloud = node?.mode === "draft_only";
+  const isAway = api === "down";
+  const ready = canApprove(approval) && !hasChanged && !isAway;
+  const word = isCloud ? "Pass on to Local" : approveWord(approval.action);
+  const close = (): void => setOpen(null);
+  const leave = (): void => router.push("/approvals");
+
+  async function send(): Promise<void> {
+    if (await run(() => approve(approval))) leave();
+    else close();
+    await onRefresh();
+  }
+
+  function ask(): void {
+    if (!ready) return;
+    if (riskOf(approval) === "danger") setOpen("confirm");
+    else void send();
+  }
+
+  async function renew(): Promise<void> {
+    let sha256 = "";
+    await run(async () => ({ sha256 } = await edit(approval, { renew: true })));
+    if (sha256) onSaved(sha256);
+    await onRefresh();
+  }
+
+  const mayAnswer = !isCloud && !isAway && !hasChanged;
+  useShortcuts({
+    a: () => ready && setOpen("confirm"),
+    e: () => mayAnswer && setOpen("edit"),
+    n: () => mayAnswer && setOpen("revise"),
+    s: () => mayAnswer && setOpen("snooze"),
+    r: () => mayAnswer && setOpen("reject"),
+    u: leave,
+  });
+
+  const question = { approval, onClose: close, onDone: leave };
+  return (
+    <>
+      <Link href="/approvals" prefetch={false} className="mb-3 inline-flex min-h-11 items-center gap-2 text-soft hover:text-ink xl:hidden">
+        <ArrowLeft aria-hidden className="size-4" /> All approvals
+      </Link>
+      <Page title={about(approval)} lead={<Lead approval={approval} />}>
+        <div className="space-y-5">
+          {approval.reason && (
+            <Notice tone="warn">
+              <Inert text={approval.reason} />
+            </Notice>
+          )}
+          <Badges approval={approval} />
+          {problem && problem.kind !== "changed" && (
+            <Notice tone="danger" live="assertive">
+              {problem.message}
+            </Notice>
+          )}
+          {open === "edit" ? (
+            <Editor
+              approval={approval}
+              onClose={close}
+              onSaved={(sha256) => {
+                onSaved(sha256);
+                close();
+                void onRefresh();
+              }}
+            />
+          ) : (
+            <Section title="Exactly what will be sent">
+              <Outgoing approval={approval} />
+            </Section>
+          )}
+          <Changes first={first} now={approval} />
+          <Background approval={approval} />
+        </div>
+        {open !== "edit" && (
+          <div className="sticky bottom-[calc(3.6rem+env(safe-area-inset-bottom))] z-10 -mx-4 mt-6 border-t border-line bg-paper/95 px-4 py-3 backdrop-blur sm:mx-0 sm:px-0 lg:bottom-0">
+            <div className="flex flex-wrap gap-2">
+              {approval.expired ? (
+                <Button kind="primary" icon={RotateCcw} busy={busy} disabled={!mayAnswer} onClick={() => void renew()} className="flex-1 sm:flex-none">
+                  Renew its time
+                </Button>
+              ) : (
+                <Button kind="primary" icon={Send} busy={busy} disabled={!ready} onClick={ask} className="flex-1 basis-full sm:flex-none sm:basis-auto">
+                  {word}
+                </Button>
+              )}
+              <Button icon={Pencil} disabled={!mayAnswer} onClick={() => setOpen("edit")} className="flex-1 sm:flex-none">
+                Edit
+              </Button>
+              <Button icon={Sparkles} disabled={!mayAnswer || !approval.source_task} onClick={() => setOpen("revise")} className="flex-1 sm:flex-none">
+                New draft
+              </Button>
+              <Button icon={Clock3} disabled={!mayAnswer} onClick={() => setOpen("snooze")} className="flex-1 sm:flex-none">
+                Snooze
+              </Button>
+              <Button icon={X} disabled={!mayAnswer} onClick={() => setOpen("reject")} className="flex-1 sm:flex-none">
+                Reject
+              </Button>
+            </div>
+          </div>
+        )}
+      </Page>
+      {open === "confirm" && <Confirm approval={approval} word={word} busy={busy} onClose={close} onApprove={() => void send()} />}
+      {open === "reject" && <Reject {...question} />}
+      {open === "revise" && <Revise {...question} />}
+      {open === "snooze" && <Snooze {...question} />}
+    </>
+  );
+}
+
+function Lead({ approval }: { approval: ApprovalDetail }) {
+  const left = approval.expires_in_seconds;
+  return (
+    <span className="flex flex-wrap items-center gap-x-3 gap-y-1.5">
+      <Chip tone="accent">{actionName(approval.action)}</Chip>
+      {approval.created && (
+        <span>
+          asked <Time at={approval.created} />
+        </span>
+      )}
+      {approval.expired ? (
+        <Chip tone="danger">Expired</Chip>
+      ) : (
+        left !== null && <span className={approval.warning ? "font-semibold text-warn" : undefined}>{duration(left)} left to approve</span>
+      )}
+      {approval.snoozed_until && (
+        <Chip>
+          Snoozed, back <Time at={approval.snoozed_until} />
+        </Chip>
+      )}
+    </span>
+  );
+}
+
+/** What was changed of the draft since this page was opened. */
+function Changes({ first, now }: { first: ApprovalDetail; now: ApprovalDetail }) {
+  if (first.sha256 === now.sha256 || first.draft === now.draft) return null;
+  return (
+    <Section title="What was changed">
+      <Card>
+        <Difference before={first.draft ?? ""} after={now.draft ?? ""} />
+      </Card>
+    </Section>
+  );
+}
+
+/** The mail it answers, why it was drafted so, and the file itself. */
+function Background({ approval }: { approval: ApprovalDetail }) {
+  const { facts, text, task } = approval.source;
+  const from = (facts as Record<string, unknown>).from;
+  const received = (facts as Record<string, unknown>).received;
+  return (
+    <>
+      {text && (
+        <Section title="The mail it answers">
+          <Card>
+            <div className="flex flex-wrap items-baseline justify-between gap-x-4 px-4 pt-3 text-sm text-soft">
+              {typeof from === "string" && <Inert text={from} />}
+              {typeof received === "string" && <Time at={received} />}
+            </div>
+            <Letter quiet text={mailText(text)} />
+          </Card>
+        </Section>
+      )}
+      {approval.why && (
+        <Section title="Why">
+          <Card className="px-4 py-3 text-[0.9375rem]">
+            <Inert text={approval.why} />
+            {approval.drafted_by && <p className="mt-2 text-sm text-soft">Drafted by {approval.drafted_by}</p>}
+          </Card>
+        </Section>
+      )}
+      <details className="group">
+        <summary className="flex min-h-11 list-none items-center gap-2 text-[0.9375rem] font-semibold text-soft">
+          <ChevronDown aria-hidden className="size-4 transition-transform group-open:rotate-180" />
+          The file and its hash
+        </summary>
+        <Card>
+          <p className="border-b border-line px-4 py-3 font-mono text-xs [overflow-wrap:anywhere]">sha256 {approval.sha256}</p>
+          <Source text={approval.content} />
+        </Card>
+        {task && (
+          <p className="mt-2 text-sm">
+            <Link href={`/tasks/${encodeURIComponent(task)}`} prefetch={false} className="text-accent underline">
+              The task it serves
+            </Link>
+          </p>
+        )}
+      </details>
+    </>
+  );
+}
