@@ -3,7 +3,7 @@
 import { ArrowLeft, ChevronDown, Clock3, Pencil, RotateCcw, Send, Sparkles, X } from "lucide-react";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
-import { useState } from "react";
+import { useState, type ComponentProps } from "react";
 import type { ApprovalDetail, Platinum } from "@/api/types";
 import { duration } from "@/lib/time";
 import { useShortcuts } from "@/lib/shortcuts";
@@ -150,28 +150,30 @@ function Whole({ approval, first, hasChanged, onSaved, onRefresh }: WholeProps) 
         </div>
         {open !== "edit" && (
           <div className="sticky bottom-[calc(3.6rem+env(safe-area-inset-bottom))] z-10 -mx-4 mt-6 border-t border-line bg-paper/95 px-4 py-3 backdrop-blur sm:mx-0 sm:px-0 lg:bottom-0">
-            <div className="flex flex-wrap gap-2">
+            <div className="flex flex-col gap-1 sm:flex-row sm:flex-wrap sm:gap-2">
               {approval.expired ? (
-                <Button kind="primary" icon={RotateCcw} busy={busy} disabled={!mayAnswer} onClick={() => void renew()} className="flex-1 sm:flex-none">
+                <Button kind="primary" icon={RotateCcw} busy={busy} disabled={!mayAnswer} onClick={() => void renew()}>
                   Renew its time
                 </Button>
               ) : (
-                <Button kind="primary" icon={Send} busy={busy} disabled={!ready} onClick={ask} className="flex-1 basis-full sm:flex-none sm:basis-auto">
+                <Button kind="primary" icon={Send} busy={busy} disabled={!ready} onClick={ask}>
                   {word}
                 </Button>
               )}
-              <Button icon={Pencil} disabled={!mayAnswer} onClick={() => setOpen("edit")} className="flex-1 sm:flex-none">
-                Edit
-              </Button>
-              <Button icon={Sparkles} disabled={!mayAnswer || !approval.source_task} onClick={() => setOpen("revise")} className="flex-1 sm:flex-none">
-                New draft
-              </Button>
-              <Button icon={Clock3} disabled={!mayAnswer} onClick={() => setOpen("snooze")} className="flex-1 sm:flex-none">
-                Snooze
-              </Button>
-              <Button icon={X} disabled={!mayAnswer} onClick={() => setOpen("reject")} className="flex-1 sm:flex-none">
-                Reject
-              </Button>
+              <div className="grid grid-cols-4 sm:flex sm:gap-1">
+                <Other icon={Pencil} disabled={!mayAnswer} onClick={() => setOpen("edit")}>
+                  Edit
+                </Other>
+                <Other icon={Sparkles} disabled={!mayAnswer || !approval.source_task} onClick={() => setOpen("revise")}>
+                  New draft
+                </Other>
+                <Other icon={Clock3} disabled={!mayAnswer} onClick={() => setOpen("snooze")}>
+                  Snooze
+                </Other>
+                <Other icon={X} disabled={!mayAnswer} onClick={() => setOpen("reject")}>
+                  Reject
+                </Other>
+              </div>
             </div>
           </div>
         )}
@@ -181,6 +183,15 @@ function Whole({ approval, first, hasChanged, onSaved, onRefresh }: WholeProps) 
       {open === "revise" && <Revise {...question} />}
       {open === "snooze" && <Snooze {...question} />}
     </>
+  );
+}
+
+/** An answer besides the first: an icon above its word on a phone, beside it elsewhere. */
+function Other({ children, ...rest }: ComponentProps<typeof Button>) {
+  return (
+    <Button kind="bare" {...rest} className="flex-col gap-0.5 px-1 text-xs sm:flex-row sm:gap-2 sm:px-3 sm:text-[0.9375rem]">
+      {children}
+    </Button>
   );
 }
 
