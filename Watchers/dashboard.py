@@ -9,9 +9,11 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from flask import Flask
 
+from utils.adapters.watch import watch_node
 from utils.bootstrap import Services
 from utils.daemon import EXIT_USAGE, Stop, install_signals, notify_systemd, parse_options, prepare
 from utils.settings import Settings, load
@@ -21,6 +23,7 @@ from Watchers.api import (
     approvals,
     claims,
     errors,
+    events,
     guard,
     health,
     openapi,
@@ -30,6 +33,7 @@ from Watchers.api import (
     vault,
     zones,
 )
+from Watchers.api.streams import Streams
 
 log = logging.getLogger("dashboard")
 
@@ -49,7 +53,9 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     operation.prepare(app, services)
     errors.install(app)
     guard.install(app, services.settings)
-    for part in (actions, alerts, approvals, claims, health, openapi, platinum, tasks, vault, zones):
+    watched = partial(watch_node, services.layout.root, services.settings.state_dir)
+    app.extensions[events.STREAMS] = Streams(services.versions, watched, now=services.clock.now)
+    for part in (actions, alerts, approvals, claims, events, health, openapi, platinum, tasks, vault, zones):
         app.register_blueprint(part.bp)
     return app
 

@@ -52,8 +52,11 @@ OURS = {
     ("post", "/api/stop"),
     ("delete", "/api/stop"),
     ("get", "/api/vault/conflicts"),
+    ("get", "/api/events"),
     ("get", "/api/openapi.json"),
 }
+#: What answers something else than JSON.
+OTHER = {"/api/events": "text/event-stream"}
 
 
 @pytest.fixture
@@ -113,6 +116,11 @@ def test_every_get_answers_in_its_shape(node):
     asked = 0
     for path in document["paths"]:
         if "get" in document["paths"][path]:
+            success = document["paths"][path]["get"]["responses"]["200"]
+            assert list(success["content"]) == [OTHER.get(path, "application/json")]
+            if path in OTHER:
+                assert api.ask("GET", path).mimetype == OTHER[path]
+                continue
             value = api.get(re.sub(r"\{\w+\}", lambda match: ids[match[0]], path))
             matches(schema_of(document, "get", path), value)
             asked += 1

@@ -135,6 +135,15 @@ class AlertManager:
             item["at"] = format_time(parse_time(item["at"]))
         return items, str(rows[limit - 1][0]) if len(rows) > limit else None
 
+    def version(self) -> int:
+        """A number that differs whenever an alert came or changed; no alert is read."""
+        try:
+            with self._file.open("rb") as file:
+                header = file.read(28)
+        except FileNotFoundError:
+            return 0
+        return int.from_bytes(header[24:28], "big")  # SQLite's file change counter (its file format, §1.3.7)
+
     def status(self) -> tuple[bool, str]:
         """`(works, detail)` for an overview: whether a channel is broken, and how many alerts wait."""
         with self._open() as db:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from utils.sync.housekeeping import Housekeeping
     from utils.tasks.board import Board
+    from utils.tasks.versions import Versions
     from utils.vault_sync import VaultSync
 
 
@@ -86,6 +87,16 @@ class Services:
         from utils.tasks.board import Board
 
         return Board(self.layout)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Whether what the API tells may have changed."""
+        from utils.tasks.versions import Parts, Versions
+
+        def parts() -> Parts:
+            return Parts(self.approvals, self.alerts, self.zones, self.sync, self.store, self.health, self.claims)
+
+        return Versions(self.layout, self.settings.state_dir, self.clock, parts)
 
     @cached_property
     def alerts(self) -> AlertManager:

@@ -322,7 +322,7 @@ class VaultSync:
         state = {"offline": "offline", "error": "error"}.get(last["result"], "idle") if last else "never"
         if self._memory.problem():  # what a sync did could not be written down: what is written is no news
             state = "error"
-        if locks.is_held(self._lock):
+        if self.is_running():
             state = "syncing"
         return {
             "state": state,
@@ -332,6 +332,16 @@ class VaultSync:
             "last_sync": last,
             "last_success_at": memory.get("last_success_at"),
         }
+
+    def is_running(self) -> bool:
+        """Whether a sync of this vault runs, in whichever process."""
+        return locks.is_held(self._lock)
+
+    def branch_files(self) -> list[Path]:
+        """The files of the repository that change when the branch moves, here or on the remote as last fetched."""
+        config, git_dir = self._config, self._layout.root / ".git"
+        names = ("HEAD", "config", "packed-refs", f"refs/heads/{config.branch}")
+        return [git_dir / name for name in (*names, f"refs/remotes/{config.remote}/{config.branch}")]
 
     def story(self) -> Story:
         """What a person wants to know besides `status` where the sync stands still. Writes nothing."""

@@ -80,7 +80,7 @@ def _operation(rule: Rule, declared: Operation, title: str, text: str) -> dict[s
         "summary": title,
         "description": text,
         "parameters": _arguments(rule) + _query(declared.query),
-        "responses": {"200": _answer("Success", "application/json", declared.answer)}
+        "responses": {"200": _answer("Success", declared.media_type, declared.answer)}
         | {str(status): _answer(HTTPStatus(status).phrase, MEDIA_TYPE, _PROBLEM_HERE) for status in sorted(statuses)},
     }
     if declared.body:

@@ -35,6 +35,7 @@ class Operation:
     body: tuple[Field, ...]
     errors: tuple[int, ...]
     public: bool
+    media_type: str
 
 
 def operation(
@@ -44,10 +45,11 @@ def operation(
     body: Sequence[Field] = (),
     errors: Sequence[int] = (),
     public: bool = False,
+    media_type: str = "application/json",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a view. Its query and body fields reach it as keyword arguments, already checked.
 
-    `answer` is the JSON schema of success, `errors` the statuses beyond those that any endpoint may answer.
+    `answer` is the schema of success, in `media_type`; `errors` the statuses beyond those that any endpoint may answer.
     """
 
     def declare(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +60,9 @@ def operation(
                 given |= inputs.body(body)
             return view(**path, **given)
 
-        call.operation = Operation(answer, tuple(query), tuple(body), tuple(errors), public)  # type: ignore[attr-defined]
+        call.operation = Operation(  # type: ignore[attr-defined]
+            answer, tuple(query), tuple(body), tuple(errors), public, media_type
+        )
         return call
 
     return declare

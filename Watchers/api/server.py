@@ -12,12 +12,14 @@ from typing import Any
 
 from flask import Flask
 from waitress import wasyncore
-from waitress.channel import HTTPChannel
+from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 
+from Watchers.api import events
 from Watchers.api.errors import MAX_BODY, MEDIA_TYPE, Problem
 from Watchers.api.guard import HEADERS
+from Watchers.api.streams import Streams
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Server:
 
     def __init__(self, app: Flask, host: str, port: int) -> None:
         self._sockets: dict[int, Any] = {}
+        self._streams: Streams = app.extensions[events.STREAMS]
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         try:
             create_server(
@@ -55,12 +58,15 @@ class Server:
             raise CannotListen(_reason(error, host, port)) from None
         for server in self._servers():
             server.channel_class = _Channel
+            server.streams = self._streams
+        self._streams.on_change(self._wake)
 
     def run(self, stopped: Callable[[], bool], each_tick: Callable[[], None] = lambda: None) -> None:
         """Serve until `stopped()`; then give answers under way a second, and close."""
         try:
             while not stopped():
                 self._turn(_TICK)
+                self._streams.write_due()
                 each_tick()
             self._drain()
         finally:
@@ -73,12 +79,18 @@ class Server:
 
     def close(self) -> None:
         """Stop listening and let go of every connection."""
+        self._streams.close()
         for server in self._servers():
             server.task_dispatcher.shutdown(timeout=0.3)
         wasyncore.close_all(self._sockets)
 
     def _turn(self, seconds: float) -> None:
         wasyncore.loop(timeout=seconds, map=self._sockets, use_poll=True, count=1)
+
+    def _wake(self) -> None:
+        """Let the loop's turn end now."""
+        for server in self._servers():
+            server.pull_trigger()
 
     def _drain(self) -> None:
         for server in self._servers():
@@ -109,8 +121,52 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
         self.write(body)
 
 
+class _Task(WSGITask):  # type: ignore[misc]
+    """A request. One for an event stream has no end here: its connection goes to the streams, its thread is free."""
+
+    def finish(self) -> None:
+        told = self.environ.get(events.TOLD) if self.environ else None
+        if told is not None and self.request.command == "GET":
+            self.channel.held_by = self
+            if self.channel.server.streams.open(_Connection(self.channel, self), told):
+                self.close_on_finish = False
+                return
+            self.channel.held_by = None
+        super().finish()
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]
+    task_class = _Task
     error_task_class = _ProblemTask
+    held_by: _Task | None = None  # an event stream: then nothing else is answered here
+
+    def received(self, data: bytes) -> bool:
+        return self.held_by is None and bool(super().received(data))
+
+
+class _Connection:
+    """A connection as a reader of events. All but making one is the server loop's alone, so nothing needs a lock."""
+
+    def __init__(self, channel: _Channel, task: _Task) -> None:
+        self._channel = channel
+        self._task = task
+
+    @property
+    def is_gone(self) -> bool:
+        return not self._channel.connected or self._channel.will_close
+
+    @property
+    def is_behind(self) -> bool:
+        return bool(self._channel.requests or self._channel.total_outbufs_len)
+
+    def write(self, text: str) -> None:
+        try:
+            self._task.write(text.encode())
+        except ClientDisconnected:
+            self.drop()
+
+    def drop(self) -> None:
+        self._channel.handle_close()
 
 
 def _reason(error: Exception, host: str, port: int) -> str:

@@ -295,6 +295,9 @@ APPROVED_REMOTELY = obj(
     detail=text,
 )
 
+#: An event stream; each event's data is `{"at": time, "versions": {topic: version}}`.
+EVENTS: Schema = {"type": "string"}
+
 _MODULE = obj(ok=boolean, detail=text)
 PLATINUM = obj(
     agent=zone,

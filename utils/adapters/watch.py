@@ -38,6 +38,28 @@ def watch(folders: Iterable[Path], changed: Callable[[Path], None], *, recursive
     return observer
 
 
+def watch_node(root: Path, state_dir: Path, woken: Callable[[], None]) -> Callable[[], None]:
+    """Call `woken` (in another thread) when something may have changed in a vault or right in its node's `STATE_DIR`.
+
+    What git stores is no change. The answer ends the watch. Two queues of the system, however many folders there are.
+    """
+    objects = root / ".git" / "objects"
+
+    def saw(path: Path) -> None:
+        if objects not in path.parents:
+            woken()
+
+    observers = [watch([root], saw), watch([state_dir], saw, recursive=False)]
+
+    def end() -> None:
+        for observer in filter(None, observers):
+            observer.stop()
+        for observer in filter(None, observers):
+            observer.join(2)
+
+    return end
+
+
 class QuietVault:
     """Knows whether a vault's notes changed since a moment; `.git` is not watched."""
 

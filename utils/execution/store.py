@@ -29,7 +29,23 @@ from utils.execution.schema import StoreProblem, open_database
 from utils.ports import Clock
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
-
+#: Each step of a record writes an event, each answer a line. Few requests are hidden, superseded or doubted at once.
+_VERSION = " UNION ALL ".join(
+    f"SELECT {value} FROM {table}"  # noqa: S608
+    for table, value in (
+        ("events", "MAX(number)"),
+        ("answers", "MAX(number)"),
+        ("versions", "MAX(number)"),
+        ("seen", "MAX(rowid) || ' ' || SUM(counts)"),
+        ("doubts", "MAX(rowid)"),
+        ("snoozes", "COUNT(*) || ' ' || MAX(until)"),
+        ("revisions", "COUNT(*) || ' ' || SUM(finished)"),
+        ("pauses", "COUNT(*) || ' ' || MAX(at)"),
+        ("recipients", "COUNT(*) || ' ' || MAX(rowid)"),
+        ("letters", "MAX(rowid)"),
+        ("deals", "COUNT(*) || ' ' || MAX(at)"),
+    )
+)
 
 __all__ = ["ExecutionStore", "StoreProblem"]
 
@@ -211,6 +227,10 @@ class ExecutionStore:
             format_time(when), State.SENDING.value, State.DONE.value, State.UNKNOWN.value,
         )  # fmt: skip
         return [Act(row[0], frozenset((row[2] or "").split("\n")) - {""}, parse_time(row[1])) for row in rows]
+
+    def version(self) -> list[str | None]:
+        """Values that differ whenever a record, an answer or a known recipient came or changed; none is read."""
+        return [row[0] for row in self._rows(_VERSION)]
 
     # The journal's steps
 
