@@ -98,7 +98,7 @@ const MARKS: Record<Risk, readonly [icon: typeof Mail, look: string, word: strin
   calm: [Mail, "bg-accent-soft text-accent", "Routine"],
 };
 
-function Row({ approval }: { approval: Approval }) {
+export function Row({ approval }: { approval: Approval }) {
   const here = useParams<{ id?: string }>().id === encodeURIComponent(approval.id);
   const [Icon, look, word] = MARKS[riskOf(approval)];
   return (

@@ -17,6 +17,7 @@ const ALLOWED = {
   "/api/approvals/{request_id}/revise": ["POST"],
   "/api/approvals/{request_id}/snooze": ["POST"],
   "/api/claims": ["GET"],
+  "/api/events": ["GET"],
   "/api/health/detailed": ["GET"],
   "/api/platinum/status": ["GET"],
   "/api/stop": ["GET", "POST", "DELETE"],

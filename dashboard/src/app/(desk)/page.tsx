@@ -1,3 +1,5 @@
-export default function Today() {
-  return <p>today</p>;
+import { Today } from "@/today/today";
+
+export default function TodayPage() {
+  return <Today />;
 }
