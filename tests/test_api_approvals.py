@@ -8,7 +8,9 @@ from datetime import timedelta
 import pytest
 
 from tests.api_client import Api, add_request, add_task
+from utils.core.badges import Letter
 from utils.core.stages import Stage
+from utils.core.task import format_time, make_id, quote_block
 from utils.execution.journal import State
 
 
@@ -413,3 +415,70 @@ def test_pages_of_the_action_log(node, api, clock):
     assert [item["action_id"] for page in (first, second, third) for item in page["items"]] == actions
     assert third["next_cursor"] is None
     api.refused(400, "GET", "/api/actions?cursor=nonsense")
+
+
+def test_all_that_a_person_needs_stands_on_one_page(node, api, clock):
+    """The mail it answers as plain text, whom it goes to and who of them is known, and what was edited since."""
+    meta = {
+        "id": make_id("email", clock.now(), "mail"),
+        "type": "email_processing",
+        "domain": "email",
+        "created": format_time(clock.now()),
+        "created_by": "cloud",
+        "priority": "normal",
+        "source": {
+            "from": "Ann \u202eelpmaxe <ann@example.com>",
+            "from_address": "ann@example.com",
+            "to": ["me@example.org"],
+            "subject": "A <b>question</b>",
+            "received": "2026-05-31T08:00:00Z",
+            "sender_authenticated": True,
+            "attachments": [{"name": "plan.pdf", "type": "application/pdf", "size": 12}],
+        },
+    }
+    words = "Pay \u200bhere: <script>alert(1)</script>\n## Draft\n---\nend"
+    body = f"# Mail: A question\n\n## Mail\n\n{quote_block(words)}\n"
+    task = meta["id"]
+    node.claims.create(Stage.NEEDS_ACTION, meta, body)
+    node.store.facts.read(task, Letter("ann@example.com", "", True))
+    request = add_request(
+        node, task, clock.now(), to=["Ann <Ann@example.com>"], bcc=["old@example.net", "new@example.net"]
+    )
+    node.approvals.observe()
+    shown = api.get(f"/api/approvals/{request}")
+    assert shown["change"] is None, "nobody edited it"
+    mail = shown["source"]["mail"]
+    assert mail["sender"] == "Ann ⟦U+202E⟧elpmaxe <ann@example.com>"
+    assert mail["text"] == "Pay ⟦U+200B⟧here: <script>alert(1)</script>\n## Draft\n---\nend"
+    assert (mail["subject"], mail["received"], mail["authenticated"]) == (
+        "A <b>question</b>", "2026-05-31T08:00:00Z", True
+    )  # fmt: skip
+    assert mail["attachments"] == [{"name": "plan.pdf", "type": "application/pdf", "size": 12}]
+    with node.store._transaction() as db:
+        db.execute("INSERT INTO recipients VALUES ('old@example.net', ?)", (format_time(clock.now()),))
+    assert api.get(f"/api/approvals/{request}")["recipients"] == [
+        {"field": "to", "shown": "Ann <Ann@example.com>", "known": False, "wrote": True},
+        {"field": "bcc", "shown": "old@example.net", "known": True, "wrote": False},
+        {"field": "bcc", "shown": "new@example.net", "known": False, "wrote": False},
+    ]
+    body = {"sha256": shown["sha256"], "draft": "It costs 12 €.", "bcc": []}
+    assert api.ask("PUT", f"/api/approvals/{request}", json=body).status_code == 200
+    change = api.get(f"/api/approvals/{request}")["change"]
+    assert change["draft"] == {"before": "It costs 10 €.", "after": "It costs 12 €."}
+    assert change["fields"]["bcc"] == {"before": ["old@example.net", "new@example.net"], "after": []}
+    assert "-It costs 10 €." in change["diff"] and "+It costs 12 €." in change["diff"]
+    path = node.layout.find(request)[0]
+    path.write_text(path.read_text().replace("12 €", "13 €"))
+    assert api.get(f"/api/approvals/{request}")["change"]["draft"]["after"] == "It costs 13 €.", "an editor's too"
+
+
+def test_a_page_of_a_request_that_answers_no_mail_or_can_not_be_read(make_node, node, api, clock):
+    request = add_request(node, add_task(node, "1", clock.now(), domain="accounting"), clock.now())
+    assert api.get(f"/api/approvals/{request}")["source"]["mail"] is None
+    node.layout.find(request)[0].write_text("---\nid: [\n---\n")
+    shown = api.get(f"/api/approvals/{request}")
+    assert shown["problems"] and shown["change"] is None and shown["recipients"] == []
+    cloud = make_node("cloud", clock=clock)
+    request = add_request(cloud, add_task(cloud, "1", clock.now()), clock.now())
+    people = Api(cloud).get(f"/api/approvals/{request}")["recipients"]
+    assert [person["known"] for person in people] == [None], "this node keeps no receipts"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
 from utils.execution.answer_log import ANSWERS, Answer
 from utils.execution.answers import Pending
-from Watchers.api import remote, shapes
+from Watchers.api import answered, remote, shapes
 from Watchers.api.errors import Problem
 from Watchers.api.inputs import PAGING, choice, digest, mapping, moment, text, texts, yes_no
 from Watchers.api.operation import operation, services
@@ -44,20 +45,30 @@ def listing(limit: int, cursor: str | None, show: str | None) -> dict[str, Any]:
 @bp.get("/api/approvals/<request_id:request_id>")
 @operation(shapes.APPROVAL_DETAIL, errors=[404])
 def one(request_id: str) -> dict[str, Any]:
-    """One request: the exact bytes to be approved, their `sha256`, what would go out, the badges, what it answers."""
+    """One request: the exact bytes to be approved, their `sha256`, what would go out, the badges, what it answers.
+
+    `change`: what was edited since this node first saw it. `recipients`: whom it names; `known`: an earlier receipt
+    does too (null on a draft-only node), `wrote`: the mail that is answered is theirs. `source.mail`: that mail as
+    plain text, what can't be seen written out (`⟦U+202E⟧`).
+    """
     node = services()
     pending = node.approvals.get(request_id)
     request = pending.request
     task = request.source_task if request else None
+    text = node.board.text(task) if task and ID_PATTERN.fullmatch(task) else None
+    edits = node.approvals.edits(pending)
     return {
         **_summary(pending),
         "content": pending.text,
         "fields": dict(request.fields) if request else {},
         "draft": request.draft if request else None,
+        "change": edits.to_dict() if edits else None,
+        "recipients": [asdict(person) for person in node.approvals.people(pending)],
         "source": {
             "task": task,
             "facts": dict(request.source) if request else {},
-            "text": node.board.text(task) if task and ID_PATTERN.fullmatch(task) else None,
+            "text": text,
+            "mail": answered.mail_in(text) if text is not None else None,
         },
     }
 

@@ -12,6 +12,7 @@ from utils.core.routing import BOTH, ZONES
 from utils.core.stages import DOMAINS, Stage
 from utils.execution.answer_log import ANSWERS
 from utils.execution.journal import State
+from utils.health.history import WINDOWS
 from utils.tasks.board import HISTORY
 
 Schema = Mapping[str, Any]
@@ -147,6 +148,19 @@ HEALTH = obj(
         )
     ),
 )
+_SHARE = nullable({"type": "number", "minimum": 0, "maximum": 1})
+HEALTH_HISTORY = obj(
+    window=enum(*WINDOWS),
+    bucket_seconds=whole,
+    services=by_name(
+        obj(
+            uptime=_SHARE,
+            buckets=array(
+                obj(at=time, uptime=_SHARE, latency_ms=maybe_number, latency_p95_ms=maybe_number, checks=whole)
+            ),
+        )
+    ),
+)
 LIVENESS = obj(status=enum("ok"))
 
 ALERT = obj(
@@ -231,12 +245,27 @@ APPROVAL = obj(
     reason=maybe_text,
     problems=texts,
 )
+MAIL = obj(
+    sender=text,
+    to=texts,
+    cc=texts,
+    subject=text,
+    received=time,
+    authenticated=maybe_boolean,
+    text=text,
+    truncated=boolean,
+    attachments=array(obj(name=text, type=text, size=whole)),
+)
+_PAIR = obj(before=any_value, after=any_value)
+CHANGE = obj(draft=nullable(obj(before=text, after=text)), fields=by_name(_PAIR), diff=text)
 APPROVAL_DETAIL = obj(
     **APPROVAL["properties"],
     content=text,
     fields=anything,
     draft=maybe_text,
-    source=obj(task=maybe_text, facts=anything, text=maybe_text),
+    change=nullable(CHANGE),
+    recipients=array(obj(field=text, shown=text, known=maybe_boolean, wrote=boolean)),
+    source=obj(task=maybe_text, facts=anything, text=maybe_text, mail=nullable(MAIL)),
 )
 REJECTED = obj(id=text, stage=enum(Stage.REJECTED))
 EDITED = obj(id=text, sha256=sha256)
@@ -249,7 +278,6 @@ SNOOZED = obj(
     expires_in_seconds=maybe_whole,
     warning=maybe_text,
 )
-_PAIR = obj(before=any_value, after=any_value)
 ANSWER = obj(
     at=time,
     request=text,
@@ -259,7 +287,7 @@ ANSWER = obj(
     said=text,
     action_id=maybe_text,
     drafted_by=text,
-    change=nullable(obj(draft=nullable(obj(before=text, after=text)), fields=by_name(_PAIR), diff=text)),
+    change=nullable(CHANGE),
 )
 
 ACTION = obj(

@@ -35,10 +35,11 @@ from utils.execution.answers import (
     Pending,
     Superseded,
 )
+from utils.execution.change import Change
 from utils.execution.counts import Counts, Trying
 from utils.execution.decisions import Decisions
 from utils.execution.journal import ActionRecord, State
-from utils.execution.looks import Looks
+from utils.execution.looks import Looks, Person
 from utils.execution.remote import Approve
 from utils.execution.requests import RequestFile
 from utils.execution.revisions import Revisions
@@ -120,6 +121,16 @@ class Approvals:
     def shown(self, pending: Pending) -> tuple[tuple[str, str], ...]:
         """(label, text) lines of what would go out, from the very bytes of `pending`; none where they can't be read."""
         return self._looks.shown(pending.request) if pending.request else ()
+
+    def people(self, pending: Pending) -> tuple[Person, ...]:
+        """Whom a request names, and what this node knows of each."""
+        return self._looks.people(pending.request) if pending.request else ()
+
+    def edits(self, pending: Pending) -> Change:
+        """What was changed since this node first saw the request. A draft-only node keeps no drafts and knows nothing."""
+        if pending.request is None or self._mode != Mode.FULL:
+            return Change()
+        return change.between(self._store.answers.versions(pending.request_id), pending.request)
 
     def approve(
         self, request_id: str, sha256: str, *, by: str, via: str = "api", until: datetime | None = None

@@ -7,13 +7,15 @@ node knows itself. The lines are those of the hand that would carry it out, wher
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from utils.core import badges, visible
 from utils.core.acting import Order
 from utils.core.badges import Badge, Facts
 from utils.core.links import MAX_LINKS, Link
-from utils.core.policy import MAIL_ACTIONS, Mode, tool_for
+from utils.core.policy import MAIL_ACTIONS, PEOPLE, Mode, recipients, tool_for
+from utils.core.request_notes import bare
 from utils.core.task import ApprovalRequest, InvalidTask
 from utils.execution.store import ExecutionStore
 from utils.ports import AdapterError, Clock, Hand
@@ -22,6 +24,17 @@ Lines = tuple[tuple[str, str], ...]
 _NO_ACTION = "0" * 32
 _TEXT = "Text"
 _BOOKS = frozenset({"payment", "invoice"})
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whom a request names. `known`: an earlier receipt does too, None where this node keeps none; `wrote`: it is the
+    sender of the mail that is answered, as this node read it."""
+
+    field: str
+    shown: str
+    known: bool | None
+    wrote: bool
 
 
 class Looks:
@@ -47,6 +60,20 @@ class Looks:
             return Facts(store.known_recipients(), letter)
         parties = store.facts.parties(tool_for(request.action, request.fields))
         return Facts(store.known_recipients(), letter, parties, store.facts.last_deal(request))
+
+    def people(self, request: ApprovalRequest) -> tuple[Person, ...]:
+        """Whom the request's fields name, and what this node knows of each."""
+        facts = self.facts(request)
+        wrote = bare(facts.letter.sender) if facts.letter else None
+        books = request.action in _BOOKS
+        found = []
+        for field in PEOPLE:
+            for entry in recipients(request.fields, (field,)):
+                receipts = facts.parties if books else facts.known
+                name = entry if books else bare(entry)
+                known = None if facts.known is None or receipts is None else name in receipts
+                found.append(Person(field, _line(entry), known, wrote is not None and name == wrote))
+        return tuple(found)
 
     def shown(self, request: ApprovalRequest) -> Lines:
         """(label, text) lines of what would go out: recipients with Bcc in full, the whole text, each link's target.

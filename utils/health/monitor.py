@@ -17,6 +17,7 @@ from typing import Any
 from utils.core import health as rules
 from utils.core.health import Change, Hours, ProbeResult, ServiceHealth, Status
 from utils.core.task import format_time
+from utils.health.history import history
 from utils.ports import Clock, Probe
 from utils.vault import atomic, jsonl, locks
 from utils.vault.layout import Layout
@@ -108,6 +109,10 @@ class HealthMonitor:
                 for name, service in services.items()
             },
         }
+
+    def history(self, window: str) -> dict[str, Any]:
+        """The answer of `GET /api/health/history`; `window` is one of `WINDOWS`."""
+        return history(self._layout, [target.name for target in self._targets], window, self._clock.now())
 
     def _observe(
         self, before: Snapshot, results: Mapping[str, ProbeResult], now: datetime
