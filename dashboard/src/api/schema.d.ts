@@ -138,6 +138,10 @@ export interface paths {
         /**
          * One request: the exact bytes to be approved, their `sha256`, what would go out, the badges, what it answers.
          * @description One request: the exact bytes to be approved, their `sha256`, what would go out, the badges, what it answers.
+         *
+         *     `change`: what was edited since this node first saw it. `recipients`: whom it names; `known`: an earlier receipt
+         *     does too (null on a draft-only node), `wrote`: the mail that is answered is theirs. `source.mail`: that mail as
+         *     plain text, what can't be seen written out (`⟦U+202E⟧`).
          */
         get: operations["approvals_one"];
         /**
@@ -317,6 +321,28 @@ export interface paths {
          * @description Health of dashboard, API and Odoo, as last seen by the health monitor.
          */
         get: operations["health_detailed"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/health/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Uptime and latency of each service over a day, a week or a month, in at most 120 buckets.
+         * @description Uptime and latency of each service over a day, a week or a month, in at most 120 buckets.
+         *
+         *     `uptime` is the share of good checks (0 to 1), null where there was none; `latency_ms` the median of the good ones.
+         */
+        get: operations["health_history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1241,10 +1267,45 @@ export interface operations {
                         content: string;
                         fields: Record<string, never>;
                         draft: string | null;
+                        change: {
+                            draft: {
+                                before: string;
+                                after: string;
+                            } | null;
+                            fields: {
+                                [key: string]: {
+                                    before: unknown;
+                                    after: unknown;
+                                };
+                            };
+                            diff: string;
+                        } | null;
+                        recipients: {
+                            field: string;
+                            shown: string;
+                            known: boolean | null;
+                            wrote: boolean;
+                        }[];
                         source: {
                             task: string | null;
                             facts: Record<string, never>;
                             text: string | null;
+                            mail: {
+                                sender: string;
+                                to: string[];
+                                cc: string[];
+                                subject: string;
+                                /** Format: date-time */
+                                received: string;
+                                authenticated: boolean | null;
+                                text: string;
+                                truncated: boolean;
+                                attachments: {
+                                    name: string;
+                                    type: string;
+                                    size: number;
+                                }[];
+                            } | null;
                         };
                     };
                 };
@@ -2099,6 +2160,82 @@ export interface operations {
                                 last_ok_at: string | null;
                                 error: string | null;
                                 uptime_24h: number | null;
+                            };
+                        };
+                    };
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    health_history: {
+        parameters: {
+            query?: {
+                /** @description How far back; `24h` by default */
+                window?: "24h" | "7d" | "30d";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @enum {string} */
+                        window: "24h" | "7d" | "30d";
+                        bucket_seconds: number;
+                        services: {
+                            [key: string]: {
+                                uptime: number | null;
+                                buckets: {
+                                    /** Format: date-time */
+                                    at: string;
+                                    uptime: number | null;
+                                    latency_ms: number | null;
+                                    latency_p95_ms: number | null;
+                                    checks: number;
+                                }[];
                             };
                         };
                     };

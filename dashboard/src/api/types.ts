@@ -38,3 +38,6 @@ export type ZonesHealth = Got<"/api/zones/health">;
 export type ZoneSwitched = Posted<"/api/zones/switch">;
 export type Health = Got<"/api/health/detailed">;
 export type ServiceStatus = Health["status"];
+export type HealthHistory = Got<"/api/health/history">;
+export type Window = HealthHistory["window"];
+export type ServiceHistory = HealthHistory["services"][string];

@@ -7,11 +7,11 @@ import { useState, type ComponentProps } from "react";
 import type { ApprovalDetail, Platinum } from "@/api/types";
 import { duration } from "@/lib/time";
 import { useShortcuts } from "@/lib/shortcuts";
-import { actionName, approveWord } from "@/lib/words";
+import { actionName, approveWord, plain } from "@/lib/words";
 import { useConnection } from "@/live/connection";
 import { useApi } from "@/live/use-api";
 import { Page, Shown } from "@/ui/page";
-import { Button, Card, Chip, Notice, Section } from "@/ui/parts";
+import { Button, Card, Chip, Facts, Notice, Section } from "@/ui/parts";
 import { Inert, Letter, Source } from "@/ui/text";
 import { Time } from "@/ui/time";
 import { approve, edit, useAttempt } from "./answer";
@@ -19,7 +19,6 @@ import { Badges } from "./badges";
 import { Difference } from "./difference";
 import { Editor } from "./editor";
 import { Gone } from "./gone";
-import { mailText } from "./mail-text";
 import { Outgoing } from "./outgoing";
 import { Confirm, Reject, Revise, Snooze } from "./questions";
 import { about, canApprove, riskOf } from "./risk";
@@ -36,7 +35,6 @@ export function Request({ id }: { id: string }) {
 function Reading({ newest, onRefresh }: { newest: ApprovalDetail; onRefresh: () => Promise<unknown> }) {
   const [read, setRead] = useState(newest);
   const [saved, setSaved] = useState<string>();
-  const [first] = useState(newest);
   if (newest.sha256 === read.sha256 && newest !== read) setRead(newest); // the same bytes: only its time went on
   if (newest.sha256 === saved && read.sha256 !== saved) setRead(newest); // our own edit
   const hasChanged = newest.sha256 !== read.sha256;
@@ -56,20 +54,19 @@ function Reading({ newest, onRefresh }: { newest: ApprovalDetail; onRefresh: () 
           </Button>
         </div>
       )}
-      <Whole approval={read} first={first} hasChanged={hasChanged} onSaved={setSaved} onRefresh={onRefresh} />
+      <Whole approval={read} hasChanged={hasChanged} onSaved={setSaved} onRefresh={onRefresh} />
     </>
   );
 }
 
 interface WholeProps {
   approval: ApprovalDetail;
-  first: ApprovalDetail;
   hasChanged: boolean;
   onSaved: (sha256: string) => void;
   onRefresh: () => Promise<unknown>;
 }
 
-function Whole({ approval, first, hasChanged, onSaved, onRefresh }: WholeProps) {
+function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
   const router = useRouter();
   const [open, setOpen] = useState<Open>(null);
   const { api } = useConnection();
@@ -142,10 +139,10 @@ function Whole({ approval, first, hasChanged, onSaved, onRefresh }: WholeProps) 
             />
           ) : (
             <Section title="Exactly what will be sent">
-              <Outgoing approval={approval} />
+              <Outgoing approval={approval} recipients={approval.recipients} />
             </Section>
           )}
-          <Changes first={first} now={approval} />
+          <Changes approval={approval} />
           <Background approval={approval} />
         </div>
         {open !== "edit" && (
@@ -219,33 +216,72 @@ function Lead({ approval }: { approval: ApprovalDetail }) {
   );
 }
 
-/** What was changed of the draft since this page was opened. */
-function Changes({ first, now }: { first: ApprovalDetail; now: ApprovalDetail }) {
-  if (first.sha256 === now.sha256 || first.draft === now.draft) return null;
+/** What was edited since this node first saw it, by whomever. */
+function Changes({ approval }: { approval: ApprovalDetail }) {
+  const { change } = approval;
+  if (change === null) return null;
+  const fields = Object.entries(change.fields);
   return (
     <Section title="What was changed">
       <Card>
-        <Difference before={first.draft ?? ""} after={now.draft ?? ""} />
+        {change.draft && <Difference before={change.draft.before} after={change.draft.after} />}
+        {fields.length > 0 && (
+          <div className={change.draft ? "border-t border-line" : undefined}>
+            <Facts
+              facts={fields.map(([name, { before, after }]) => [
+                plain(name),
+                <span key={name}>
+                  <del className="text-danger">
+                    <Inert text={told(before)} />
+                  </del>{" "}
+                  <ins className="text-good">
+                    <Inert text={told(after)} />
+                  </ins>
+                </span>,
+              ])}
+            />
+          </div>
+        )}
       </Card>
     </Section>
   );
 }
 
+function told(value: unknown): string {
+  if (value === null || value === undefined || value === "") return "(none)";
+  return Array.isArray(value) ? value.join(", ") : String(value);
+}
+
 /** The mail it answers, why it was drafted so, and the file itself. */
 function Background({ approval }: { approval: ApprovalDetail }) {
-  const { facts, text, task } = approval.source;
-  const from = (facts as Record<string, unknown>).from;
-  const received = (facts as Record<string, unknown>).received;
+  const { mail, task } = approval.source;
   return (
     <>
-      {text && (
+      {mail && (
         <Section title="The mail it answers">
           <Card>
-            <div className="flex flex-wrap items-baseline justify-between gap-x-4 px-4 pt-3 text-sm text-soft">
-              {typeof from === "string" && <Inert text={from} />}
-              {typeof received === "string" && <Time at={received} />}
+            <div className="flex flex-wrap items-baseline justify-between gap-x-4 gap-y-1 px-4 pt-3 text-sm text-soft">
+              <span className="flex flex-wrap items-center gap-2">
+                <Inert text={mail.sender} />
+                {mail.authenticated === true && <Chip tone="good">Genuine sender</Chip>}
+                {mail.authenticated === false && <Chip tone="danger">Forged sender</Chip>}
+              </span>
+              <Time at={mail.received} />
             </div>
-            <Letter quiet text={mailText(text)} />
+            <p className="px-4 pt-1 font-medium">
+              <Inert text={mail.subject} />
+            </p>
+            <Letter quiet text={mail.text} />
+            {(mail.truncated || mail.attachments.length > 0) && (
+              <p className="border-t border-line px-4 py-3 text-sm text-soft">
+                {mail.truncated && "It goes on; the task has all of it. "}
+                {mail.attachments.length > 0 && (
+                  <>
+                    Attached: <Inert text={mail.attachments.map(({ name }) => name).join(", ")} />
+                  </>
+                )}
+              </p>
+            )}
           </Card>
         </Section>
       )}

@@ -19,6 +19,7 @@ const ALLOWED = {
   "/api/claims": ["GET"],
   "/api/events": ["GET"],
   "/api/health/detailed": ["GET"],
+  "/api/health/history": ["GET"],
   "/api/platinum/status": ["GET"],
   "/api/stop": ["GET", "POST", "DELETE"],
   "/api/tasks": ["GET"],

@@ -1,6 +1,6 @@
 "use client";
 
-import { Files, Search } from "lucide-react";
+import { Search } from "lucide-react";
 import Link from "next/link";
 import { useDeferredValue, useState } from "react";
 import type { Domain, Stage, Task } from "@/api/types";
