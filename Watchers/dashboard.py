@@ -22,6 +22,7 @@ from Watchers.api import (
     alerts,
     approvals,
     claims,
+    doctor,
     errors,
     events,
     guard,
@@ -55,7 +56,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     guard.install(app, services.settings)
     watched = partial(watch_node, services.layout.root, services.settings.state_dir)
     app.extensions[events.STREAMS] = Streams(services.versions, watched, now=services.clock.now)
-    for part in (actions, alerts, approvals, claims, events, health, openapi, platinum, tasks, vault, zones):
+    for part in (actions, alerts, approvals, claims, doctor, events, health, openapi, platinum, tasks, vault, zones):
         app.register_blueprint(part.bp)
     return app
 

@@ -6,11 +6,12 @@ Looks and changes nothing. Exit code 1 if something that is needed is broken.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ from utils.core.routing import LOCAL
 from utils.core.signing import BadKey
 from utils.execution.brakes import stands_still
 from utils.hands.accounts import NEEDS
+from utils.health.checkup import Item, State
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings, Settings, load, warnings
 from utils.vault.layout import SKELETON
 
-OK, NOTE, BROKEN = "ok", "note", "BROKEN"
+OK, OFF, NOTE, BROKEN = "ok", "off", "note", "BROKEN"
+#: A verdict as `GET /api/doctor` has it.
+STATES = {OK: State.OK, OFF: State.OFF, NOTE: State.WARNING, BROKEN: State.ERROR}
 Tell = Callable[[str], None]
 _REMOTE_SECONDS = 30
 _SERVER_SECONDS = 15
@@ -48,7 +52,10 @@ class Finding:
 
 def main() -> int:
     """Entry point."""
-    argparse.ArgumentParser(prog="python -m scripts.doctor", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="python -m scripts.doctor", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for GET /api/doctor")
+    if parser.parse_args().json:
+        return _main_json()
     findings = []
     for finding in examine(lambda what: print(f"… {what}", flush=True)):
         print(f"{finding.verdict:<7} {finding.subject:<10} {finding.detail}", flush=True)
@@ -56,6 +63,14 @@ def main() -> int:
     broken = sum(finding.verdict == BROKEN for finding in findings)
     print(f"\n{broken} broken." if broken else "\nNothing that is needed is broken.")
     return 1 if broken else 0
+
+
+def _main_json() -> int:
+    findings = []
+    for finding in examine():
+        print(json.dumps(asdict(Item(finding.subject, STATES[finding.verdict], finding.detail))), flush=True)
+        findings.append(finding)
+    return 1 if any(finding.verdict == BROKEN for finding in findings) else 0
 
 
 def examine(tell: Tell = lambda what: None) -> Iterator[Finding]:
@@ -292,7 +307,7 @@ def _mail_in(services: Services, tell: Tell) -> Iterator[Finding]:
 def _mail_out(services: Services, tell: Tell) -> Finding:
     s = services.settings
     if s.draft_only:
-        return Finding(OK, "mail out", "draft-only: this node sends nothing")
+        return Finding(OFF, "mail out", "draft-only: this node sends nothing")
     if s.mail_sender == "outbox":
         return Finding(OK, "mail out", f"approved mail is written to {s.outbox} (MAIL_SENDER=outbox)")
     if s.mail_sender == "gmail":
@@ -321,7 +336,7 @@ def _accounts(s: Settings) -> Iterator[Finding]:
 def _odoo(services: Services, tell: Tell) -> Finding:
     s = services.settings
     if not s.odoo_user:
-        return Finding(OK, "odoo", "no account: invoices and payments wait until ODOO_USER and ODOO_API_KEY are set")
+        return Finding(OFF, "odoo", "no account: invoices and payments wait until ODOO_USER and ODOO_API_KEY are set")
     tell(f"checking Odoo (up to {s.odoo_timeout_seconds} s for each answer)")
     try:
         return Finding(OK, "odoo", f"{s.odoo_user} at {s.odoo_url}, {services.books.check()}")
@@ -333,7 +348,7 @@ def _alerts(services: Services, tell: Tell) -> Finding:
     s = services.settings
     works, detail = services.alerts.status()
     if not s.alerts_enabled:
-        return Finding(OK, "alerts", detail)
+        return Finding(OFF, "alerts", detail)
     finding = _smtp("alerts", s, "alert_smtp", tell)
     return (
         finding

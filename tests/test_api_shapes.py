@@ -18,6 +18,7 @@ from tests.servers import free_port
 from utils import VERSION
 from utils.core.policy import ACTIONS
 from utils.core.routing import TASK_TYPES
+from utils.health.checkup import Checkup
 from utils.settings import PROJECT_ROOT
 from utils.vault import atomic
 
@@ -52,8 +53,12 @@ OURS = {
     ("post", "/api/stop"),
     ("delete", "/api/stop"),
     ("get", "/api/vault/conflicts"),
+    ("get", "/api/doctor"),
     ("get", "/api/events"),
     ("get", "/api/health/history"),
+    ("get", "/api/vault/conflicts/{conflict}"),
+    ("post", "/api/vault/conflicts/{conflict}/take-theirs"),
+    ("post", "/api/vault/conflicts/{conflict}/dismiss"),
     ("get", "/api/openapi.json"),
 }
 #: What answers something else than JSON.
@@ -68,6 +73,7 @@ def node(make_node, clock):
     node.claims.claim(node.layout.find(task)[0])
     add_request(node, task, clock.now())
     node.alerts.send("WARNING", "A title", "A message", source="test")
+    node.checkup = Checkup(lambda: (0, '{"name": "vault", "state": "ok", "says": "there"}'), clock)
     return node
 
 
@@ -113,7 +119,10 @@ def test_every_get_answers_in_its_shape(node):
     api = Api(node)
     document = api.get("/api/openapi.json")
     request = api.get("/api/approvals")["items"][0]
-    ids = {"{request_id}": request["id"], "{task}": request["source_task"]}
+    copy = node.layout.conflicts / "note.md.cloud.0a1b2c3d.md"
+    copy.write_text("theirs")
+    conflict = api.get("/api/vault/conflicts")["items"][0]["id"]
+    ids = {"{request_id}": request["id"], "{task}": request["source_task"], "{conflict}": conflict}
     asked = 0
     for path in document["paths"]:
         if "get" in document["paths"][path]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from utils.execution.executor import Executor
     from utils.execution.remote import RemoteApprovals
     from utils.execution.store import ExecutionStore
+    from utils.health.checkup import Checkup
     from utils.health.monitor import HealthMonitor
     from utils.mail.intake import MailIntake
     from utils.ports import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         ToolCaller,
     )
     from utils.sync.housekeeping import Housekeeping
+    from utils.sync.settling import Conflicts
     from utils.tasks.board import Board
     from utils.tasks.versions import Versions
     from utils.vault_sync import VaultSync
@@ -161,6 +163,13 @@ class Services:
             keyring=KeyStore(s.keys_dir).keyring,
             secrets=self.secrets,
         )
+
+    @cached_property
+    def conflicts(self) -> Conflicts:
+        """Versions that yielded in a merge, and a person's word on them."""
+        from utils.sync.settling import Conflicts
+
+        return Conflicts(self.layout, self.claims, zone=self.settings.agent_name, in_git=self.sync.in_git)
 
     @cached_property
     def secrets(self) -> SecretScanner:
@@ -462,6 +471,16 @@ class Services:
             timeout=s.health_timeout_seconds,
             threshold=s.health_failure_threshold,
         )
+
+    @cached_property
+    def checkup(self) -> Checkup:
+        """What the doctor says."""
+        from utils.adapters.processes import run_to_end
+        from utils.health.checkup import SECONDS, Checkup
+
+        doctor = [sys.executable, "-m", "scripts.doctor", "--json"]
+        run = partial(run_to_end, doctor, cwd=PROJECT_ROOT, timeout=SECONDS, stopped=lambda: False)
+        return Checkup(run, self.clock)
 
     @cached_property
     def drops(self) -> Drops:

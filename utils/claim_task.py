@@ -199,6 +199,11 @@ class Claims:
         Raises `Changed` where its bytes are not those expected (nothing is written) and `Gone` where it is not there.
         """
         data = frontmatter.write(meta, body)
+        self.replace(path, expected_sha256, data, by=by)
+        return data
+
+    def replace(self, path: Path, expected_sha256: str, data: bytes, *, by: str) -> None:
+        """Put other bytes in place of a file's, as `rewrite` does."""
         with self._moves.hold():
             try:
                 found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -209,7 +214,6 @@ class Claims:
             entry = self._entry("edited", path.stem, None, self._layout.relative(path))
             entry |= {"by": by, "sha256": hashlib.sha256(data).hexdigest()}
             self._moves.do(entry, lambda: atomic.write(path, data))
-        return data
 
     def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:
         """Put a file back as it was, with a note beside it; one that lies there already is left as it is."""

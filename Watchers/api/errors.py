@@ -15,6 +15,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from utils import claim_task
 from utils.alert_manager import BadCursor
 from utils.claim_task import Gone, TargetTaken
 from utils.core.stages import IllegalMove
@@ -31,6 +32,7 @@ from utils.execution.answers import (
 )
 from utils.execution.store import StoreProblem
 from utils.ports import AdapterError
+from utils.sync.settling import NotTaken, UnknownConflict
 from utils.tasks.board import UnknownTask
 from utils.vault.skeleton import VaultProblem
 from utils.vault_sync import SyncBusy
@@ -103,7 +105,11 @@ def _use_case_problem(error: Exception) -> Problem | None:
             return Problem(409, _sentence(error), kind="expired")
         case NotHere():
             return Problem(403, _sentence(error), kind="not-here")
-        case NotFound() | UnknownTask():
+        case claim_task.Changed():
+            return Problem(409, _sentence(error), kind="changed", sha256=error.sha256 or None)
+        case NotTaken():
+            return Problem(409, _sentence(error), kind="not-taken")
+        case NotFound() | UnknownTask() | UnknownConflict():
             return Problem(404, _sentence(error), kind="not-found")
         case AlreadyActed():
             return Problem(409, _sentence(error), kind="already-acted")

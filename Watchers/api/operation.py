@@ -111,6 +111,12 @@ class ActionId(TaskId):
     pattern = re.compile("^[0-9a-f]{32}$")
 
 
+class ConflictId(TaskId):
+    """The id of a copy under `Updates/conflicts/`."""
+
+    pattern = re.compile("^[0-9a-f]{32}$")
+
+
 class RequestId(TaskId):
     """The id of a request. What is none reaches the view as well, which says that no such request waits."""
 
@@ -125,7 +131,13 @@ class CardId(TaskId):
     pattern = re.compile("^[^/]+$")
 
 
-CONVERTERS = {"task_id": TaskId, "card_id": CardId, "request_id": RequestId, "action_id": ActionId}
+CONVERTERS = {
+    "task_id": TaskId,
+    "card_id": CardId,
+    "request_id": RequestId,
+    "action_id": ActionId,
+    "conflict_id": ConflictId,
+}
 
 
 class ApiJson(DefaultJSONProvider):

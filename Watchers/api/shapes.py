@@ -12,6 +12,7 @@ from utils.core.routing import BOTH, ZONES
 from utils.core.stages import DOMAINS, Stage
 from utils.execution.answer_log import ANSWERS
 from utils.execution.journal import State
+from utils.health.checkup import State as Checked
 from utils.health.history import WINDOWS
 from utils.tasks.board import HISTORY
 
@@ -94,6 +95,7 @@ SYNC_STATUS = obj(
     next_run_at=maybe_time,
 )
 CONFLICT = obj(
+    id=text,
     path=text,
     original=text,
     lost=maybe_text,
@@ -103,6 +105,10 @@ CONFLICT = obj(
     since=time,
     size=whole,
 )
+_VERSION = obj(sha256=sha256, size=whole, text=maybe_text)
+CONFLICT_DETAIL = obj(**CONFLICT["properties"], ours=nullable(_VERSION), theirs=_VERSION, difference=maybe_text)
+TAKEN = obj(path=text, sha256=sha256, kept_at=maybe_text)
+DISMISSED = obj(id=text)
 
 ZONES_STATUS = obj(
     this_zone=zone,
@@ -162,6 +168,8 @@ HEALTH_HISTORY = obj(
     ),
 )
 LIVENESS = obj(status=enum("ok"))
+
+DOCTOR = obj(checked_at=maybe_time, running=boolean, items=array(obj(name=text, state=enum(*Checked), says=text)))
 
 ALERT = obj(
     id=text,

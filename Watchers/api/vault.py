@@ -10,10 +10,11 @@ from typing import Any
 from flask import Blueprint
 
 from utils.core.task import format_time, parse_time
+from utils.execution.answers import NotHere
 from utils.sync import kept
 from Watchers.api import shapes
 from Watchers.api.errors import Problem
-from Watchers.api.inputs import PAGING
+from Watchers.api.inputs import PAGING, digest
 from Watchers.api.operation import operation, services
 from Watchers.api.paging import Key, page_of_sorted
 
@@ -51,6 +52,43 @@ def conflicts(limit: int, cursor: str | None) -> dict[str, Any]:
     layout = services().layout
     found, next_cursor = page_of_sorted(kept.copies(layout), _newest, limit, cursor)
     return {"items": [kept.told(layout, copy) for copy in found], "next_cursor": next_cursor}
+
+
+@bp.get("/api/vault/conflicts/<conflict_id:conflict>")
+@operation(shapes.CONFLICT_DETAIL, errors=[404])
+def conflict(conflict: str) -> dict[str, Any]:
+    """One conflict with both versions as plain text, and the difference.
+
+    `ours` is what lies at the original path now, null where nothing does; `theirs` is the version that yielded. A text
+    is null where a version is none, or is too large to show.
+    """
+    return services().conflicts.detail(conflict)
+
+
+@bp.post("/api/vault/conflicts/<conflict_id:conflict>/take-theirs")
+@operation(shapes.TAKEN, body=[digest(required=False)], errors=[403, 404, 409])
+def take_theirs(conflict: str, sha256: str | None) -> dict[str, Any]:
+    """Put the version that yielded in the place of what stands, whose `sha256` is sent back (none: nothing stands).
+
+    409 with the new `sha256` where something else lies there by now. What stood there and is not in git yet is kept
+    aside first (`kept_at`). What is approved, rejected or done is not changed by this.
+    """
+    _here()
+    return services().conflicts.take_theirs(conflict, sha256, by="human (API)")
+
+
+@bp.post("/api/vault/conflicts/<conflict_id:conflict>/dismiss")
+@operation(shapes.DISMISSED, errors=[403, 404, 409])
+def dismiss(conflict: str) -> dict[str, Any]:
+    """Let what stands stand: the copy is removed, and stays in git's history."""
+    _here()
+    services().conflicts.dismiss(conflict)
+    return {"id": conflict}
+
+
+def _here() -> None:
+    if services().settings.draft_only:
+        raise NotHere("this node is draft-only: conflicts are settled on Local")
 
 
 def _newest(copy: kept.Copy) -> Key:

@@ -127,7 +127,7 @@ class Approvals:
         return self._looks.people(pending.request) if pending.request else ()
 
     def edits(self, pending: Pending) -> Change:
-        """What was changed since this node first saw the request. A draft-only node keeps no drafts and knows nothing."""
+        """What was changed since this node first saw the request. A draft-only node knows nothing of it."""
         if pending.request is None or self._mode != Mode.FULL:
             return Change()
         return change.between(self._store.answers.versions(pending.request_id), pending.request)

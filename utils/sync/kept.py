@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from utils.vault.layout import Layout
 
 _HEADER = 16 * 1024  # bytes; a note's header holds two paths at most
 _FIELD = re.compile(r'^(conflict|lost|stands|why|by): ("(?:[^"\\]|\\.)*")$', re.MULTILINE)
+#: As `merge.note_for` writes it.
+_NOTE = re.compile(rb'---\nconflict: "(?:[^"\\\n]|\\.)*"\n(?:(?:lost|stands|why|by): "(?:[^"\\\n]|\\.)*"\n)*---\n')
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ def copies(layout: Layout) -> Iterator[Copy]:
 
 
 def told(layout: Layout, copy: Copy) -> dict[str, str | int | None]:
-    """What is known of a copy: `path`, `original`, `lost` and `stands` (zones), `by` (the person who wrote it, None for
-    a node), `why`, `since`, `size`.
+    """What is known of a copy: `id`, `path`, `original`, `lost` and `stands` (zones), `by` (the person who wrote it, None
+    for a node), `why`, `since`, `size`.
 
     A picture holds no note of its own: its name says what it was, and `stands` and `why` are None.
     """
@@ -59,6 +62,7 @@ def told(layout: Layout, copy: Copy) -> dict[str, str | int | None]:
     fields = {key: str(json.loads(value, strict=False)) for key, value in _FIELD.findall(header)}
     original, zone = merge.original_of(copy.path)
     return {
+        "id": identifier(copy),
         "path": _text(copy.path),
         "original": fields.get("conflict", _text(original)),
         "lost": fields.get("lost", zone),
@@ -68,6 +72,17 @@ def told(layout: Layout, copy: Copy) -> dict[str, str | int | None]:
         "since": format_time(datetime.fromtimestamp(copy.since, UTC)),
         "size": copy.size,
     }
+
+
+def identifier(copy: Copy) -> str:
+    """The id of a copy: a hash of where it lies."""
+    return hashlib.sha256(os.fsencode(copy.path)).hexdigest()[:32]
+
+
+def without_header(data: bytes) -> bytes:
+    """The version itself: what is left of a copy's bytes without the note that a sync put on top."""
+    match = _NOTE.match(data)
+    return data[match.end() :] if match else data
 
 
 def _text(path: str) -> str:
