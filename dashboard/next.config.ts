@@ -17,6 +17,8 @@ const config: NextConfig = {
   turbopack: { root: import.meta.dirname },
   poweredByHeader: false,
   reactStrictMode: true,
+  // sharp comes with Next for images that it would scale; ours are as they are.
+  outputFileTracingExcludes: { "/*": ["node_modules/@img/**", "node_modules/sharp/**"] },
   images: { unoptimized: true },
   devIndicators: false,
   headers: async () => [

@@ -4,6 +4,8 @@ import { Area, AreaChart, CartesianGrid, ResponsiveContainer, Tooltip, XAxis, YA
 import type { ServiceHistory, Window } from "@/api/types";
 import { clock, day, fullTime, milliseconds } from "@/lib/time";
 
+const SPARSE = 12;
+
 interface Point {
   at: number;
   median: number | null;
@@ -19,6 +21,7 @@ export default function LatencyChart({ name, service, window }: { name: string; 
   }));
   const known = points.filter(({ median }) => median !== null);
   if (known.length === 0) return null;
+  const isSparse = known.length <= SPARSE; // a line needs two points
   const worst = Math.max(...known.map(({ slow, median }) => slow ?? median ?? 0));
   return (
     <figure className="mt-5">
@@ -41,8 +44,8 @@ export default function LatencyChart({ name, service, window }: { name: string; 
             />
             <YAxis width={56} tickFormatter={milliseconds} tick={{ fill: "var(--soft)", fontSize: 12 }} stroke="none" />
             <Tooltip content={<Told />} isAnimationActive={false} />
-            <Area dataKey="slow" stroke="var(--warn)" strokeDasharray="3 3" fill="none" isAnimationActive={false} dot={false} />
-            <Area dataKey="median" stroke="var(--accent)" strokeWidth={2} fill="var(--accent-soft)" isAnimationActive={false} dot={false} />
+            <Area dataKey="slow" stroke="var(--warn)" strokeDasharray="3 3" fill="none" isAnimationActive={false} dot={isSparse} />
+            <Area dataKey="median" stroke="var(--accent)" strokeWidth={2} fill="var(--accent-soft)" isAnimationActive={false} dot={isSparse} />
           </AreaChart>
         </ResponsiveContainer>
       </div>

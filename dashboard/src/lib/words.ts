@@ -50,8 +50,12 @@ export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
 }
 
+const NAMES: Record<string, string> = { api: "API", email: "E-mail", mcp: "MCP", imap: "IMAP", smtp: "SMTP", whatsapp: "WhatsApp" };
+
 /** `some_words` as "Some words". */
 export function plain(name: string): string {
+  const known = NAMES[name.toLowerCase()];
+  if (known) return known;
   const words = name.replaceAll("_", " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }

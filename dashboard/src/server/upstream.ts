@@ -3,7 +3,9 @@ import { config } from "./config";
 import { problem } from "./problem";
 
 const READ_TIMEOUT = 30_000;
-const CHANGE_TIMEOUT = 300_000;
+/** What asks servers of others, or waits for a sync. */
+const LONG_TIMEOUT = 300_000;
+const LONG_READS = ["/api/doctor"];
 const LONGEST_BODY = 1024 * 1024;
 const LONGEST_QUERY = 8_000;
 const CONTENT_TYPES = ["application/json", "application/problem+json", "text/event-stream"];
@@ -14,11 +16,12 @@ export async function forward(request: Request, path: string): Promise<Response>
   if (search.length > LONGEST_QUERY) return problem(414, "too-long", "URI Too Long", "The query is too long.");
   const reads = request.method === "GET";
   const streams = path === "/api/events";
+  const isQuick = reads && !LONG_READS.includes(path);
   const body = reads ? undefined : await bounded(request);
   if (body === null) return problem(413, "too-large", "Content Too Large", "The body may have at most 1 MiB.");
   const signals = streams
     ? [request.signal]
-    : [AbortSignal.timeout(reads ? READ_TIMEOUT : CHANGE_TIMEOUT), ...(reads ? [request.signal] : [])];
+    : [AbortSignal.timeout(isQuick ? READ_TIMEOUT : LONG_TIMEOUT), ...(reads ? [request.signal] : [])];
   try {
     const answer = await fetch(`${config().apiUrl}${path}${search}`, {
       method: request.method,

@@ -11,6 +11,7 @@ import { useApi } from "@/live/use-api";
 import { Page, Shown } from "@/ui/page";
 import { Button, Card, cx, Section } from "@/ui/parts";
 import { Inert } from "@/ui/text";
+import { Doctor } from "./doctor";
 
 const KEYS: readonly (readonly [key: string, does: string])[] = [
   ["j, k", "down and up in a list"],
@@ -27,6 +28,7 @@ const KEYS: readonly (readonly [key: string, does: string])[] = [
 export function Settings() {
   return (
     <Page title="Settings" lead="What is set up on this node, and how this page looks.">
+      <Doctor />
       <Modules />
       <Look />
       <Keys />

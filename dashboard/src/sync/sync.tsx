@@ -1,6 +1,7 @@
 "use client";
 
 import { GitMerge, RefreshCw } from "lucide-react";
+import Link from "next/link";
 import { useState } from "react";
 import { useSWRConfig } from "swr";
 import { call, Problem } from "@/api/client";
@@ -127,15 +128,21 @@ function Conflicts() {
             <Card>
               <ul className="divide-y divide-line">
                 {items.map((conflict) => (
-                  <li key={conflict.path} className="px-4 py-3">
-                    <p className="font-medium [overflow-wrap:anywhere]">
-                      <Inert text={conflict.original} />
-                    </p>
-                    <p className="text-sm text-soft">
-                      {conflict.lost && `${conflict.lost}'s version yielded, `}
-                      <Time at={conflict.since} />
-                      {conflict.why && <Inert text={conflict.why} className="block" />}
-                    </p>
+                  <li key={conflict.path}>
+                    <Link
+                      href={`/sync/${encodeURIComponent(conflict.id)}`}
+                      prefetch={false}
+                      className="block px-4 py-3 outline-offset-[-2px] hover:bg-sunk"
+                    >
+                      <span className="block font-medium [overflow-wrap:anywhere]">
+                        <Inert text={conflict.original} />
+                      </span>
+                      <span className="block text-sm text-soft">
+                        {conflict.lost && `${conflict.lost}'s version yielded, `}
+                        <Time at={conflict.since} />
+                        {conflict.why && <Inert text={conflict.why} className="block" />}
+                      </span>
+                    </Link>
                   </li>
                 ))}
               </ul>

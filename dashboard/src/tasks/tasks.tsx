@@ -38,7 +38,7 @@ export function Tasks() {
         <Search aria-hidden className="pointer-events-none absolute left-3.5 top-3.5 size-[1.125rem] text-soft" />
         <input
           type="search"
-          className={`${FIELD} rounded-full pl-10`}
+          className={`${FIELD} pl-10`}
           placeholder="Subject, sender or id"
           value={words}
           onChange={(event) => setWords(event.target.value)}
@@ -155,10 +155,10 @@ function Line({ task, stage = false }: { task: Task; stage?: boolean }) {
       <span className="mt-1 flex flex-wrap items-center gap-x-2 gap-y-1 text-sm text-soft">
         {stage && <Chip>{STAGES[task.stage]}</Chip>}
         <span>{task.action ? actionName(task.action) : plain(task.domain)}</span>
-        {(task.agent ?? task.zone) && <span>· {task.agent ?? task.zone}</span>}
+        {(task.agent ?? task.zone) && <span>{task.agent ?? task.zone}</span>}
         {task.created && (
           <span>
-            · <Time at={task.created} />
+            <Time at={task.created} />
           </span>
         )}
         {(task.priority === "high" || task.priority === "urgent") && <Chip tone="warn">{plain(task.priority)}</Chip>}

@@ -1,6 +1,6 @@
 "use client";
 
-import { ArrowRight, CircleCheck, CloudOff, PartyPopper, type LucideIcon } from "lucide-react";
+import { ArrowRight, CircleCheck, CloudOff, Send, type LucideIcon } from "lucide-react";
 import Link from "next/link";
 import type { ReactNode } from "react";
 import type { Action, Alert, Approval, Health, Platinum, SyncStatus } from "@/api/types";
@@ -28,15 +28,11 @@ export function Today() {
   const now = useNow(60_000);
   return (
     <Page title="Today" lead={<span suppressHydrationWarning>{day(now)}</span>}>
-      <div className="gap-x-10 xl:grid xl:grid-cols-[3fr_2fr]">
-        <div>
-          <Waiting />
-          <Done />
-        </div>
-        <div className="mt-8 xl:mt-0">
-          <Wrong />
-          <Numbers />
-        </div>
+      <div className="grid gap-x-10 gap-y-8 [&>*]:min-w-0 [&>section]:mt-0 xl:grid-cols-[3fr_2fr]">
+        <Waiting />
+        <Wrong />
+        <Done />
+        <Numbers />
       </div>
     </Page>
   );
@@ -81,7 +77,7 @@ function Done() {
       <Shown of={loaded}>
         {({ items }) =>
           items.length === 0 ? (
-            <Empty icon={PartyPopper} title="Nothing was sent yet">
+            <Empty icon={Send} title="Nothing was sent yet">
               What you approve is carried out once, and its receipt is kept here.
             </Empty>
           ) : (

@@ -31,9 +31,9 @@ export function Letter({ text, quiet = false }: { text: string; quiet?: boolean 
 }
 
 /** A file as it lies there. */
-export function Source({ text }: { text: string }) {
+export function Source({ text, label = "File as text" }: { text: string; label?: string }) {
   return (
-    <pre className="overflow-x-auto px-4 py-3 font-mono text-[0.8125rem] leading-normal" tabIndex={0} role="region" aria-label="File as text">
+    <pre className="overflow-x-auto px-4 py-3 font-mono text-[0.8125rem] leading-normal" tabIndex={0} role="region" aria-label={label}>
       <Inert text={text} />
     </pre>
   );

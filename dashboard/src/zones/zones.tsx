@@ -69,7 +69,7 @@ function Active({ zones }: { zones: ZonesStatus }) {
             <Inert text={zones.reason} />
           </p>
         </div>
-        <Button icon={ArrowLeftRight} onClick={() => setTarget(other)}>
+        <Button icon={ArrowLeftRight} onClick={() => setTarget(other)} className="basis-full sm:basis-auto">
           Switch to {NAMES[other]}
         </Button>
       </div>
@@ -230,7 +230,7 @@ function History({ history }: { history: ZonesStatus["history"] }) {
         {(history as Record<string, unknown>[]).map((entry, index) => (
           <li key={index} className="px-4 py-3">
             <p className="font-medium">
-              {NAMES[entry.zone as Zone] ?? String(entry.zone ?? entry.holder ?? "")}
+              {NAMES[entry.to as Zone] ?? ""}
               {entry.term !== undefined && <span className="font-normal text-soft"> · term {String(entry.term)}</span>}
             </p>
             <p className="text-sm text-soft">
