@@ -1,6 +1,6 @@
 """Print the API's OpenAPI description; `dashboard/openapi.json` is this, and the dashboard's types are made from it.
 
-    python -m scripts.openapi > dashboard/openapi.json && (cd dashboard && npm run types)
+python -m scripts.openapi > dashboard/openapi.json && (cd dashboard && npm run types)
 """
 
 from __future__ import annotations
