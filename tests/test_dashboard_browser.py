@@ -76,7 +76,7 @@ def test_a_draft_is_edited_and_what_was_saved_is_sent(desk: Desk) -> None:
         page.goto(f"{desk.url}/approvals")
         open_request(page, "Re: Offer for Friday?")
         page.get_by_role("button", name="Edit").click()
-        page.get_by_label("Text").fill("Dear Ann,\n\nit costs 1,200 euros.\n\nMax")
+        page.get_by_role("textbox", name="Text").fill("Dear Ann,\n\nit costs 1,200 euros.\n\nMax")
         page.get_by_role("button", name="Save and look at it").click()
         expect(page.get_by_test_id("difference")).to_contain_text("1,200 euros")
         assert desk.sent() == []
