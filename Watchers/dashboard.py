@@ -27,6 +27,7 @@ from Watchers.api import (
     events,
     guard,
     health,
+    metrics,
     openapi,
     operation,
     platinum,
@@ -39,6 +40,21 @@ from Watchers.api.streams import Streams
 log = logging.getLogger("dashboard")
 
 NAME = "dashboard"
+PARTS = (
+    actions,
+    alerts,
+    approvals,
+    claims,
+    doctor,
+    events,
+    health,
+    metrics,
+    openapi,
+    platinum,
+    tasks,
+    vault,
+    zones,
+)
 _WATCHDOG_SECONDS = 5.0
 
 
@@ -56,7 +72,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     guard.install(app, services.settings)
     watched = partial(watch_node, services.layout.root, services.settings.state_dir)
     app.extensions[events.STREAMS] = Streams(services.versions, watched, now=services.clock.now)
-    for part in (actions, alerts, approvals, claims, doctor, events, health, openapi, platinum, tasks, vault, zones):
+    for part in PARTS:
         app.register_blueprint(part.bp)
     return app
 

@@ -43,6 +43,9 @@ OURS = {
     ("post", "/api/approvals/{request_id}/reject"),
     ("post", "/api/approvals/{request_id}/revise"),
     ("post", "/api/approvals/{request_id}/snooze"),
+    ("get", "/api/alerts/silences"),
+    ("post", "/api/alerts/silences"),
+    ("delete", "/api/alerts/silences/{silence}"),
     ("get", "/api/answers"),
     ("get", "/api/tasks"),
     ("get", "/api/tasks/{task}"),
@@ -53,6 +56,7 @@ OURS = {
     ("post", "/api/stop"),
     ("delete", "/api/stop"),
     ("get", "/api/vault/conflicts"),
+    ("get", "/api/vault/sync/runs"),
     ("get", "/api/doctor"),
     ("get", "/api/events"),
     ("get", "/api/health/history"),
@@ -60,9 +64,10 @@ OURS = {
     ("post", "/api/vault/conflicts/{conflict}/take-theirs"),
     ("post", "/api/vault/conflicts/{conflict}/dismiss"),
     ("get", "/api/openapi.json"),
+    ("get", "/metrics"),
 }
 #: What answers something else than JSON.
-OTHER = {"/api/events": "text/event-stream"}
+OTHER = {"/api/events": "text/event-stream", "/metrics": "text/plain"}
 
 
 @pytest.fixture

@@ -10,10 +10,13 @@ import pytest
 
 from tests.api_client import Api, SlowObserver, add_request, add_task
 from utils.bootstrap import Services
+from utils.sync import runs
+from utils.sync.values import SyncResult
 
 SYNC = "/api/vault/sync/trigger"
 STATUS = "/api/vault/sync/status"
 CONFLICTS = "/api/vault/conflicts"
+RUNS = "/api/vault/sync/runs"
 
 
 @pytest.fixture
@@ -74,6 +77,33 @@ def test_a_remote_that_is_away_is_503_and_loses_nothing(local, remote, clock):
     away.rename(remote)
     assert local.post(SYNC)["result"] == "ok"
     assert local.get(f"/api/tasks/{task}")["stage"] == "needs_action"
+
+
+def test_each_run_is_remembered_what_went_well_and_what_did_not(local, remote, clock, monkeypatch):
+    first = local.post(SYNC)
+    away = remote.rename(remote.with_name("away.git"))
+    clock.advance(300)
+    local.refused(503, "POST", SYNC)
+    away.rename(remote)
+    clock.advance(300)
+    last = local.post(SYNC)
+    newest, offline, oldest, *setting_up = local.get(RUNS)["items"]
+    assert len(setting_up) == 1, "the node's first sync was before all"
+    assert (newest, oldest) == (last, first)
+    assert offline["result"] == "offline" and offline["error"] and offline["started_at"] == "2026-06-01T12:05:00Z"
+    page = local.get(RUNS, limit=1)
+    assert page["items"] == [newest]
+    assert local.get(RUNS, limit=1, cursor=page["next_cursor"])["items"] == [offline]
+    local.refused(400, "GET", f"{RUNS}?cursor=nonsense")
+    monkeypatch.setattr(runs, "FULL", 100)
+    monkeypatch.setattr(runs, "KEPT", 2)
+    result = SyncResult(refused=[{"path": str(number), "reason": "no"} for number in range(500)])
+    local.node.sync.runs.note(result)
+    kept = local.get(RUNS)["items"]
+    assert len(kept) == 2 and kept[1] == newest and len(kept[0]["refused"]) == runs.MOST_PATHS
+    with (local.node.settings.state_dir / "sync_runs.jsonl").open("a") as file:
+        file.write('{"result": "to')
+    assert local.get(RUNS)["items"] == kept, "what a crash left half written is no run"
 
 
 def test_a_second_sync_is_told_that_one_runs(local):

@@ -341,3 +341,43 @@ def test_whatever_the_list_names_can_be_asked_for(make_node):
     assert api.get("/api/tasks/my%20note%20%C3%A9")["content"] == "# Buy milk\n"
     for name in ("another", "..", "%00", ".vault"):
         assert api.ask("GET", f"/api/tasks/{name}").status_code == 404
+
+
+def test_tasks_are_found_by_words_of_id_title_and_sender(make_node, clock):
+    node = make_node(clock=clock)
+    api = Api(node)
+    made = [
+        add_task(node, str(number), clock.now() + timedelta(seconds=number), subject=subject)
+        for number, subject in enumerate(['Invoice: "No. 7" – Straße', "An offer", "Invoice 8", "it's \\\\ here"])
+    ]
+    drop = node.layout.folder(Stage.INBOX) / "milk.md"
+    drop.write_text("# Buy an invoice book\n")
+
+    def found(q: str, **more) -> list[str]:
+        return [item["id"] for item in api.get("/api/tasks", q=q, **more)["items"]]
+
+    assert found("INVOICE") == [made[2], made[0], "milk"]
+    assert found("invoice 8") == [made[2]] and found("8 invoice") == [made[2]], "each word, in any order"
+    assert found('"no. 7"') == [made[0]] and found("strasse") == [made[0]] and found("it's") == [made[3]]
+    assert found("ANN@example.com") == made[::-1], "the sender"
+    assert found(made[1][:30].upper()) and found(made[1]) == [made[1]]
+    assert found("invoice", stage="inbox") == ["milk"]
+    assert found("nothing of this") == [] and found("cost") == [], "the text of a mail is not searched"
+    assert len(found("  ")) == 5
+    node.layout.find(made[1])[0].write_text("---\nbroken: [\n---\n# An offer that is broken\n")
+    assert found("offer broken") == [made[1]]
+    api.refused(400, "GET", "/api/tasks?q=" + "x" * 201)
+
+
+def test_a_search_pages_and_looks_through_so_many_at_a_time(make_node, clock, monkeypatch):
+    node = make_node(clock=clock)
+    api = Api(node)
+    for number in range(12):
+        add_task(node, str(number), clock.now() + timedelta(seconds=number), subject="x" if number % 4 else "wanted")
+    monkeypatch.setattr("Watchers.api.tasks._LOOKED_THROUGH", 5)
+    wanted = [item["id"] for item in all_pages(api, "/api/tasks", 2, q="wanted")]
+    assert len(wanted) == len(set(wanted)) == 3 and wanted == sorted(wanted, reverse=True)
+    assert all_pages(api, "/api/tasks", 1, q="wanted") == all_pages(api, "/api/tasks", 50, q="wanted")
+    short = api.get("/api/tasks", q="nowhere")
+    assert short["items"] == [] and short["next_cursor"], "it goes on from there"
+    assert all_pages(api, "/api/tasks", 2, q="nowhere") == []

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from utils.core import alert as rules
-from utils.core.alert import Alert, Level, State
+from utils.core.alert import Alert, Level, Silence, State
 from utils.core.task import format_time, parse_time
 from utils.ports import AdapterError, AlertChannel, Clock
 from utils.vault import jsonl, locks
@@ -44,6 +44,9 @@ CREATE TABLE IF NOT EXISTS alerts (
 CREATE INDEX IF NOT EXISTS alerts_equal ON alerts (source, title, seq);
 CREATE TABLE IF NOT EXISTS waiting (seq INTEGER NOT NULL, channel TEXT NOT NULL, PRIMARY KEY (channel, seq));
 CREATE TABLE IF NOT EXISTS deliveries (channel TEXT NOT NULL, at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS silences (
+    id TEXT PRIMARY KEY, level TEXT, source TEXT, title TEXT, until TEXT NOT NULL, at TEXT NOT NULL, by TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS broken (
     channel TEXT PRIMARY KEY, failures INTEGER NOT NULL, next_try TEXT NOT NULL, error TEXT NOT NULL
 );
@@ -52,6 +55,14 @@ CREATE TABLE IF NOT EXISTS broken (
 
 class BadCursor(ValueError):
     """A cursor that `recent` did not give."""
+
+
+class BadSilence(ValueError):
+    """A silence that makes no sense; the text says why."""
+
+
+class UnknownSilence(LookupError):
+    """No such silence holds."""
 
 
 class AlertManager:
@@ -135,6 +146,47 @@ class AlertManager:
             item["at"] = format_time(parse_time(item["at"]))
         return items, str(rows[limit - 1][0]) if len(rows) > limit else None
 
+    def silence(self, match: Mapping[str, str | None], until: datetime, *, by: str) -> Silence:
+        """Until then, record alerts that have all of `match` (`level`, `source`, `title`) and mail none. Raises
+        `BadSilence`."""
+        now = self._clock.now()
+        given = {name: " ".join(_text(value).split())[:300] for name, value in match.items() if value}
+        wanted = {name: value for name, value in given.items() if value}
+        if not wanted:
+            raise BadSilence("'match' is empty: it would silence everything; name a level, a source or a title")
+        if not now < until <= now + rules.LONGEST_SILENCE:
+            raise BadSilence(f"'until' must be ahead, and at most {rules.LONGEST_SILENCE.days} days")
+        level = Level(wanted["level"]) if "level" in wanted else None
+        one = Silence(secrets.token_hex(8), level, wanted.get("source"), wanted.get("title"), until, now, by)
+        row = (one.id, one.level, one.source, one.title, _stamp(until), _stamp(now), by)
+        with self._open() as db:
+            db.execute("INSERT INTO silences VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        return one
+
+    def silences(self) -> list[Silence]:
+        """What holds now, newest first."""
+        with self._open() as db:
+            return self._silences(db, self._clock.now())
+
+    def speak(self, identifier: str) -> None:
+        """End a silence. Raises `UnknownSilence`."""
+        with self._open() as db:
+            if db.execute("DELETE FROM silences WHERE id = ?", (identifier,)).rowcount != 1:
+                raise UnknownSilence("there is no such silence; it may have ended by itself")
+
+    @staticmethod
+    def _silences(db: sqlite3.Connection, now: datetime) -> list[Silence]:
+        rows = db.execute("SELECT * FROM silences WHERE until > ? ORDER BY at DESC, id", (_stamp(now),)).fetchall()
+        return [
+            Silence(identifier, Level(level) if level else None, source, title, parse_time(until), parse_time(at), by)
+            for identifier, level, source, title, until, at, by in rows
+        ]
+
+    def waiting(self) -> int:
+        """How many alerts a channel has not taken yet."""
+        with self._open() as db:
+            return int(db.execute("SELECT COUNT(DISTINCT seq) FROM waiting").fetchone()[0])
+
     def version(self) -> int:
         """A number that differs whenever an alert came or changed; no alert is read."""
         try:
@@ -146,8 +198,8 @@ class AlertManager:
 
     def status(self) -> tuple[bool, str]:
         """`(works, detail)` for an overview: whether a channel is broken, and how many alerts wait."""
+        waiting = self.waiting()
         with self._open() as db:
-            waiting = db.execute("SELECT COUNT(DISTINCT seq) FROM waiting").fetchone()[0]
             broken = db.execute("SELECT channel, error FROM broken").fetchall()
         if not self._channels:
             return True, "alerts are logged, not sent (ALERTS_ENABLED=false)"
@@ -160,22 +212,26 @@ class AlertManager:
         with self._open() as db:
             db.execute("BEGIN IMMEDIATE")
             rows = db.execute(
-                "SELECT seq, id, at, level, message, repeats FROM alerts WHERE source = ? AND title = ? "
+                "SELECT seq, id, at, level, message, repeats, state FROM alerts WHERE source = ? AND title = ? "
                 "ORDER BY seq DESC LIMIT ?",
                 (alert.source, alert.title, rules.MOST_OF_ONE_TITLE),
             ).fetchall()
             lately = [row for row in rows if rules.is_repeat(parse_time(row[2]), Level(row[3]), alert.level, alert.at)]
+            silenced = any(one.holds_for(alert) for one in self._silences(db, alert.at))
+            if self._channels and not silenced:  # nobody was told of what was silenced: it is news again
+                lately = [row for row in lately if row[6] != State.SUPPRESSED]
             same = [row for row in lately if rules.same_news(alert.message, row[4])]
             if same or len(lately) == rules.MOST_OF_ONE_TITLE:
-                seq, identifier, at, level, message, repeats = (same or lately)[0]
+                seq, identifier, at, level, message, repeats, _ = (same or lately)[0]
                 db.execute("UPDATE alerts SET repeats = repeats + 1 WHERE seq = ?", (seq,))
                 return Alert(identifier, parse_time(at), Level(level), alert.source, alert.title, message, repeats + 1)
-            state = State.SPOOLED if self._channels else State.SUPPRESSED
+            channels = () if silenced else self._channels
+            state = State.SPOOLED if channels else State.SUPPRESSED
             values = (alert.id, _stamp(alert.at), alert.level, alert.source, alert.title, alert.message, state)
             seq = db.execute(
                 "INSERT INTO alerts (id, at, level, source, title, message, state) VALUES (?, ?, ?, ?, ?, ?, ?)", values
             ).lastrowid
-            db.executemany("INSERT INTO waiting VALUES (?, ?)", [(seq, channel.name) for channel in self._channels])
+            db.executemany("INSERT INTO waiting VALUES (?, ?)", [(seq, channel.name) for channel in channels])
         return alert
 
     def _write_log(self, alert: Alert) -> None:
@@ -193,6 +249,7 @@ class AlertManager:
             old = _stamp(now - KEEP)
             db.execute("DELETE FROM alerts WHERE at < ? AND seq NOT IN (SELECT seq FROM waiting)", (old,))
             db.execute("DELETE FROM deliveries WHERE at < ?", (_stamp(now - rules.RATE_WINDOW),))
+            db.execute("DELETE FROM silences WHERE until <= ?", (_stamp(now),))
         for row in rows:
             self._write_log(_alert(row))
         answers = [answer for channel in self._channels if (answer := self._deliver_by(channel, now))]
@@ -255,7 +312,7 @@ class AlertManager:
         db = sqlite3.connect(self._file, timeout=10, isolation_level=None)
         try:
             db.execute("PRAGMA synchronous=FULL")
-            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'broken'").fetchone():
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'silences'").fetchone():
                 db.executescript(_SCHEMA)
                 self._file.chmod(0o600)
             yield db

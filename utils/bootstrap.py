@@ -475,11 +475,9 @@ class Services:
     @cached_property
     def checkup(self) -> Checkup:
         """What the doctor says."""
-        from utils.adapters.processes import run_to_end
         from utils.health.checkup import SECONDS, Checkup
 
-        doctor = [sys.executable, "-m", "scripts.doctor", "--json"]
-        run = partial(run_to_end, doctor, cwd=PROJECT_ROOT, timeout=SECONDS, stopped=lambda: False)
+        run = partial(self.run_module, "scripts.doctor", "--json", timeout=SECONDS, stopped=lambda: False)
         return Checkup(run, self.clock)
 
     @cached_property
@@ -523,12 +521,15 @@ class Services:
 
         return Processes(PROJECT_ROOT)
 
-    def run_module(self, module: str, *, timeout: float, stopped: Callable[[], bool]) -> tuple[int | None, str]:
+    def run_module(
+        self, module: str, *arguments: str, timeout: float, stopped: Callable[[], bool]
+    ) -> tuple[int | None, str]:
         """Run `python -m module` to its end with the same environment: `(exit code, output)`, code None where it was
         ended after `timeout` seconds or when `stopped()` became true."""
         from utils.adapters.processes import run_to_end
 
-        return run_to_end([sys.executable, "-m", module], cwd=PROJECT_ROOT, timeout=timeout, stopped=stopped)
+        command = [sys.executable, "-m", module, *arguments]
+        return run_to_end(command, cwd=PROJECT_ROOT, timeout=timeout, stopped=stopped)
 
     @cached_property
     def probe(self) -> Probe:

@@ -27,6 +27,7 @@ from utils.ports import AdapterError, Clock, Damaged, SecretScanner, VaultGit, V
 from utils.sync import apply, authors, gather, mend, outgoing, recover
 from utils.sync import remote as remotely
 from utils.sync.combine import Merged, merged
+from utils.sync.runs import Runs
 from utils.sync.values import (
     IDENTITIES,
     NO_ANSWERS,
@@ -110,6 +111,7 @@ class VaultSync:
         self._checkpoint = checkpoint
         self._keyring = keyring
         self._memory = Memory(state_dir / "sync.json")
+        self.runs = Runs(state_dir / "sync_runs.jsonl")
         self._state_dir = state_dir
         self._moves = Moves(layout, state_dir)
 
@@ -317,8 +319,8 @@ class VaultSync:
 
     def status(self) -> dict[str, Any]:
         """The fields of `GET /api/vault/sync/status` but `next_run_at`; true also while another process syncs."""
-        memory = self._memory.load()
-        last = memory.get("last_sync")
+        memory = self.last()
+        last = memory["last_sync"]
         state = {"offline": "offline", "error": "error"}.get(last["result"], "idle") if last else "never"
         if self._memory.problem():  # what a sync did could not be written down: what is written is no news
             state = "error"
@@ -329,9 +331,13 @@ class VaultSync:
             "branch": self._config.branch,
             "remote": self._config.remote if self.has_remote() else None,
             **self._glance.summary(),
-            "last_sync": last,
-            "last_success_at": memory.get("last_success_at"),
+            **memory,
         }
+
+    def last(self) -> dict[str, Any]:
+        """`last_sync` and `last_success_at` of `status`, without asking git."""
+        memory = self._memory.load()
+        return {name: memory.get(name) for name in ("last_sync", "last_success_at")}
 
     def is_running(self) -> bool:
         """Whether a sync of this vault runs, in whichever process."""
@@ -550,6 +556,7 @@ class VaultSync:
                 failing_since=failing,
                 **since,
             )
+            self.runs.note(result)
         except OSError as error:
             log.error("the state of the sync could not be written: %s", error)
         log.log(logging.DEBUG if result.result == "noop" else logging.INFO, "vault sync: %s", result.summary())

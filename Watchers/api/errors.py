@@ -16,7 +16,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from utils import claim_task
-from utils.alert_manager import BadCursor
+from utils.alert_manager import BadCursor, BadSilence, UnknownSilence
 from utils.claim_task import Gone, TargetTaken
 from utils.core.stages import IllegalMove
 from utils.execution.answers import (
@@ -109,7 +109,7 @@ def _use_case_problem(error: Exception) -> Problem | None:
             return Problem(409, _sentence(error), kind="changed", sha256=error.sha256 or None)
         case NotTaken():
             return Problem(409, _sentence(error), kind="not-taken")
-        case NotFound() | UnknownTask() | UnknownConflict():
+        case NotFound() | UnknownTask() | UnknownConflict() | UnknownSilence():
             return Problem(404, _sentence(error), kind="not-found")
         case AlreadyActed():
             return Problem(409, _sentence(error), kind="already-acted")
@@ -121,7 +121,7 @@ def _use_case_problem(error: Exception) -> Problem | None:
             return Problem(409, _sentence(error), kind="invalid-request", problems=error.problems)
         case SyncBusy():
             return Problem(409, "A sync of this vault is running already. Try again when it has ended.", kind="busy")
-        case BadCursor():
+        case BadCursor() | BadSilence():
             return Problem(400, _sentence(error), kind="invalid-input")
         case UnknownZone():
             return Problem(400, _sentence(error), kind="unknown-zone")

@@ -96,6 +96,29 @@ def mapping(name: str, help_text: str) -> Field:
     return Field(name, {"type": "object"}, read, help_text)
 
 
+def group(name: str, help_text: str, fields: Sequence[Field]) -> Field:
+    """An object with fields of its own, each of which may be left out; it is required itself."""
+    known = {field.name: field for field in fields}
+
+    def read(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValueError("must be an object")
+        unknown = [str(key)[:100] for key in value if key not in known]
+        if unknown:
+            raise ValueError(f"has no {', '.join(unknown)}; known are: {', '.join(known)}")
+        found = dict.fromkeys(known)
+        for key, item in value.items():
+            try:
+                found[key] = None if item is None else known[key].read(item)
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from None
+        return found
+
+    properties = {field.name: {**field.schema, "description": field.help} for field in fields}
+    schema = {"type": "object", "properties": properties, "additionalProperties": False, "minProperties": 1}
+    return Field(name, schema, read, help_text, required=True)
+
+
 def whole(
     name: str, help_text: str, low: int, high: int, default: int | None = None, *, in_query: bool = True
 ) -> Field:

@@ -117,6 +117,12 @@ class ConflictId(TaskId):
     pattern = re.compile("^[0-9a-f]{32}$")
 
 
+class SilenceId(TaskId):
+    """The id of a silence."""
+
+    pattern = re.compile("^[0-9a-f]{16}$")
+
+
 class RequestId(TaskId):
     """The id of a request. What is none reaches the view as well, which says that no such request waits."""
 
@@ -137,6 +143,7 @@ CONVERTERS = {
     "request_id": RequestId,
     "action_id": ActionId,
     "conflict_id": ConflictId,
+    "silence_id": SilenceId,
 }
 
 

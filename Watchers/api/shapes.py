@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from utils.core.alert import Level
 from utils.core.badges import Kind, Severity
 from utils.core.health import Status
 from utils.core.lease import State as LeaseState
@@ -182,6 +183,12 @@ ALERT = obj(
     repeats=whole,
 )
 
+SILENCE = obj(
+    id=text, match=obj(level=nullable(enum(*Level)), source=maybe_text, title=maybe_text), until=time, at=time, by=text
+)
+SILENCES = obj(items=array(SILENCE))
+SPOKEN = obj(id=text)
+
 CLAIMS = obj(
     active=array(
         obj(
@@ -211,6 +218,7 @@ TASK = obj(
     created=maybe_text,
     created_by=maybe_text,
     title=maybe_text,
+    sender=maybe_text,
     action=maybe_text,
     source_task=maybe_text,
     problems=texts,
@@ -333,6 +341,9 @@ APPROVED_REMOTELY = obj(
 
 #: An event stream; each event's data is `{"at": time, "versions": {topic: version}}`.
 EVENTS: Schema = {"type": "string"}
+
+#: Prometheus's text format.
+METRICS: Schema = {"type": "string"}
 
 _MODULE = obj(ok=boolean, detail=text)
 PLATINUM = obj(

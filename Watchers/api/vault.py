@@ -16,7 +16,7 @@ from Watchers.api import shapes
 from Watchers.api.errors import Problem
 from Watchers.api.inputs import PAGING, digest
 from Watchers.api.operation import operation, services
-from Watchers.api.paging import Key, page_of_sorted
+from Watchers.api.paging import Key, line_key, page_of_log, page_of_sorted
 
 bp = Blueprint("vault", __name__)
 
@@ -40,6 +40,14 @@ def trigger() -> dict[str, Any]:
             503, f"The remote could not be reached ({why}); what changed here waits.", kind="offline", **result
         )
     return result
+
+
+@bp.get("/api/vault/sync/runs")
+@operation(shapes.page(shapes.SYNC_RESULT), query=PAGING)
+def runs(limit: int, cursor: str | None) -> dict[str, Any]:
+    """The last syncs of this node, newest first; a run names 100 conflicts and 100 refused files at most."""
+    found, next_cursor = page_of_log(services().sync.runs.recent(), line_key, limit, cursor)
+    return {"items": found, "next_cursor": next_cursor}
 
 
 @bp.get("/api/vault/conflicts")

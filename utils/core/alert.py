@@ -16,6 +16,7 @@ RATE_WINDOW = timedelta(hours=1)
 MOST_OF_ONE_TITLE = 20
 _CHANGING = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z?|\b\d+(?:[.,:]\d+)*\b")
 DIGEST_PAUSE = timedelta(minutes=10)
+LONGEST_SILENCE = timedelta(days=30)
 FIRST_RETRY = timedelta(seconds=60)
 LONGEST_RETRY = timedelta(hours=1)
 
@@ -54,6 +55,28 @@ class Alert:
     title: str
     message: str
     repeats: int = 0
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A person's word not to be mailed of alerts with this level, source and title (None: any) until then."""
+
+    id: str
+    level: Level | None
+    source: str | None
+    title: str | None
+    until: datetime
+    at: datetime
+    by: str
+
+    def holds_for(self, alert: Alert) -> bool:
+        """Whether this alert is silenced."""
+        return (
+            alert.at < self.until
+            and self.level in (None, alert.level)
+            and self.source in (None, alert.source)
+            and self.title in (None, alert.title)
+        )
 
 
 def same_news(message: str, earlier: str) -> bool:

@@ -228,6 +228,11 @@ class ExecutionStore:
         )  # fmt: skip
         return [Act(row[0], frozenset((row[2] or "").split("\n")) - {""}, parse_time(row[1])) for row in rows]
 
+    def counts(self) -> dict[str, int]:
+        """How many actions are in each state, zeros included."""
+        found = {row[0]: row[1] for row in self._rows("SELECT state, COUNT(*) FROM actions GROUP BY state")}
+        return {state.value: found.get(state.value, 0) for state in State}
+
     def version(self) -> list[str | None]:
         """Values that differ whenever a record, an answer or a known recipient came or changed; none is read."""
         return [row[0] for row in self._rows(_VERSION)]

@@ -48,8 +48,8 @@ def copies(layout: Layout) -> Iterator[Copy]:
 
 
 def told(layout: Layout, copy: Copy) -> dict[str, str | int | None]:
-    """What is known of a copy: `id`, `path`, `original`, `lost` and `stands` (zones), `by` (the person who wrote it, None
-    for a node), `why`, `since`, `size`.
+    """What is known of a copy: `id`, `path`, `original`, `lost` and `stands` (zones), `by` (the person who wrote it,
+    None for a node), `why`, `since`, `size`.
 
     A picture holds no note of its own: its name says what it was, and `stands` and `why` are None.
     """

@@ -6,7 +6,8 @@ remembered for as long as the file stays the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -27,6 +28,7 @@ HISTORY = ("at", "agent", "event", "from", "to", "reason", "by")
 _LOOKED_AT = 20_000
 _HEAD = 10_000  # characters in which a title is looked for
 _LONGEST_TITLE = 200
+_PLAIN = re.compile(r"[a-z]+|[0-9]+")  # what YAML writes in one way alone
 
 
 class UnknownTask(LookupError):
@@ -98,6 +100,23 @@ class Board:
             "path": self._layout.relative(card.path),
             **facts,
         }
+
+    def has_words(self, card: Card, words: Sequence[str]) -> bool:
+        """Whether each of these words (casefolded) stands in a task's id, title or sender. A file whose beginning does
+        not hold them is not parsed."""
+        wanted = [word for word in words if word not in card.id.casefold()]
+        if not wanted:
+            return True
+        try:
+            with card.path.open("rb") as file:
+                head = file.read(4 * _HEAD).decode("utf-8", "replace").casefold()
+        except FileNotFoundError:
+            return False
+        if not all(word in head or not _PLAIN.fullmatch(word) for word in wanted):
+            return False
+        summary = self.summary(card)
+        told = " ".join(filter(None, (summary["title"], summary["sender"]))) if summary else ""
+        return all(word in told.casefold() for word in wanted)
 
     def detail(self, task_id: str) -> dict[str, Any]:
         """One task: its summary, its text, its plan, its history and its requests. Raises `UnknownTask`."""
@@ -221,10 +240,15 @@ def _said(meta: Mapping[str, Any], problems: Iterable[str], headline: str) -> di
     return {
         **{name: _text(meta.get(name)) for name in ("type", "priority", "created", "created_by")},
         "title": _text(meta.get("title") or subject or headline or None),
+        "sender": _text(_sender(source) if isinstance(source, Mapping) else None),
         "action": _text(meta.get("action")),
         "source_task": _text(meta.get("source_task")),
         "problems": list(problems),
     }
+
+
+def _sender(source: Mapping[str, Any]) -> Any:
+    return source.get("from") or source.get("from_address")
 
 
 def _time(value: Any) -> str | None:
