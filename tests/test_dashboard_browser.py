@@ -197,7 +197,7 @@ def test_what_a_mail_says_stays_text(desk: Desk) -> None:
         page.on("request", lambda request: asked.append(request.url))
         desk.mail("<b>Hello</b>", hostile + "\nCould you answer?")
         page.goto(f"{desk.url}/approvals")
-        page.get_by_role("link", name=re.compile("<b>Hello</b>")).first.click()
+        page.get_by_role("link", name=re.compile("Hello")).first.click()
         expect(page.get_by_role("main")).to_contain_text(image)
         expect(page.get_by_role("main")).to_contain_text("⟦U+202E⟧")
         assert "\u202e" not in page.get_by_role("main").inner_text()

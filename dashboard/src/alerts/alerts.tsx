@@ -8,6 +8,7 @@ import { More, Page, Shown } from "@/ui/page";
 import { Card, Chip, Choice, cx, Empty } from "@/ui/parts";
 import { Inert } from "@/ui/text";
 import { Time } from "@/ui/time";
+import { SilenceButton, Silences } from "./silences";
 
 type Level = "INFO" | "WARNING" | "CRITICAL";
 
@@ -37,6 +38,7 @@ export function Alerts() {
   const list = useList<Alert>("/api/alerts", { level });
   return (
     <Page title="Alerts" side={<Choice label="Level" value={level} options={LEVELS} onChange={setLevel} />}>
+      <Silences />
       <Shown of={list}>
         {({ items }) =>
           items.length === 0 ? (
@@ -86,6 +88,9 @@ function Line({ alert }: { alert: Alert }) {
         <p className="mt-2 flex flex-wrap items-center gap-2 text-sm text-soft">
           <Chip tone={alert.state === "failed" ? "danger" : "plain"}>{STATES[alert.state]}</Chip>
           {alert.source}
+          <span className="ml-auto">
+            <SilenceButton alert={alert} />
+          </span>
         </p>
       </div>
     </div>

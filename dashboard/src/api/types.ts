@@ -23,6 +23,7 @@ export type Action = Got<"/api/actions">["items"][number];
 export type ActionState = Action["state"];
 export type Answer = Got<"/api/answers">["items"][number];
 export type Alert = Got<"/api/alerts">["items"][number];
+export type Silence = Got<"/api/alerts/silences">["items"][number];
 export type Claims = Got<"/api/claims">;
 export type Task = Got<"/api/tasks">["items"][number];
 export type TaskDetail = Got<"/api/tasks/{task}">;

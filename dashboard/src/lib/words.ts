@@ -50,7 +50,7 @@ export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
 }
 
-const NAMES: Record<string, string> = { api: "API", email: "E-mail", mcp: "MCP", imap: "IMAP", smtp: "SMTP", whatsapp: "WhatsApp" };
+const NAMES: Record<string, string> = { noop: "Nothing to do", ok: "Done", api: "API", email: "E-mail", mcp: "MCP", imap: "IMAP", smtp: "SMTP", whatsapp: "WhatsApp" };
 
 /** `some_words` as "Some words". */
 export function plain(name: string): string {

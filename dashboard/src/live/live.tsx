@@ -32,6 +32,7 @@ export function Live(): null {
     let timer: ReturnType<typeof setTimeout> | undefined;
     let pause = FIRST_PAUSE;
     let seen: Record<string, string> = {};
+    let wasLost = false;
 
     function askAgain(prefixes: readonly string[]): void {
       void mutate((key) => typeof key === "string" && prefixes.some((prefix) => key.startsWith(prefix)));
@@ -44,10 +45,13 @@ export function Live(): null {
       pause = FIRST_PAUSE;
       apiIsUp();
       streamIs(true);
-      askAgain(changed.flatMap((topic) => ABOUT[topic] ?? []));
+      // What failed in between is asked again too, although nothing changed.
+      askAgain(wasLost ? ["/api/"] : changed.flatMap((topic) => ABOUT[topic] ?? []));
+      wasLost = false;
     }
 
     function lose(): void {
+      wasLost = true;
       streamIs(false);
       askAgain(["/api/"]);
       if (source?.readyState !== EventSource.CLOSED) return; // else the browser connects again by itself

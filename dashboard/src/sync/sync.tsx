@@ -7,6 +7,7 @@ import { useSWRConfig } from "swr";
 import { call, Problem } from "@/api/client";
 import type { Conflict, SyncResult, SyncStatus } from "@/api/types";
 import { milliseconds } from "@/lib/time";
+import { plain } from "@/lib/words";
 import { useApi, useList } from "@/live/use-api";
 import { More, Page, Shown } from "@/ui/page";
 import { Button, Card, Chip, Empty, Facts, Notice, Section, type Tone } from "@/ui/parts";
@@ -60,6 +61,9 @@ export function Sync() {
         </div>
       )}
       <Shown of={status}>{(sync) => <Status sync={sync} />}</Shown>
+      <Section title="The last runs">
+        <Runs />
+      </Section>
       <Section title="Versions that yielded">
         <Conflicts />
       </Section>
@@ -100,17 +104,68 @@ function Status({ sync }: { sync: SyncStatus }) {
         <div className="border-t border-line p-4">
           <Notice tone="warn">
             <p className="font-semibold">Not taken or sent</p>
-            <ul className="mt-1 space-y-1">
-              {last.refused.map((refusal) => (
-                <li key={refusal.path}>
-                  <Inert text={refusal.path} className="font-mono text-sm" />: <Inert text={refusal.reason} />
-                </li>
-              ))}
-            </ul>
+            <Refused refused={last.refused} />
           </Notice>
         </div>
       )}
     </Card>
+  );
+}
+
+const RESULTS: Record<SyncResult["result"], Tone> = {
+  noop: "plain",
+  ok: "good",
+  conflicts: "warn",
+  offline: "warn",
+  error: "danger",
+};
+
+function Runs() {
+  const list = useList<SyncResult>("/api/vault/sync/runs");
+  return (
+    <Shown of={list}>
+      {({ items }) =>
+        items.length === 0 ? (
+          <Empty icon={RefreshCw} title="No sync yet">
+            The scheduler syncs every five minutes, and the button above at once.
+          </Empty>
+        ) : (
+          <>
+            <Card>
+              <ul className="divide-y divide-line">
+                {items.map((run) => (
+                  <li key={run.started_at} className="px-4 py-3">
+                    <p className="flex flex-wrap items-center justify-between gap-2">
+                      <Chip tone={RESULTS[run.result]}>{plain(run.result)}</Chip>
+                      <span className="text-sm text-soft">
+                        <Time at={run.started_at} />
+                      </span>
+                    </p>
+                    <p className="mt-1 text-[0.9375rem] text-soft">
+                      {run.error ? <Inert text={run.error} /> : outcome(run)}
+                    </p>
+                    {run.refused.length > 0 && <Refused refused={run.refused} />}
+                  </li>
+                ))}
+              </ul>
+            </Card>
+            <More more={list.more} isAll={list.isAll} shown={items.length} />
+          </>
+        )
+      }
+    </Shown>
+  );
+}
+
+function Refused({ refused }: { refused: SyncResult["refused"] }) {
+  return (
+    <ul aria-label="Not taken or sent" className="mt-2 space-y-1 text-sm text-warn">
+      {refused.map((refusal) => (
+        <li key={refusal.path}>
+          <Inert text={refusal.path} className="font-mono" />: <Inert text={refusal.reason} />
+        </li>
+      ))}
+    </ul>
   );
 }
 

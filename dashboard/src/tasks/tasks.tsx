@@ -56,7 +56,7 @@ function Found({ words, domain }: { words: string; domain: Domain | "" }) {
       {({ items }) =>
         items.length === 0 ? (
           <Empty icon={Search} title="Nothing found">
-            The search looks at subject, sender and id.
+            The search looks at subject, sender and id{list.isAll ? "." : " of the newest tasks. Choose a domain to look further."}
           </Empty>
         ) : (
           <>
@@ -153,6 +153,7 @@ function Line({ task, stage = false }: { task: Task; stage?: boolean }) {
         <Inert text={task.title ?? task.id} />
       </span>
       <span className="mt-1 flex flex-wrap items-center gap-x-2 gap-y-1 text-sm text-soft">
+        {task.sender && <Inert text={task.sender} className="truncate" />}
         {stage && <Chip>{STAGES[task.stage]}</Chip>}
         <span>{task.action ? actionName(task.action) : plain(task.domain)}</span>
         {(task.agent ?? task.zone) && <span>{task.agent ?? task.zone}</span>}
