@@ -15,14 +15,16 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from scripts.node import port_problem, read_json
 from utils import daemon
 from utils.settings import PROJECT_ROOT, InvalidSettings, Settings, load
 from utils.vault import atomic, locks
@@ -44,6 +46,7 @@ def main() -> int:
     commands.add_parser("build", help="build the dashboard where it is not built, or not from these sources")
     commands.add_parser("run", help="serve the built dashboard until a signal (what the orchestrator starts)")
     commands.add_parser("prepare", help="make a password where there is none, and print it: the only time it is shown")
+    commands.add_parser("url", help="where the dashboard is, if the orchestrator runs it")
     commands.add_parser("password", help="make a new password, print it, and end all sessions")
     options = parser.parse_args()
     if options.command == "build":
@@ -57,8 +60,15 @@ def main() -> int:
         case "run":
             run(settings)
         case "prepare":
+            if problem := port_problem(
+                replace(settings, api_host=settings.dashboard_host, api_port=settings.dashboard_port)
+            ):
+                print(f"{problem}: set DASHBOARD_PORT to a free one", file=sys.stderr)
+                return 1
             if made := prepare(settings):
                 print(made)
+        case "url":
+            print(settings.web_url if pid(settings) else "", end="")
         case "password":
             return new_password(settings)
     return 0
@@ -168,7 +178,7 @@ def prepare(settings: Settings) -> str | None:
 
 
 def new_password(settings: Settings) -> int:
-    """Print a new password; the web server takes it at its next start."""
+    """Print a new password, which the web server takes at once: its orchestrator starts it again. Sessions end."""
     if settings.dashboard_password_hash:
         print(
             "The password is set by DASHBOARD_PASSWORD_HASH: run `npm run hash-password` in dashboard/.",
@@ -176,7 +186,16 @@ def new_password(settings: Settings) -> int:
         )
         return 1
     print(_make(settings))
+    if running := pid(settings):
+        os.kill(running, signal.SIGTERM)
     return 0
+
+
+def pid(settings: Settings) -> int | None:
+    """The process id of the web server that this node's orchestrator runs."""
+    orchestrated = locks.is_held(settings.state_dir / "locks" / "orchestrator.lock")
+    child = read_json(settings.state_dir / "processes.json").get("children", {}).get("web", {})
+    return child.get("pid") if orchestrated and child.get("state") == "running" else None
 
 
 def keys(settings: Settings) -> Keys:

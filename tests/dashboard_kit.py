@@ -143,6 +143,10 @@ class Desk:
 
         return list(eventually(found, deadline=60, what=f"{count} requests that wait"))
 
+    def is_stopped(self) -> bool:
+        """Whether the kill switch is pulled."""
+        return (self.node.state / "STOP").exists()
+
     def sent(self) -> list[Path]:
         """The mails that left."""
         return sorted((self.node.state / "mail" / "out").glob("*.eml"))

@@ -319,8 +319,11 @@ class Settings:
     @property
     def own_dashboard_url(self) -> str:
         """Where the web dashboard is: `DASHBOARD_URL`, else the one that the orchestrator runs, else empty."""
-        if self.dashboard_url or not self.supervise_dashboard:
-            return self.dashboard_url
+        return self.dashboard_url or (self.web_url if self.supervise_dashboard else "")
+
+    @property
+    def web_url(self) -> str:
+        """Where this node's web dashboard listens, if it runs."""
         return f"http://{_reachable(self.dashboard_host)}:{self.dashboard_port}"
 
     @property
