@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.browser]
 PHONE, DESKTOP = 390, 1280
 PAGES = ("/", "/approvals", "/actions", "/tasks", "/zones", "/sync", "/health", "/alerts", "/claims", "/settings")
 SCRIPT_BUDGET = 200_000
+#: A picture shows no folder of the machine that it was taken on.
+HIDE_FOLDER = """folder => {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(folder, '/home/me');
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +224,28 @@ def test_the_kill_switch_is_on_every_page_and_works(desk: Desk) -> None:
         assert desk.node.get("stop")["stopped"] is False
 
 
+def test_a_version_that_yielded_is_read_beside_what_stands_and_taken(desk: Desk) -> None:
+    root = desk.node.layout.root
+    note = root / "Plans" / "email" / "trip.md"
+    note.write_text("We answer within two days.\n")
+    copy = root / "Updates" / "conflicts" / "Plans" / "email" / "trip.md.cloud.0a1b2c3d.md"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    header = 'conflict: "Plans/email/trip.md"\nlost: "cloud"\nstands: "local"\nwhy: "both sides changed it"'
+    copy.write_text(f"---\n{header}\n---\nWe answer within one hour.\n")
+    with desk.browser(width=PHONE) as page:
+        page.goto(f"{desk.url}/sync")
+        page.get_by_role("link", name=re.compile("trip.md")).click()
+        expect(page.get_by_role("region", name=re.compile("^Stands now"))).to_contain_text("two days")
+        expect(page.get_by_role("region", name=re.compile("^Yielded"))).to_contain_text("one hour")
+        expect(page.get_by_test_id("difference")).to_contain_text("one hour")
+        assert violations(page) == []
+        page.get_by_role("button", name="Take the other one").click()
+        page.get_by_role("dialog").get_by_role("button", name="Take it").click()
+        expect(page.get_by_text("Nothing yielded")).to_be_visible()
+    assert "one hour" in note.read_text()
+    assert not copy.exists()
+
+
 def test_a_dead_api_is_said_and_old_data_is_marked_as_old(desk: Desk) -> None:
     with desk.browser(width=PHONE) as page:
         desk.mail("Offer for Friday?")
@@ -254,7 +282,8 @@ def test_the_script_of_the_approvals_page_stays_within_its_budget(desk: Desk) ->
         assert 0 < total <= SCRIPT_BUDGET
 
 
-def test_every_page_is_accessible_and_has_its_picture_taken(desk: Desk) -> None:
+def test_every_page_is_accessible_and_has_its_picture_taken(desk: Desk, tmp_path: Path) -> None:
+    """`SCREENSHOTS=1` puts the pictures into docs/screenshots/."""
     desk.mail(
         "Offer for Friday?", "Hello,\n\ncould you send me your offer by Friday?\nAnd would 10:30 suit you?\n\nAnn"
     )
@@ -276,7 +305,8 @@ def test_every_page_is_accessible_and_has_its_picture_taken(desk: Desk) -> None:
     requests = {request["subject"]: request["id"] for request in desk.waiting(3)}
     task = desk.node.get("tasks?stage=done")["items"][0]["id"]
     one = f"/approvals/{requests['Re: Workshop on 14 June']}"
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    pictures = SCREENSHOTS if os.environ.get("SCREENSHOTS") else tmp_path / "screenshots"
+    pictures.mkdir(parents=True, exist_ok=True)
     wrong: dict[str, list[str]] = {}
     for width, dark in ((PHONE, False), (PHONE, True), (DESKTOP, False), (DESKTOP, True)):
         with desk.browser(width=width, dark=dark) as page:
@@ -289,11 +319,12 @@ def test_every_page_is_accessible_and_has_its_picture_taken(desk: Desk) -> None:
                     wrong[f"{name} at {width}, dark={dark}"] = found
                 wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                 assert wide == 0, f"{path} is wider than {width} px"
+                page.evaluate(HIDE_FOLDER, str(tmp_path))
                 if not dark or path in ("/", one):
-                    page.screenshot(path=str(SCREENSHOTS / f"{name}-{width}{'-dark' if dark else ''}.png"))
+                    page.screenshot(path=str(pictures / f"{name}-{width}{'-dark' if dark else ''}.png"))
     with desk.browser(width=PHONE, log_in=False) as page:
         page.goto(desk.url)
         if found := violations(page):
             wrong["login"] = found
-        page.screenshot(path=str(SCREENSHOTS / f"login-{PHONE}.png"))
+        page.screenshot(path=str(pictures / f"login-{PHONE}.png"))
     assert wrong == {}

@@ -31,7 +31,7 @@ def test_the_first_start_builds_the_dashboard_and_prints_a_password_once(tmp_pat
     if web.node() is None:
         require_program("node 20.9 or newer, and npm")
     copy = Copy(tmp_path / "my copy")
-    settings = {"SUPERVISE_DASHBOARD": "", "DASHBOARD_PORT": str(free_port())}
+    settings = {"SUPERVISE_DASHBOARD": "true", "DASHBOARD_PORT": str(free_port())}
     url = f"http://127.0.0.1:{settings['DASHBOARD_PORT']}"
     try:
         started = copy(**settings)
@@ -80,7 +80,7 @@ def test_without_node_the_node_says_so_and_goes_on(tmp_path: Path) -> None:
         (tools / name).symlink_to(require_program(name))
     (tools / "python3").symlink_to(require_program("python3"))
     try:
-        started = copy(SUPERVISE_DASHBOARD="", PATH=str(tools))
+        started = copy(SUPERVISE_DASHBOARD="true", PATH=str(tools))
         assert started.returncode == 0, started.stdout + started.stderr
         assert "Node 20.9 or newer with npm is needed for the dashboard." in started.stderr
         assert "the node runs without its web dashboard" in started.stdout

@@ -142,7 +142,7 @@ def test_from_a_fresh_copy_to_a_pending_approval_and_back_to_nothing(copy: Copy)
 
 @pytest.mark.e2e
 def test_the_readmes_first_mail_works_as_it_is_written(copy: Copy) -> None:
-    """The block of "First mail in five minutes", pasted at once into a shell; the port is this test's, and no dashboard."""
+    """The block of "First mail in five minutes", pasted into a shell; only the port is this test's."""
     readme = (copy.folder / "README.md").read_text(encoding="utf-8")
     block = readme.split("## First mail in five minutes", 1)[1].split("```bash\n", 1)[1].split("```", 1)[0]
     assert ":9000/" in block

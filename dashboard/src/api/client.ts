@@ -16,7 +16,12 @@ export class Problem extends Error {
 
 type Method = "GET" | "POST" | "PUT" | "DELETE";
 
-const NOT_THE_API = ["api-down", "api-token"];
+const NOT_THE_API = ["offline", "api-down", "api-token"];
+
+/** Whether the API itself was not reached. The shell says so for all of the page. */
+export function isAway(problem: Problem): boolean {
+  return NOT_THE_API.includes(problem.kind);
+}
 
 /** Ask the API by way of the dashboard's server. Raises `Problem`, a lost network included (status 0). */
 export async function call<Answer>(method: Method, path: string, body?: unknown): Promise<Answer> {
@@ -38,7 +43,7 @@ export async function call<Answer>(method: Method, path: string, body?: unknown)
   }
   const problem = new Problem(response.status, answer as Record<string, unknown>);
   if (problem.kind === "no-session") location.reload(); // the server leads to the login, and back to this page
-  else if (NOT_THE_API.includes(problem.kind)) apiIsDown(problem.message);
+  else if (isAway(problem)) apiIsDown(problem.message);
   else apiIsUp();
   throw problem;
 }

@@ -1,9 +1,9 @@
 "use client";
 
-import { ArrowLeft, ChevronDown, Clock3, Pencil, RotateCcw, Send, Sparkles, X } from "lucide-react";
+import { ArrowLeft, ChevronDown, Clock3, Pencil, RotateCcw, Send, Sparkles, X, type LucideIcon } from "lucide-react";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
-import { useState, type ComponentProps } from "react";
+import { useState } from "react";
 import type { ApprovalDetail, Platinum } from "@/api/types";
 import { duration } from "@/lib/time";
 import { useShortcuts } from "@/lib/shortcuts";
@@ -146,7 +146,7 @@ function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
           <Background approval={approval} />
         </div>
         {open !== "edit" && (
-          <div className="sticky bottom-[calc(3.6rem+env(safe-area-inset-bottom))] z-10 -mx-4 mt-6 border-t border-line bg-paper/95 px-4 py-3 backdrop-blur sm:mx-0 sm:px-0 lg:bottom-0">
+          <div className="sticky bottom-[calc(3.6rem+env(safe-area-inset-bottom))] z-10 -mx-4 mt-6 border-t border-line bg-paper px-4 pb-2 pt-3 sm:mx-0 sm:px-0 lg:bottom-0">
             <div className="flex flex-col gap-1 sm:flex-row sm:flex-wrap sm:gap-2">
               {approval.expired ? (
                 <Button kind="primary" icon={RotateCcw} busy={busy} disabled={!mayAnswer} onClick={() => void renew()}>
@@ -183,12 +183,24 @@ function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
   );
 }
 
+interface OtherProps {
+  icon: LucideIcon;
+  disabled: boolean;
+  onClick: () => void;
+  children: string;
+}
+
 /** An answer besides the first: an icon above its word on a phone, beside it elsewhere. */
-function Other({ children, ...rest }: ComponentProps<typeof Button>) {
+function Other({ icon: Icon, children, ...rest }: OtherProps) {
   return (
-    <Button kind="bare" {...rest} className="flex-col gap-0.5 px-1 text-xs sm:flex-row sm:gap-2 sm:px-3 sm:text-[0.9375rem]">
+    <button
+      type="button"
+      {...rest}
+      className="flex min-h-12 flex-col items-center justify-center gap-0.5 whitespace-nowrap rounded-xl text-xs text-soft hover:bg-sunk hover:text-ink disabled:cursor-not-allowed disabled:opacity-55 sm:min-h-11 sm:flex-row sm:gap-2 sm:rounded-full sm:px-2 sm:text-[0.9375rem]"
+    >
+      <Icon aria-hidden className="size-[1.125rem]" />
       {children}
-    </Button>
+    </button>
   );
 }
 

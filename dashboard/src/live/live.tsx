@@ -2,7 +2,7 @@
 
 import { useEffect } from "react";
 import { useSWRConfig } from "swr";
-import { apiIsUp, streamIs } from "./connection";
+import { apiIsUp, streamIs, useConnection } from "./connection";
 
 /** Which questions a topic of the event stream is about, by the beginning of their address. */
 const ABOUT: Record<string, readonly string[]> = {
@@ -26,13 +26,18 @@ interface Told {
 /** Follows `/api/events` and has asked again what changed. Comes back by itself, with longer and longer pauses. */
 export function Live(): null {
   const { mutate } = useSWRConfig();
+  const { api } = useConnection();
+
+  useEffect(() => {
+    // Back again: what failed in between is asked at once, although nothing changed.
+    if (api === "up") void mutate((key) => typeof key === "string" && key.startsWith("/api/"));
+  }, [api, mutate]);
 
   useEffect(() => {
     let source: EventSource | undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let pause = FIRST_PAUSE;
     let seen: Record<string, string> = {};
-    let wasLost = false;
 
     function askAgain(prefixes: readonly string[]): void {
       void mutate((key) => typeof key === "string" && prefixes.some((prefix) => key.startsWith(prefix)));
@@ -45,13 +50,10 @@ export function Live(): null {
       pause = FIRST_PAUSE;
       apiIsUp();
       streamIs(true);
-      // What failed in between is asked again too, although nothing changed.
-      askAgain(wasLost ? ["/api/"] : changed.flatMap((topic) => ABOUT[topic] ?? []));
-      wasLost = false;
+      askAgain(changed.flatMap((topic) => ABOUT[topic] ?? []));
     }
 
     function lose(): void {
-      wasLost = true;
       streamIs(false);
       askAgain(["/api/"]);
       if (source?.readyState !== EventSource.CLOSED) return; // else the browser connects again by itself

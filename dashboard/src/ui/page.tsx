@@ -2,6 +2,7 @@
 
 import { useEffect, type ReactNode } from "react";
 import { useConnection } from "@/live/connection";
+import { isAway } from "@/api/client";
 import type { Loaded } from "@/live/use-api";
 import { Button, Notice, Skeleton } from "./parts";
 import { Clock, Time } from "./time";
@@ -57,7 +58,7 @@ export function Shown<Answer>({ of, children }: { of: Loaded<Answer>; children: 
         <div className="mb-3" data-testid="old">
           <Notice tone="warn">
             From <Clock at={at} />, <Time at={at} />. It may have changed since.
-            {problem && api !== "down" && ` ${problem.message}`}
+            {problem && !isAway(problem) && ` ${problem.message}`}
           </Notice>
         </div>
       )}
