@@ -12,7 +12,7 @@ import { actionName } from "@/lib/words";
 import { watch } from "@/shell/outbox";
 import { about } from "./risk";
 
-type Approved = Posted<"/api/approvals/{request_id}/approve">;
+export type Approved = Posted<"/api/approvals/{request_id}/approve">;
 type Snoozed = Posted<"/api/approvals/{request_id}/snooze">;
 type Revised = Posted<"/api/approvals/{request_id}/revise">;
 

@@ -14,14 +14,14 @@ import { Page, Shown } from "@/ui/page";
 import { Button, Card, Chip, Facts, Notice, Section } from "@/ui/parts";
 import { Inert, Letter, Source } from "@/ui/text";
 import { Time } from "@/ui/time";
-import { approve, edit, useAttempt } from "./answer";
+import { approve, edit, useAttempt, type Approved } from "./answer";
 import { Badges } from "./badges";
 import { Difference } from "./difference";
 import { Editor } from "./editor";
 import { Gone } from "./gone";
 import { Outgoing } from "./outgoing";
 import { Confirm, Reject, Revise, Snooze } from "./questions";
-import { about, canApprove, riskOf } from "./risk";
+import { about, asksTwice, canApprove } from "./risk";
 
 type Open = "confirm" | "reject" | "revise" | "snooze" | "edit" | null;
 
@@ -69,6 +69,7 @@ interface WholeProps {
 function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
   const router = useRouter();
   const [open, setOpen] = useState<Open>(null);
+  const [passedOn, setPassedOn] = useState<string>();
   const { api } = useConnection();
   const { data: node } = useApi<Platinum>("/api/platinum/status");
   const { busy, problem, run } = useAttempt();
@@ -80,14 +81,19 @@ function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
   const leave = (): void => router.push("/approvals");
 
   async function send(): Promise<void> {
-    if (await run(() => approve(approval))) leave();
+    let done: Approved | undefined;
+    await run(async () => {
+      done = await approve(approval);
+    });
+    if (done && "detail" in done) setPassedOn(done.detail);
+    if (done && "action_id" in done) leave();
     else close();
     await onRefresh();
   }
 
   function ask(): void {
     if (!ready) return;
-    if (riskOf(approval) === "danger") setOpen("confirm");
+    if (asksTwice(approval)) setOpen("confirm");
     else void send();
   }
 
@@ -119,6 +125,11 @@ function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
           {approval.reason && (
             <Notice tone="warn">
               <Inert text={approval.reason} />
+            </Notice>
+          )}
+          {passedOn && (
+            <Notice tone="good" live="polite">
+              Passed on to Local. {passedOn}
             </Notice>
           )}
           <Badges approval={approval} />

@@ -24,6 +24,11 @@ export function isLowRisk(approval: Approval): boolean {
   return canApprove(approval) && riskOf(approval) === "calm" && !NEVER_TOGETHER.includes(approval.action ?? "");
 }
 
+/** Whether it is shown once more before it goes: what looks like a trick, and what moves money. */
+export function asksTwice(approval: Approval): boolean {
+  return riskOf(approval) === "danger" || NEVER_TOGETHER.includes(approval.action ?? "");
+}
+
 /** The gravest first, and of those the oldest: whoever waits longest comes next. */
 export function byRiskAndAge(approvals: readonly Approval[]): Approval[] {
   return [...approvals].sort(

@@ -1,6 +1,6 @@
 "use client";
 
-import { useEffect, useState } from "react";
+import { useEffect, useState, useSyncExternalStore } from "react";
 
 /** The time in ms, told anew every `every` ms. */
 export function useNow(every = 15_000): number {
@@ -10,4 +10,15 @@ export function useNow(every = 15_000): number {
     return () => clearInterval(timer);
   }, [every]);
   return now;
+}
+
+const never = (): (() => void) => () => undefined;
+
+/** Whether this is the browser, which alone knows the person's time zone. */
+export function useIsBrowser(): boolean {
+  return useSyncExternalStore(
+    never,
+    () => true,
+    () => false,
+  );
 }

@@ -133,7 +133,7 @@ function Whole({ conflict }: { conflict: ConflictDetail }) {
 
 function Version({ title, version }: { title: string; version: ConflictDetail["ours"] }) {
   return (
-    <section className="min-w-0" aria-label={title}>
+    <section className="min-w-0">
       <h2 className="mb-2 text-[0.9375rem] font-semibold text-soft">{title}</h2>
       <Card>
         {version === null ? (

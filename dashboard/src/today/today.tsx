@@ -8,7 +8,7 @@ import { ActionRow } from "@/actions/row";
 import { Row } from "@/approvals/list";
 import { byRiskAndAge } from "@/approvals/risk";
 import { day } from "@/lib/time";
-import { useNow } from "@/lib/use-now";
+import { useIsBrowser, useNow } from "@/lib/use-now";
 import { count, plain } from "@/lib/words";
 import { useApi } from "@/live/use-api";
 import { Page, Shown } from "@/ui/page";
@@ -26,8 +26,9 @@ interface Items<Item> {
 /** What waits for me, what is wrong, what was done for me: the whole state of the node in one look. */
 export function Today() {
   const now = useNow(60_000);
+  const isBrowser = useIsBrowser();
   return (
-    <Page title="Today" lead={<span suppressHydrationWarning>{day(now)}</span>}>
+    <Page title="Today" lead={isBrowser ? day(now) : "\u00a0"}>
       <div className="grid gap-x-10 gap-y-8 [&>*]:min-w-0 [&>section]:mt-0 xl:grid-cols-[3fr_2fr]">
         <Waiting />
         <Wrong />
