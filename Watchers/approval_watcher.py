@@ -7,6 +7,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from utils.bootstrap import Services
 from utils.core.commands import elsewhere
 from utils.core.routing import LOCAL
 from utils.core.stages import Stage
@@ -22,6 +23,10 @@ class ApprovalWatcher(Worker):
     name = "approval_watcher"
     description = "Execute what the human approved, once. Does nothing where AGENT_MODE is draft_only."
     interval = 30.0
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._looked = services.clock.now()  # when the last cycle began
 
     def folders(self) -> list[Path]:
         """Where the human's decisions show."""
@@ -52,15 +57,16 @@ class ApprovalWatcher(Worker):
         self.services.tools.stopped = stop
 
     def wait(self, seconds: float, stop: Stop) -> None:
-        """Until the next cycle, or the end of an undo window."""
+        """Until the next cycle is due, what the last one held back may go on, or what was still being written rests."""
         if not self.services.settings.draft_only:
             now = self.services.clock.now()
-            end = self.services.brakes.next_look(now)
-            seconds = min(seconds, (end - now).total_seconds()) if end else seconds
+            for due in (self.services.brakes.next_look(self._looked), self.services.approvals.next_look()):
+                seconds = min(seconds, (due - now).total_seconds()) if due else seconds
         stop.wait(seconds)
 
     def run_cycle(self, now: datetime) -> str:
         """Note decisions, execute what is approved; "sent 1", "waiting for a confirmation 2", "idle"."""
+        self._looked = now
         if self.services.settings.draft_only:
             answer = draft_only_answer(self.services.layout)
         else:

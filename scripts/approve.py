@@ -13,38 +13,34 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from scripts import editing
+from scripts.editing import Refused, Sheet
 from utils.bootstrap import Services
 from utils.core import expiry, visible
 from utils.core.badges import Severity
 from utils.core.commands import command, elsewhere
 from utils.core.decision import LONGEST
 from utils.core.policy import recipients
-from utils.core.task import format_time, parse_time
+from utils.core.task import ApprovalRequest, format_time, parse_time
 from utils.daemon import tell_problems
-from utils.execution.answers import ApprovalError, Invalid, NotFound, NotHere, Pending
+from utils.execution.answer_log import Answer
+from utils.execution.answers import ApprovalError, BadEdit, Invalid, NotFound, NotHere, Pending
 from utils.execution.brakes import stands_still
 from utils.settings import InvalidSettings
-from utils.vault import frontmatter
 from utils.vault.skeleton import VaultProblem
 
 BY, VIA = "human (command line)", "cli"
 _SPAN = re.compile(r"(\d{1,5})\s*(m|min|h|d)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 _SIGNS = {Severity.DANGER: "!!", Severity.WARNING: "!", Severity.INFO: "·"}
-_FIELDS = ("subject", "to", "cc", "bcc")
-
-
-class Refused(Exception):
-    """What was asked for is not done; the text says why."""
+MOST_REMOVED = 10  # are listed
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -76,6 +72,9 @@ def arguments() -> argparse.ArgumentParser:
     approve.add_argument("--yes", action="store_true", help="do not ask; needs --sha256, as `view` showed it")
     edit = bound("edit", "opens what will be sent in $EDITOR; then look at it and approve it")
     edit.add_argument("--draft-file", metavar="FILE", help="take the text from here (-: standard input)")
+    edit.add_argument(
+        "--file", metavar="FILE", help="go on with a text that was kept; in $EDITOR at a terminal, else as it stands"
+    )
     edit.add_argument("--renew", action="store_true", help="give it its time anew: an expired request asks again")
     revise = bound("revise", "asks for a new draft; the old one can't be approved any more")
     revise.add_argument("instruction", metavar="INSTRUCTION", type=_words, help="what should be different")
@@ -110,7 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(options, "there is no answer to read: nothing was answered")
     except NotHere:
         return _failed(options, _elsewhere(services))
-    except (ApprovalError, Refused, VaultProblem) as error:
+    except Refused as error:
+        return _failed(options, str(error), error.kept)
+    except (ApprovalError, VaultProblem) as error:
         return _failed(options, str(error))
     except OSError as error:
         return _failed(options, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
@@ -118,9 +119,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         services.close()
 
 
-def _failed(options: argparse.Namespace, reason: str) -> int:
+def _failed(options: argparse.Namespace, reason: str, kept: Path | None = None) -> int:
     if options.json:
-        print(json.dumps({"error": reason}, ensure_ascii=False))
+        facts = {"error": reason} | ({"kept": str(kept)} if kept is not None else {})
+        print(json.dumps(facts, ensure_ascii=False))
     else:
         print(f"error: {reason}", file=sys.stderr)
     return 1
@@ -162,15 +164,29 @@ def _list(services: Services, options: argparse.Namespace) -> None:
     found += approvals.pending() if options.show != "superseded" else []
     shown = [pending for pending in found if options.show in ("all", pending.state)]
     shown.sort(key=lambda pending: (pending.expires_in is None, pending.expires_in or 0, pending.request_id))
-    if options.json:
-        print(json.dumps({"items": [_facts(pending) for pending in shown]}, ensure_ascii=False, indent=1))
-        return
     now = services.clock.now()
+    removed = _removed(services, now) if options.show in ("waiting", "all") else []
+    if options.json:
+        found_removed = [
+            {"id": answer.request_id, "at": format_time(answer.at), "how": answer.said} for answer in removed
+        ]
+        facts = {"items": [_facts(pending) for pending in shown], "removed": found_removed}
+        print(json.dumps(facts, ensure_ascii=False, indent=1))
+        return
     for pending in shown:
         print(*_lines(pending, now), sep="\n")
+    for answer in removed:
+        print(f"{answer.request_id}  removed unanswered at {format_time(answer.at)}: {visible.plain(answer.said)}")
     hidden = sum(pending.state == "snoozed" for pending in found) if options.show == "waiting" else 0
     more = f"; {hidden} snoozed (`list --show snoozed`)" if hidden else ""
     print(f"{len(shown)} {'requests' if options.show == 'all' else options.show}{more}")
+
+
+def _removed(services: Services, now: datetime) -> list[Answer]:
+    """What somebody removed unanswered in the last week; a draft-only node keeps no answers."""
+    if services.settings.draft_only:
+        return []
+    return services.store.answers.removed_since(now - timedelta(days=7), MOST_REMOVED)
 
 
 def _lines(pending: Pending, now: datetime) -> list[str]:
@@ -300,49 +316,81 @@ def _approve(services: Services, options: argparse.Namespace, pending: Pending) 
 
 
 def _edit(services: Services, options: argparse.Namespace, pending: Pending) -> None:
-    if pending.request is None:
+    request, folder = pending.request, services.settings.state_dir / "edits"
+    if request is None:
         raise Invalid(*pending.problems)
-    changes: dict[str, Any] = {}
+    sha256: str | None
     if options.draft_file is not None:
-        data = sys.stdin.buffer.read() if options.draft_file == "-" else Path(options.draft_file).read_bytes()
-        changes["draft"] = _decoded(data).removesuffix("\n")
-    elif not options.renew or sys.stdin.isatty():
-        changes = _from_editor(pending)
-    if not changes and not options.renew:
+        is_typed = options.draft_file == "-"
+        data = sys.stdin.buffer.read() if is_typed else Path(options.draft_file).read_bytes()
+        sheet = Sheet.keep(folder, request.id, data) if is_typed else None
+        with _kept(sheet, "edit {id} --draft-file {path}", request.id):
+            sha256 = _change(services, options, pending, {"draft": _decoded(data).removesuffix("\n")})
+    elif options.file is None and options.renew and not sys.stdin.isatty():
+        sha256 = _change(services, options, pending, {})
+    else:
+        if options.file is None:
+            for path in editing.kept(folder, request.id):
+                how = command(f"approve edit {request.id} --file {shlex.quote(str(path))}")
+                print(f"A text that you wrote for it before is kept. To go on with that one: {how}", file=sys.stderr)
+            sheet = Sheet.begin(folder, request)
+        else:
+            sheet = Sheet(Path(options.file), None, folder)
+        with _kept(sheet, "edit {id} --file {path}", request.id):
+            sha256 = _edited_by_hand(services, options, pending, request, sheet)
+    if sha256 is None:
         raise Refused("nothing was changed")
+    then = command(f"approve approve {request.id}")
+    text = f"{request.id} is changed. To look at it and approve it: {then}"
+    _say(options, {"id": request.id, "sha256": sha256}, text)
+
+
+def _edited_by_hand(
+    services: Services, options: argparse.Namespace, pending: Pending, request: ApprovalRequest, sheet: Sheet
+) -> str | None:
+    """The sha256 after what a person wrote in their editor, opened again until it can be taken or they have enough of
+    it; None where they changed nothing."""
+    asks = sys.stdin.isatty() and not options.json and editing.editor() is not None
+    opens = options.file is None or asks
+    while True:
+        try:
+            if opens:
+                sheet.open(_undisturbed)
+            changes = sheet.changes(request)
+            return _change(services, options, pending, changes) if changes or options.renew else None
+        except (BadEdit, Refused) as error:
+            if not asks or not sheet.is_written():
+                raise
+            print(f"error: {visible.plain(str(error))}", file=sys.stderr)
+            if input("Open it again, as you wrote it? [Y/n] ").strip().lower() not in ("", "y", "yes"):
+                raise
+            opens = True
+
+
+def _change(services: Services, options: argparse.Namespace, pending: Pending, changes: dict[str, Any]) -> str:
     name, before = pending.request_id, pending.sha256
     with _undisturbed():
-        sha256 = services.approvals.edit(name, before, by=BY, via=VIA, renew=options.renew, **changes)
-    then = command(f"approve approve {name}")
-    _say(options, {"id": name, "sha256": sha256}, f"{name} is changed. To look at it and approve it: {then}")
+        return services.approvals.edit(name, before, by=BY, via=VIA, renew=options.renew, **changes)
 
 
-def _from_editor(pending: Pending) -> dict[str, Any]:
-    """What the person changed in their editor. The fields stand above the draft, as in the note itself."""
-    assert pending.request is not None
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    if not editor:
-        raise Refused("no editor is set: set EDITOR, or give the text by --draft-file")
-    fields = pending.request.fields
-    shown = {name: fields[name] for name in _FIELDS if name in fields}
-    with tempfile.TemporaryDirectory(prefix="approve-") as folder:
-        file = Path(folder, f"{pending.request_id}.md")
-        file.touch(0o600)
-        file.write_bytes(frontmatter.write(shown, pending.request.draft + "\n"))
-        with _undisturbed():  # Ctrl-C is the editor's
-            code = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
-        if code:
-            raise Refused(f"the editor ended with exit code {code}: nothing was changed")
-        try:
-            meta, body = frontmatter.read(file.read_bytes())
-        except frontmatter.InvalidFrontMatter as error:
-            raise Refused(f"what you wrote can't be read ({error}): nothing was changed") from None
-    unknown = ", ".join(str(name) for name in meta if name not in _FIELDS)
-    if unknown:
-        raise Refused(f"{unknown}: can't be changed here; only {', '.join(_FIELDS)} and the text")
-    changes = {name: meta[name] for name in meta if meta[name] != shown.get(name)}
-    draft = body.removesuffix("\n")
-    return changes | ({"draft": draft} if draft != pending.request.draft else {})
+@contextmanager
+def _kept(sheet: Sheet | None, again: str, request_id: str) -> Iterator[None]:
+    """Where this ends by an error, what a person wrote stays, and the error says where and how to go on with it."""
+    try:
+        yield
+    except BaseException as error:
+        if sheet is None or not sheet.is_written():
+            if sheet is not None:
+                sheet.remove()
+            raise
+        how = command("approve " + again.format(id=request_id, path=shlex.quote(str(sheet.path))))
+        where = f"What you wrote is kept in {sheet.path}. To go on with it: {how}"
+        if not isinstance(error, ApprovalError | Refused | OSError):
+            print(f"\n{where}", file=sys.stderr)
+            raise
+        raise Refused(f"{str(error).rstrip('.')}.\n{where}", sheet.path) from error
+    if sheet is not None:
+        sheet.remove()
 
 
 def _revise(services: Services, options: argparse.Namespace, pending: Pending) -> None:

@@ -10,12 +10,12 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from utils.bootstrap import Services
-from utils.core import visible
+from utils.core import attached, visible
 from utils.core.acting import Order
 from utils.core.badges import Severity
 from utils.core.commands import command, elsewhere
@@ -147,7 +147,7 @@ def _new(services: Services, options: argparse.Namespace) -> tuple[Pending, list
     now, hours = services.clock.now(), s.zones.actions[options.action].expires_hours
     meta, body = by_hand.request(options.action, fields, draft, by=services.claims.agent, now=now, expires_hours=hours)
     request, problems = requests.parse(frontmatter.write(meta, body), meta["id"])
-    problems += _problems_here(services, request) if request is not None else []
+    problems += _problems_here(services, request) if request is not None else _no_account(services, meta, body)
     if problems:
         raise Refused(*problems)
     services.claims.create(Stage.PENDING_APPROVAL, meta, body)
@@ -158,12 +158,26 @@ def _problems_here(services: Services, request: ApprovalRequest) -> list[str]:
     """What is wrong with its files, and why this node could not carry it out."""
     problems = requests.problems_of_files(services.layout, request)
     try:
-        services.hand(request.action).plan(Order(_NO_ACTION, request, services.clock.now()))
+        problems += services.hand(request.action).plan(Order(_NO_ACTION, request, services.clock.now())).obstacles
     except InvalidTask as error:
         problems += error.problems
     except AdapterError as error:
         problems.append(str(error))
     return problems
+
+
+def _no_account(services: Services, meta: Mapping[str, Any], body: str) -> list[str]:
+    """What account is missing for a request that can't be read yet: a hand says so before it looks at anything else."""
+    common = {name: meta[name] for name in ("id", "type", "domain", "created", "created_by", "priority", "action")}
+    nothing: dict[str, Any] = {"source": {}, "fields": {}, "risk": (), "why": "", "drafted_by": "", "draft": ""}
+    request = ApprovalRequest(**common, **nothing, meta=meta, body=body, expires=services.clock.now(), source_task=None)
+    try:
+        services.hand(request.action).plan(Order(_NO_ACTION, request, services.clock.now()))
+    except AdapterError as error:
+        return [str(error)]
+    except InvalidTask:  # of a request that says nothing
+        return []
+    return []
 
 
 def _draft(options: argparse.Namespace) -> str | None:
@@ -240,7 +254,7 @@ def _freeze(services: Services, options: argparse.Namespace, fields: dict[str, A
     if not fields.get("attachments"):
         fields.pop("attachments", None)
     for entry in [*fields.get("attachments", []), fields.get("image")]:
-        if isinstance(entry, dict) and isinstance(entry.get("path"), str) and "sha256" not in entry:
+        if isinstance(entry, dict) and "sha256" not in entry and _lies_in_vault(entry.get("path")):
             entry["sha256"] = _sha256(services, entry["path"])
 
 
@@ -255,6 +269,11 @@ def _vault_path(services: Services, given: str) -> str:
         if not place.exists():
             raise Refused(f"there is no file {given}, neither in the vault nor here") from None
         raise Refused(f"{given} does not lie in the vault: copy it to {services.layout.root} first") from None
+
+
+def _lies_in_vault(path: object) -> bool:
+    """Whether this may be the path of a vault's file; what it says wrong else, the rules of requests tell."""
+    return not attached.read({"attachments": [{"path": path, "sha256": "0" * 64}]})[1]
 
 
 def _sha256(services: Services, path: str) -> str:

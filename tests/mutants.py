@@ -18,7 +18,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import mutants_acting, mutants_badges, mutants_desk, mutants_gmail, mutants_social
+from tests import (
+    mutants_acting,
+    mutants_answers,
+    mutants_api,
+    mutants_badges,
+    mutants_desk,
+    mutants_gmail,
+    mutants_social,
+    mutants_stuck,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIOS, TROUBLE, CRASH = (f"tests/test_sync_{name}.py" for name in ("scenarios", "trouble", "crash"))
@@ -96,7 +105,10 @@ _NO_INTENT = (RECOVER, "    _finish_applying(session)\n    _bring_home", "    _b
 # fmt: off
 MUTANTS = (
     *itertools.starmap(_one, mutants_acting.MUTANTS),
+    *itertools.starmap(_one, mutants_answers.MUTANTS),
     *itertools.starmap(_one, mutants_badges.MUTANTS),
+    *itertools.starmap(_one, mutants_stuck.MUTANTS),
+    *itertools.starmap(_one, mutants_api.MUTANTS),
     *itertools.starmap(_one, mutants_desk.MUTANTS),
     *itertools.starmap(_one, mutants_social.MUTANTS),
     *itertools.starmap(_one, mutants_gmail.MUTANTS),
@@ -401,12 +413,17 @@ MUTANTS = (
     _one("edit-forgotten", "an edit that was killed before its line has none, or one that was not made has one", MOVING,
          '        if "sha256" in entry:', "        if False:", CLAIM_CRASH, "edit"),
     _one("alone-starves", "a steady stream of claims keeps everybody else from the lock", MOVING,
-         "        with locks.hold(self._turn, note=None, shared=True):  #", "        if True:  #", CONTENDED, "later"),
+         "        if self._is_wanted_alone():", "        if False:", CONTENDED, "later"),
+    _one("claim-found-abandoned", "a claim in its midst is taken for abandoned", CLAIMS,
+         "        with self._moves.hold():  # while nobody is in", "        if True:  # while nobody is in",
+         CONTENDED, "found_abandoned"),
+    _one("worked-on-claimed", "what a thread still works on is claimed by another", CLAIMS,
+         " or self._heartbeats.is_worked_on(path.stem):  # who", ":  # who", HEARTBEAT, "put_back_by_hand"),
     _one("living-robbed", "a living process's work is taken up by another", SIGNS,
          "return worker is not None and worker.is_alive", "return False", HEARTBEAT, "frozen"),
     _one("dead-inherited-twice", "of many who find the work of the dead, several take it up", SIGNS,
-         "        if self.is_worked_on(task_id):\n            return False\n        temporary",
-         "        temporary", HEARTBEAT, "of_many_who_find"),
+         "        if self.is_worked_on(task_id):\n            return False\n        self.begin",
+         "        self.begin", HEARTBEAT, "of_many_who_find"),
     _one("sweep-robs", "a start takes away the signs of the living", SIGNS,
          "            if worker is None or not worker.is_alive:\n", "            if True:\n",
          HEARTBEAT, "start_sweeps"),

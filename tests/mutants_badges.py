@@ -49,6 +49,6 @@ MUTANTS = (
     ("badges-unseen", "what can't be seen is shown as it is", LOOKS,
      "visible.escape(text) if label == _TEXT", "text if label == _TEXT", TOLD, "bytes_that_are_answered"),
     ("badges-stale-note", "the note of a danger stays when it is gone", "utils/execution/waiting.py",
-     "        elif wanted is None and notes.is_look(note):\n", "        elif False:\n", TOLD, "goes_away_with_it"),
+     "        elif not wanted and is_ours:\n", "        elif False:\n", TOLD, "goes_away_with_it"),
 )
 # fmt: on

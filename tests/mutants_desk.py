@@ -1,4 +1,4 @@
-"""The deliberate breaks of `Dashboard.md` and of `scripts.actions`; how they are used says `tests/mutants.py`.
+"""The deliberate breaks of `Dashboard.md`, `scripts.actions`, `scripts.request`; how they are used: `tests/mutants.py`.
 
 Each is (name, what it breaks, file, text, replacement, test file, which tests).
 """
@@ -10,6 +10,8 @@ NOTE, KEEPER, WATCHER = (
 )
 COMMAND = "scripts/actions.py"
 PURE, SHOWN, TYPED = (f"tests/test_{name}.py" for name in ("dashboard_note", "dashboard_histories", "actions_command"))
+
+REQUEST, BY_HAND = "scripts/request.py", "tests/test_requests_by_hand.py"
 
 # fmt: off
 MUTANTS = (
@@ -42,4 +44,22 @@ MUTANTS = (
      "    services.brakes.stop(reason)\n    if not was_stopped:\n",
      "    if was_stopped:\n        services.brakes.stop(reason)\n    if not was_stopped:\n", TYPED,
      "stop_and_go or pulled"),
+    ("request-anyway", "a request with problems is written all the same", REQUEST,
+     "    if problems:\n        raise Refused(*problems)\n", "", BY_HAND, "all_that_is_wrong"),
+    ("request-no-account", "a missing account is told only after the approval", REQUEST,
+     "        problems.append(str(error))\n", "        pass\n", BY_HAND, "missing_account"),
+    ("request-no-account-yet", "a missing account is told only once all fields are there", REQUEST,
+     "        return [str(error)]\n    except InvalidTask:", "        return []\n    except InvalidTask:",
+     BY_HAND, "missing_account"),
+    ("request-by-cloud", "a draft-only node takes a person's request", REQUEST,
+     "    if s.draft_only:\n", "    if False:\n", BY_HAND, "draft_only"),
+    ("request-float", "an amount of the command line becomes a float", "utils/execution/by_hand.py",
+     'YAML(typ="base", pure=True)', 'YAML(typ="safe", pure=True)', BY_HAND, "help_makes"),
+    ("forward-unquoted", "a forwarded mail's lines are not quoted", "utils/mail/forward.py",
+     'quote_block("\\n".join([*lines, "", mail.text]))', '"\\n".join([*lines, "", mail.text])',
+     BY_HAND, "quoted_below"),
+    ("forward-hidden", "a forward brings in what nobody sees", "utils/mail/forward.py",
+     "return visible.strip(texts.clean(whole))", "return texts.clean(whole)", BY_HAND, "quoted_below"),
+    ("sign-stale-push", "a laptop's approval is pushed without what Local did meanwhile",
+     "scripts/approver_key.py", '"pull --rebase", ', "", "tests/test_approver_key.py", "laptop"),
 )

@@ -15,8 +15,10 @@ from tests.vaults import Two, git
 from utils.bootstrap import Services
 from utils.core import decision
 from utils.core.decision import Decision, Incomplete, Word
+from utils.daemon import Stop
 from utils.execution.journal import State
 from utils.vault import frontmatter
+from Watchers.approval_watcher import ApprovalWatcher
 
 
 @pytest.fixture
@@ -296,6 +298,64 @@ def test_a_decision_survives_a_crash_at_any_step_and_is_carried_out_once(desk: D
     raise AssertionError("it did not end")
 
 
+# However it is spelled, and promptly
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["decision: Approve", 'decision: "approve"', 'decision: "  APPROVE "', "Decision: approve", "decision:\n- Approve"],
+)
+def test_a_word_counts_however_it_is_spelled(desk: Desk, line: str) -> None:
+    path = desk.request()
+    desk.cycle()
+    path.write_text(path.read_text().replace("---\n", f"---\n{line}\n", 1))
+    assert desk.cycle() == "sent 1"
+    record = desk.store.recent(1)[0]
+    assert record.via == "property" and b"ecision" not in record.frozen
+
+
+@pytest.mark.parametrize("line", ["Decision: approve", "decision: [approve]"])
+def test_no_spelling_makes_a_synced_word_ours(desk: Desk, line: str) -> None:
+    path = desk.request()
+    desk.cycle()
+    path.write_text(path.read_text().replace("---\n", f"---\n{line}\n", 1))
+    desk.in_git.add((f"Pending_Approval/email/{path.name}", path.read_bytes()))
+    desk.cycle()
+    assert "counts only where it is written on the Local node" in note(path)
+    assert "ecision" not in path.read_text() and desk.world.calls == 0
+
+
+def test_two_words_in_two_spellings_are_no_decision(desk: Desk) -> None:
+    path = seen_then(desk, decision="approve", Decision="reject")
+    desk.cycle()
+    assert "'approve / reject'; it must be one of approve, reject, revise, snooze" in note(path)
+    assert desk.world.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [({"decision": "reject", "reason": "no"}, 10), ({"decision": "yes please"}, 2), ({"decision": "reject"}, 30)],
+)
+def test_the_watcher_looks_again_as_soon_as_a_text_rests(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, written: dict[str, str], seconds: float
+) -> None:
+    """It used to look after the 30 s of its own round, so a rejection with a reason took up to 40."""
+    path = seen_then(desk, **written)
+    os.utime(path, (desk.clock.now().timestamp(),) * 2)
+    desk.cycle()
+    waited: list[float] = []
+    stop = Stop()
+    monkeypatch.setattr(stop, "wait", waited.append)
+    watcher = ApprovalWatcher(desk.node)
+    watcher.wait(watcher.interval, stop)
+    assert waited == [pytest.approx(seconds)]
+    desk.clock.advance(seconds)
+    desk.cycle()
+    assert ("must be one of" in note(path)) or desk.places(path.name) == ["Rejected"]
+    watcher.wait(watcher.interval, stop)
+    assert waited[1] == watcher.interval, "nothing is in the making any more"
+
+
 # The pure part
 
 
@@ -306,6 +366,11 @@ def test_a_decision_survives_a_crash_at_any_step_and_is_carried_out_once(desk: D
         ({"decision": None}, None),
         ({"decision": " "}, None),
         ({"decision": " APPROVE "}, Decision(Word.APPROVE)),
+        ({"Decision": "“Approve”\u00a0"}, Decision(Word.APPROVE)),
+        ({" decision": "'approve'"}, Decision(Word.APPROVE)),
+        ({"decision": ["Approve"]}, Decision(Word.APPROVE)),
+        ({"decision": "", "DECISION": "approve"}, Decision(Word.APPROVE)),
+        ({"DECISION": "Reject", "Reason": "No"}, Decision(Word.REJECT, "No")),
         ({"decision": "reject"}, Decision(Word.REJECT)),
         ({"decision": "reject", "instruction": "no"}, Decision(Word.REJECT, "no")),
         ({"decision": "revise", "instruction": 10}, Decision(Word.REVISE, "10")),
@@ -315,7 +380,7 @@ def test_reading_a_decision(meta: dict[str, Any], decided: Decision | None) -> N
     assert decision.decision_of(meta) == decided
 
 
-@pytest.mark.parametrize("value", [True, 7, ["approve"], {"approve": True}, "approve it"])
+@pytest.mark.parametrize("value", [True, 7, ["approve", "reject"], {"approve": True}, "approve it", "yes"])
 def test_what_is_no_word_is_incomplete(value: object) -> None:
     with pytest.raises(Incomplete):
         decision.decision_of({"decision": value})

@@ -12,8 +12,8 @@ from Watchers.api.operation import operation
 def test_an_unknown_address(make_node):
     api = Api(make_node(ready=False))
     assert "/api/nowhere" in api.refused(404, "GET", "/api/nowhere")["detail"]
-    for later in ("/metrics", "/api/events"):
-        api.refused(404, "GET", later)
+    for near in ("/metric", "/api/event"):
+        api.refused(404, "GET", near)
     for path in ("/", "/api", "/api/", "/api/tasks/", "//api/tasks"):
         api.refused(404, "GET", path)
 

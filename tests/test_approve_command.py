@@ -66,6 +66,10 @@ def editor(folder: Path, program: str) -> str:
     return f"{sys.executable} {script}"
 
 
+def kept(desk: Desk) -> list[Path]:
+    return sorted((desk.node.settings.state_dir / "edits").glob("*"))
+
+
 # Looking
 
 
@@ -218,6 +222,77 @@ def test_an_edit_that_comes_to_nothing_changes_nothing(
     before = path.read_bytes()
     code, _, err = terminal.run("edit", path.stem, editor=editor(tmp_path, program))
     assert code == 1 and words in err and path.read_bytes() == before
+
+
+WROTE = "text = text.replace('Kind regards', 'Cheers from the lake')\n"
+
+
+def test_what_was_written_is_never_lost_and_one_goes_on_with_it(terminal: Terminal, tmp_path: Path) -> None:
+    """A person's afternoon: a typing error, a field that can't be changed, an address that is none."""
+    path, desk = terminal.desk.request(), terminal.desk
+    typo = editor(tmp_path, WROTE + "p.write_text(text.replace('subject:', 'subject: [', 1))")
+    code, _, err = terminal.run("edit", path.stem, editor=typo)
+    (file,) = kept(desk)
+    assert code == 1 and f"What you wrote is kept in {file}" in err and f"edit {path.stem} --file {file}" in err
+    assert file.stat().st_mode & 0o777 == 0o600 and "Cheers from the lake" in file.read_text()
+    file.write_text(file.read_text().replace("subject: [", "action: payment\nsubject:", 1))
+    code, _, err = terminal.run("edit", path.stem, "--file", str(file))
+    assert code == 1 and "action: can't be changed here" in err and str(file) in err
+    file.write_text(file.read_text().replace("action: payment\n", "").replace("ann@example.org", "ann"))
+    assert json.loads(terminal.run("edit", path.stem, "--file", str(file), "--json")[1])["kept"] == str(file)
+    file.write_text(file.read_text().replace("- ann", "- ann@example.org"))
+    code, _, err = terminal.run("edit", path.stem, "--file", str(file))
+    assert code == 0, err
+    assert b"Cheers from the lake" in path.read_bytes() and kept(desk) == []
+
+
+def test_at_a_terminal_it_is_opened_again_as_it_was_written(terminal: Terminal, tmp_path: Path) -> None:
+    path = terminal.desk.request()
+    program = (
+        "if 'lake' in text:\n    p.write_text(text.replace('to: nobody', 'to: [ann@example.org]'))\nelse:\n    "
+        "p.write_text(text.replace('Kind regards', 'the lake').replace('to:\\n- ann@example.org', 'to: nobody'))"
+    )
+    code, out, err = terminal.run("edit", path.stem, typed="y\n", editor=editor(tmp_path, program))
+    assert code == 0, err
+    assert "Open it again" in out and "'to'" in err and b"the lake" in path.read_bytes() and kept(terminal.desk) == []
+
+
+@pytest.mark.parametrize("typed", ["n\n", ""])
+def test_who_has_enough_of_it_finds_it_the_next_time(terminal: Terminal, tmp_path: Path, typed: str) -> None:
+    path = terminal.desk.request()
+    broken = editor(tmp_path, WROTE + "p.write_text(text[4:])")
+    code, _, err = terminal.run("edit", path.stem, typed=typed, editor=broken)
+    (file,) = kept(terminal.desk)
+    assert code == 1 and str(file) in err and "Cheers from the lake" in file.read_text()
+    _, _, err = terminal.run("edit", path.stem, editor=editor(tmp_path, "pass"))
+    assert "A text that you wrote for it before is kept" in err and f"edit {path.stem} --file {file}" in err
+    assert kept(terminal.desk) == [file]
+
+
+def test_what_is_changed_or_answered_meanwhile_keeps_the_text(terminal: Terminal, tmp_path: Path) -> None:
+    desk = terminal.desk
+    changed, moved = desk.request("mail 1"), desk.request("mail 2")
+    meanwhile = WROTE + f"p.write_text(text)\nq = pathlib.Path({str(changed)!r})\n"
+    meanwhile += "q.write_text(q.read_text().replace('10:30', '11:30'))"
+    code, _, err = terminal.run("edit", changed.stem, typed="y\n", editor=editor(tmp_path, meanwhile))
+    assert code == 1 and "look at it again" in err and len(kept(desk)) == 1
+    meanwhile = WROTE + f"p.write_text(text)\npathlib.Path({str(moved)!r}).unlink()"
+    code, _, err = terminal.run("edit", moved.stem, editor=editor(tmp_path, meanwhile))
+    assert code == 1 and len(kept(desk)) == 2
+    assert all("Cheers from the lake" in file.read_text() for file in kept(desk))
+
+
+def test_a_file_of_the_persons_own_is_not_removed_and_what_was_piped_is_kept(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    path, own = terminal.desk.request(), tmp_path / "mine.md"
+    own.write_text("---\nsubject: Anew\n---\nMy text\n")
+    assert terminal.run("edit", path.stem, "--file", str(own))[0] == 0
+    assert own.exists() and b"My text" in path.read_bytes()
+    assert "No such file" in terminal.run("edit", path.stem, "--file", str(tmp_path / "none"))[2]
+    code, _, err = terminal.run("edit", path.stem, "--draft-file", "-", typed=" \n")
+    (file,) = kept(terminal.desk)
+    assert code == 1 and f"edit {path.stem} --draft-file {file}" in err
 
 
 def test_an_edit_without_an_editor(terminal: Terminal, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tests.test_acting import TwoSteps
 from utils.bootstrap import Services
 from utils.core import zones
 from utils.core.brakes import Act, Brakes, QuietHours, hold
+from utils.daemon import Stop
 from utils.execution.approvals import AlreadyActed, NotFound, NotHere
 from utils.execution.brakes import stands_still
 from utils.execution.executor import acting_lock
@@ -175,20 +176,54 @@ def test_a_clock_set_back_by_a_moment_takes_nobodys_undo_window_away() -> None:
     assert held is not None and held.until == NOON + timedelta(seconds=12)
 
 
+class Waits(Stop):
+    """Remembers how long somebody would wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def wait(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
 def test_the_watcher_looks_again_when_the_window_ends(make_node: Callable[..., Services], clock: FakeClock) -> None:
     desk = Desk(make_node, clock, World(), UNDO_SECONDS="10")
-    waits: list[float] = []
-
-    class Stop:
-        def wait(self, seconds: float) -> None:
-            waits.append(seconds)
-
-    watcher = ApprovalWatcher(desk.node)
-    watcher.wait(30, Stop())  # type: ignore[arg-type]
+    watcher, waits = ApprovalWatcher(desk.node), Waits()
+    watcher.run_cycle(clock.now())
+    watcher.wait(30, waits)
     approved(desk)
     clock.advance(4)
-    watcher.wait(30, Stop())  # type: ignore[arg-type]
-    assert waits == [30, 6]
+    watcher.run_cycle(clock.now())
+    watcher.wait(30, waits)
+    assert waits.seconds == [30, 6]
+
+
+def test_a_window_that_ended_while_a_cycle_ran_is_not_forgotten(
+    make_node: Callable[..., Services], clock: FakeClock
+) -> None:
+    desk = Desk(make_node, clock, World(), UNDO_SECONDS="10")
+    watcher, waits = ApprovalWatcher(desk.node), Waits()
+    approved(desk)
+    watcher.run_cycle(clock.now())
+    clock.advance(11)  # so long the cycle took
+    watcher.wait(30, waits)
+    watcher.run_cycle(clock.now())
+    watcher.wait(30, waits)
+    assert waits.seconds == [-1, 30]
+
+
+def test_the_watcher_looks_again_when_a_try_is_due(make_node: Callable[..., Services], clock: FakeClock) -> None:
+    desk = Desk(make_node, clock, World(), UNDO_SECONDS="0")
+    watcher, waits = ApprovalWatcher(desk.node), Waits()
+    record = approved(desk)
+    assert desk.store.begin(record) is not None
+    sending = desk.store.get(record.action_id)
+    assert sending is not None and desk.store.retry_at(sending, clock.now() + timedelta(seconds=12), "greylisted")
+    watcher.run_cycle(clock.now())
+    clock.advance(2)
+    watcher.wait(30, waits)
+    assert waits.seconds == [10]
 
 
 # Caps

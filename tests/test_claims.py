@@ -85,6 +85,8 @@ def test_a_move_off_the_table_or_out_of_the_vault_moves_nothing(
         claims.create(Stage.APPROVED, meta("other"), "forged")
     with pytest.raises(OutsideVault):
         claims.claim(tmp_path / "elsewhere.md")
+    with pytest.raises(OutsideVault):
+        claims.claim(layout.root / ".." / "elsewhere.md")
     assert path.exists()
 
 

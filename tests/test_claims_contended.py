@@ -18,7 +18,7 @@ from tests.vaults import Two, claims_of
 from utils.adapters.clock import SystemClock
 from utils.claim_task import Claims, Lost, TargetTaken
 from utils.core.stages import Stage
-from utils.vault import jsonl, locks
+from utils.vault import jsonl
 from utils.vault.layout import Layout
 from utils.vault.moving import Moves
 
@@ -53,13 +53,60 @@ def test_who_wants_the_lock_alone_goes_before_those_who_come_later_to_share_it(t
     later = threading.Thread(target=enter, args=(moves.share, "later"))
     with moves.share():
         alone.start()
-        while not locks.is_held(moves._turn):
+        while not moves._is_wanted_alone():
             time.sleep(0.01)
         later.start()
         later.join(1)  # it may not enter now, however long we wait
     alone.join(60)
     later.join(60)
     assert order == ["alone", "later"]
+
+
+def test_one_who_was_killed_while_it_waited_to_be_alone_stops_nobody(tmp_path: Path, clock: FakeClock) -> None:
+    home = bench._home(tmp_path, 1)
+    layout = Layout(home / "vault")
+    claims = Claims(layout, home / "state", clock, "local")
+    claims.repair()
+    os.truncate(claims._moves._turn, 1)
+    claimed = claims.claim(next(layout.files(Stage.NEEDS_ACTION)))
+    assert claimed is not None and claims._moves._is_wanted_alone()
+    claims.release(claimed, "email", "the next who is alone tidies up")
+    assert not claims._moves._is_wanted_alone()
+
+
+def test_a_claim_in_its_midst_is_not_found_abandoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its task lies in progress already, its heartbeat is not there yet."""
+    home = bench._home(tmp_path, 1)
+    layout = Layout(home / "vault")
+    claims, finder = (Claims(layout, home / "state", SystemClock(), "local") for _ in range(2))
+    found: list[list[Path]] = []
+    finding = threading.Thread(target=lambda: found.append(finder.abandoned()))
+    begin = claims._heartbeats.begin
+
+    def begin_while_another_looks(task_id: str, name: str | None = None) -> None:
+        finding.start()
+        while finding.is_alive() and not finder._moves._is_wanted_alone():
+            time.sleep(0.01)
+        begin(task_id, name)
+
+    monkeypatch.setattr(claims._heartbeats, "begin", begin_while_another_looks)
+    assert claims.claim(next(layout.files(Stage.NEEDS_ACTION))) is not None
+    finding.join(60)
+    assert found == [[]]
+
+
+def test_a_claim_that_another_makes_in_this_very_moment_is_lost(tmp_path: Path, clock: FakeClock) -> None:
+    home = bench._home(tmp_path, 1)
+    layout = Layout(home / "vault")
+    claims = Claims(layout, home / "state", clock, "local")
+    claims.repair()
+    path = next(layout.files(Stage.NEEDS_ACTION))
+    target = layout.folder(Stage.IN_PROGRESS, agent="local") / path.name
+    line = jsonl.line(claims._entry("claimed", path.stem, layout.relative(path), layout.relative(target)))
+    claims._moves._note(line, None)
+    assert claims.claim(path) is None and path.exists()
+    claims.repair()  # the other one was killed before its move
+    assert claims.claim(path) == target
 
 
 def test_threads_of_one_process_win_each_task_once(tmp_path: Path) -> None:
@@ -84,8 +131,8 @@ def test_threads_of_one_process_win_each_task_once(tmp_path: Path) -> None:
     assert sum(line["event"] == "claimed" for line in jsonl.newest(layout.claims_log)) == len(paths)
 
 
-def test_of_many_who_claim_what_a_dead_process_had_reserved_one_wins_and_keeps_its_sign(tmp_path: Path) -> None:
-    """The dead one was killed between its sign and the move."""
+def test_of_many_who_claim_what_a_dead_process_worked_on_one_wins_and_keeps_its_sign(tmp_path: Path) -> None:
+    """The dead one's tasks were put back by hand, its heartbeats stayed."""
     home = bench._home(tmp_path, 40)
     layout = Layout(home / "vault")
     claims = Claims(layout, home / "state", SystemClock(), "local")

@@ -106,7 +106,8 @@ def test_the_note_is_made_before_the_move_and_goes_when_both_are_on_the_disk(hom
     run([*strace, "-e", calls, *home.command])
     root, state = re.escape(str(home.layout.root)), re.escape(str(home.state))
     steps = {
-        "note": rf'link.*"{state}/claims/moves/blank", .*"{state}/claims/moves/m',
+        "note": rf'link.*"{state}/claims/(moves/blank|process-[^"]*)", .*"{state}/claims/moves/m',
+        "heartbeat": rf'rename.*"{state}/claims/moves/m.*, .*"{state}/claims/{META["id"]}.json',
         "move": rf'rename.*"{root}/(Needs_Action|In_Progress)/.*"{root}/(In_Progress|Done)/',
         "line": rf"write\(\d+<{root}/Logs/claims.jsonl>",
         "log": rf"fsync\(\d+<{root}/Logs/claims.jsonl>",
@@ -116,7 +117,7 @@ def test_the_note_is_made_before_the_move_and_goes_when_both_are_on_the_disk(hom
     done = [line for line in trace.read_text().splitlines() if " = -1 " not in line]
     seen = [name for line in done for name, call in steps.items() if re.search(call, line)]
     claim = seen.index("move") - 1
-    assert seen[claim : claim + 5] == ["note", "move", "line", "log", "gone"]
+    assert seen[claim : claim + 5] == ["note", "move", "line", "log", "heartbeat"]
     assert seen[claim + 5 :] == ["note", "move", "folder", "line", "log", "gone"]
 
 

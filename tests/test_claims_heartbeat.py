@@ -132,18 +132,29 @@ def test_work_that_went_elsewhere_is_lost_at_the_next_step(claims: Claims, tmp_p
     assert list(claims._layout.files(Stage.PENDING_APPROVAL)) == []
 
 
+def test_what_is_worked_on_and_was_put_back_by_hand_is_not_claimed_before_it_is_laid_down(claims: Claims) -> None:
+    """Else two threads of one process would do it."""
+    path = waiting(claims)
+    claimed = claims.claim(path)
+    assert claimed is not None
+    claimed.rename(path)
+    assert claims.claim(path) is None and path.exists()
+    claims.rest(claimed)
+    assert claims.claim(path) == claimed
+
+
 def test_a_start_sweeps_the_heartbeats_of_what_is_over(claims: Claims, tmp_path: Path, clock: FakeClock) -> None:
     signs = tmp_path / "state" / "claims"
     dead = claimed_by_the_dead(claims, waiting(claims, "a"))
     begun = signs / ".tmp-0123456789abcdef"  # a dead process was about to replace another's
     begun.touch()
-    stays, reserved = claims.claim(waiting(claims, "b")), waiting(claims, "c")
-    assert stays is not None and claims._reserve(reserved.stem)  # a living process is in the midst of a claim
+    stays = claims.claim(waiting(claims, "b"))
+    assert stays is not None
     clock.advance(timedelta(days=365).total_seconds())
     claims.repair()
     assert not heartbeat(tmp_path, dead).exists() and not begun.exists()
     assert len(list(signs.glob("process-*"))) == 1
-    assert heartbeat(tmp_path, stays).exists() and heartbeat(tmp_path, reserved).exists()
+    assert heartbeat(tmp_path, stays).exists()
 
 
 def test_a_name_as_long_as_a_file_system_allows_can_be_claimed(claims: Claims) -> None:

@@ -123,6 +123,31 @@ def test_a_human_settles_an_unknown_outcome_either_way(desk: Desk) -> None:
     assert desk.cycle() == "sent 1"
 
 
+@pytest.mark.parametrize("outcome", ["happened", "ask_again"])
+def test_what_nobody_knows_is_not_approved_anew_by_dragging_it_back(desk: Desk, outcome: str) -> None:
+    record = approved(desk)
+    desk.world.lost_answers = [OutcomeUnknown("cut off")]
+    assert desk.cycle() == "unknown 1"
+    back = desk.vault / "Pending_Approval" / "email" / f"{record.request_id}.md"
+    (desk.vault / "Approved" / back.name).rename(back)
+    desk.cycle()
+    note = back.with_name(f"{record.request_id}.reason.md")
+    assert "may or may not have taken effect" in note.read_text()
+    shown = desk.approvals.get(record.request_id)
+    assert any("nobody knows whether" in problem for problem in shown.problems)
+    with pytest.raises(AlreadyActed, match="actions settle"):
+        desk.approvals.approve(record.request_id, shown.sha256, by="anna")
+    desk.executor.settle(record.action_id, outcome, by="anna")
+    desk.cycle()
+    assert desk.world.calls == 1
+    if outcome == "happened":
+        assert desk.places(back.name) == ["Done"]
+    else:
+        assert "may or may not" not in (note.read_text() if note.exists() else "")
+        desk.approvals.approve(record.request_id, shown.sha256, by="anna")
+        assert desk.cycle() == "sent 1"
+
+
 def test_a_server_that_does_not_start_costs_a_retry(desk: Desk) -> None:
     record = approved(desk)
     desk.tools.broken = [AdapterError("no memory", retry=True)]

@@ -191,6 +191,7 @@ def test_all_that_is_wrong_is_said_at_once(command: Command) -> None:
     assert "'payer=x' is no field of payment" in first and second == "'amount' is given twice"
     missing = command.refused("send_email", "--draft", "text.md")
     assert missing == ["'send_email' needs 'to'", "'send_email' needs 'subject'"]
+    assert command.refused("payment", "--field", "amount=1")[0] == "'payment' needs 'payee'"
     assert command.refused("twitter_post") == ["there is no text to send: name its file by --draft (-: standard input)"]
     code, out, err = command.run("new", "send_email", "--draft", "text.md")
     assert (code, out) == (1, "") and "nothing was written" in err and "  - 'send_email' needs 'to'" in err
@@ -210,6 +211,9 @@ def test_a_missing_account_is_told_with_all_else_that_is_wrong(
     (command.here / "text.md").write_text("x" * 300)
     long, account = command.refused("twitter_post", "--draft", "text.md")
     assert "280" in long and "X_API_KEY" in account
+    *missing, account = command.refused("payment", "--field", "payee=ACME")
+    assert missing == [f"'payment' needs '{name}'" for name in ("amount", "currency", "reference")]
+    assert "ODOO_URL" in account
     for action in ("invoice", "payment"):
         assert any("ODOO_URL" in text for text in command.refused(action, *shlex.split(request.EXAMPLES[action])))
     assert any("WHATSAPP_TOKEN" in text for text in command.refused(
@@ -261,6 +265,22 @@ def test_files_are_named_from_the_vault_or_from_here_and_frozen(
     (command.desk.vault / "link.pdf").symlink_to(offer)
     assert command.refused(*mail_words, "--field", "attachments={path: link.pdf}") == ["the vault has no file link.pdf"]
     assert command.refused("payment", "--attach", "Accounting/offer.pdf") == ["a payment takes no files along"]
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", '"a\\0b"', ".git/config"])
+def test_nothing_outside_the_vault_is_looked_at(command: Command, path: str) -> None:
+    problem, *_ = command.refused("instagram_post", "--field", f"image={{path: {path}}}")
+    assert "must be the path of a file in the vault" in problem or "holds a NUL character" in problem
+
+
+def test_odd_words_are_refused_in_words(command: Command) -> None:
+    post = ("twitter_post", "--draft", "text.md")
+    assert "can't be read as YAML" in command.refused(*post, "--field", "source={a: [")[0]
+    assert "must look like" in command.refused(*post, "--field", "source=x")[0]
+    assert command.refused(*post, "--field", "why=\udcff") == ["'why' holds a lone surrogate, which is no character"]
+    assert "no mail of this id" in command.refused("reply_email", "--mail", "", "--draft", "text.md")[0]
+    with pytest.raises(SystemExit, match="2"):
+        request.main(["new", "tweet"])
 
 
 def test_an_image_is_looked_at_before_anything_is_written(command: Command) -> None:

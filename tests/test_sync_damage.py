@@ -224,6 +224,15 @@ def test_an_answer_about_a_remote_that_is_not_there_is_refused(two: Two, answer:
     assert two.a.sync(allow_deletions=True).result in ("noop", "ok")
 
 
+def test_a_commit_that_nobody_knows_is_told_and_one_that_is_ours_is_no_slip(two: Two) -> None:
+    two.a.write("note.md", "text")
+    assert two.a.sync().error is None
+    mistaken = two.a.sync(accept_own="zzz")
+    assert mistaken.result == "error" and "no commit zzz arrived" in str(mistaken.error)
+    assert two.b.sync().error is None and two.b.read("note.md") == b"text"
+    assert two.a.sync(accept_own=two.a.git("rev-parse", "--short=12", "HEAD").strip()).error is None
+
+
 @pytest.mark.parametrize(
     "name",
     ["shallow", "packed-refs", "config", "index", "HEAD", "refs/heads/main", "objects/maintenance", "objects/info/x"],

@@ -107,19 +107,16 @@ class Claims:
         agent = agent or self._agent
         if agent not in AGENTS:
             raise ValueError(f"unknown agent {agent!r}; it must be one of {', '.join(AGENTS)}")
-        if not os.path.lexists(path) or not self._reserve(path.stem):  # so that who is late need not wait for the lock
-            log.info("claim of %s lost: another was first", path.name)
+        source = self._layout.relative(path)
+        if not _lies_there(path) or self._heartbeats.is_worked_on(path.stem):  # who is late need not wait for the lock
+            log.info("claim of %s lost: another was first", source)
             return None
-        target, claimed = self._layout.folder(Stage.IN_PROGRESS, agent=agent) / path.name, False
+        target = Path(f"{self._layout.folder(Stage.IN_PROGRESS, agent=agent)}/{path.name}")
         try:
-            self._move(path, target, CLAIMED, agent=agent)
-            claimed = True
-        except (Gone, TargetTaken) as error:
+            return self._move(path, target, CLAIMED, agent=agent)
+        except (Gone, FileExistsError) as error:
             log.info("claim of %s lost: %s", path.name, error)
-        finally:
-            if not claimed:
-                self.rest(path)
-        return target if claimed else None
+            return None
 
     def beat(self, path: Path) -> None:
         """A sign of life from this process's work on a claimed task, due at each step. Raises `Lost`: then stop."""
@@ -138,7 +135,11 @@ class Claims:
     def abandoned(self) -> list[Path]:
         """Tasks in progress by this agent on which no live process of this node works."""
         lying = self._layout.files(Stage.IN_PROGRESS, agent=self._agent)
-        return [path for path in lying if not self._heartbeats.is_worked_on(path.stem)]
+        left = [path for path in lying if not self._heartbeats.is_worked_on(path.stem)]
+        if not left:
+            return []
+        with self._moves.hold():  # while nobody is in the midst of a claim
+            return [path for path in left if os.path.lexists(path) and not self._heartbeats.is_worked_on(path.stem)]
 
     def take_up(self, path: Path) -> bool:
         """Work on a task in progress that was abandoned; False where another process was first, or it is gone."""
@@ -214,6 +215,24 @@ class Claims:
             entry = self._entry("edited", path.stem, None, self._layout.relative(path))
             entry |= {"by": by, "sha256": hashlib.sha256(data).hexdigest()}
             self._moves.do(entry, lambda: atomic.write(path, data))
+
+    def remove_copy(self, path: Path, stands: Path, sha256: str) -> None:
+        """Take away a file whose very bytes (with this hash) lie at `stands` too. Raises `Changed` or `Gone`."""
+        old_note = self._layout.reason(path)
+        with self._moves.hold():
+            for place in (stands, path):
+                try:
+                    found = hashlib.sha256(place.read_bytes()).hexdigest()
+                except FileNotFoundError:
+                    raise Gone(f"{self._layout.relative(place)} is no longer there") from None
+                if found != sha256:
+                    raise Changed(found)
+            entry = self._entry("copy_removed", path.stem, self._layout.relative(path), self._layout.relative(stands))
+            try:
+                self._moves.do(entry, path.unlink)
+            except FileNotFoundError:
+                raise Gone(f"{self._layout.relative(path)} is no longer there") from None
+        _remove_ours(old_note)
 
     def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:
         """Put a file back as it was, with a note beside it; one that lies there already is left as it is."""
@@ -318,22 +337,16 @@ class Claims:
         check_move(source_stage, target_stage)
         if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
-        task_id = path.stem
-        with self._moves.share() if event == CLAIMED else self._moves.hold():
+        task_id, claims = path.stem, event == CLAIMED
+        with self._moves.share() if claims else self._moves.hold():
             entry = self._entry(event, task_id, source, goal, reason, agent)
-            self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None))
-            if source_stage is Stage.IN_PROGRESS:
+            sign = self._heartbeats.sign() if claims else None
+            note = self._moves.do(entry, lambda: self._rename(path, target, reason if explained else None), sign=sign)
+            if claims:
+                self._heartbeats.begin(task_id, note)
+            elif source_stage is Stage.IN_PROGRESS:
                 self._heartbeats.end(task_id)
         return target
-
-    def _reserve(self, task_id: str) -> bool:
-        """Begin a task's heartbeat, before it lies in progress: nobody may find it abandoned. False: another did."""
-        if self._heartbeats.begin(task_id):
-            return True
-        if self._heartbeats.seems_worked_on(task_id):
-            return False
-        with self._moves.hold():
-            return self._heartbeats.inherit(task_id)
 
     def _rename(self, path: Path, target: Path, note: str | None) -> None:
         """Never over a file: whoever was first in the last moment stands. The note is there before its file."""
@@ -376,6 +389,11 @@ class Claims:
     def _explain(self, path: Path, reason: str) -> None:
         text = f"# Why `{path.name}` lies here\n\n{reason}\n\n{format_time(self._clock.now())}, {self._agent}\n"
         atomic.write(self._layout.reason(path), text.encode("utf-8", "replace"))  # a name may be no text
+
+
+def _lies_there(path: Path) -> bool:
+    """As `os.path.lexists`, without the price of an exception: of eight who ask, seven are late."""
+    return os.access(path, os.F_OK, follow_symlinks=False)
 
 
 def _as_ours(note: Path) -> re.Match[str] | None:

@@ -259,6 +259,7 @@ class VaultSync:
         for attempt in range(1, _ATTEMPTS + 1):
             reason = self._attempt(session) or ""
             if not reason:
+                self._check_used(session)
                 return
             session.settle_index()
             if reason != _TOLD:
@@ -267,6 +268,14 @@ class VaultSync:
             f"the remote did not take our push in {_ATTEMPTS} attempts: {reason}. If no other node is pushing, a lock"
             " file may have been left behind on the remote (refs/heads/*.lock): remove it there"
         )
+
+    @staticmethod
+    def _check_used(session: Session) -> None:
+        """A word that named a commit which nobody ever saw is a slip of the pen; the sync itself is complete."""
+        said = session.answers.accept_own
+        own = session.git.resolve(said) if said else None
+        if said and (own is None or not session.git.is_ancestor(own, "HEAD")):
+            raise WrongAnswer(f"everything is in sync, but no commit {said} arrived: --accept-own had nothing to do")
 
     def _attempt(self, session: Session) -> str | None:
         """Gather, decide, apply. The reason to start again, or None where the sync is complete."""

@@ -71,7 +71,7 @@ def _paths(app: Flask) -> dict[str, dict[str, Any]]:
 
 
 def _operation(rule: Rule, declared: Operation, title: str, text: str) -> dict[str, Any]:
-    statuses = {*declared.errors, 400, 500, *(() if declared.public else (401, 403))}
+    statuses = {*declared.errors, 400, 403, 500, *(() if declared.public else (401,))}  # 403: a foreign host or page
     if declared.body:
         statuses |= {413, 415}
     entry: dict[str, Any] = {

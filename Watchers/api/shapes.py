@@ -339,8 +339,8 @@ APPROVED_REMOTELY = obj(
     detail=text,
 )
 
-#: An event stream; each event's data is `{"at": time, "versions": {topic: version}}`.
-EVENTS: Schema = {"type": "string"}
+#: One event of the stream; `data` is the JSON text of `{"at": time, "versions": {topic: version}}`.
+EVENTS = with_more(obj(id=text, event=enum("hello", "change"), data=text), retry=whole)
 
 #: Prometheus's text format.
 METRICS: Schema = {"type": "string"}

@@ -36,12 +36,14 @@ class Plan:
     """What would be done.
 
     `reference`: the mark by which the act can be found again. `recipients`: bare addresses that become known recipients
-    after a receipt. `shown`: (label, text) lines for people and dry runs.
+    after a receipt. `shown`: (label, text) lines for people and dry runs. `obstacles`: why it would be refused if it
+    were done now, in plain sentences; that may pass, and is looked at again when it is done.
     """
 
     reference: str
     recipients: tuple[str, ...] = ()
     shown: tuple[tuple[str, str], ...] = ()
+    obstacles: tuple[str, ...] = ()
 
 
 class Absence(Enum):

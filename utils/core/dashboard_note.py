@@ -91,6 +91,15 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Removed:
+    """A request that somebody removed before it was answered, and how."""
+
+    request_id: str
+    at: datetime
+    words: str
+
+
+@dataclass(frozen=True)
 class News:
     """A line of a note in `Updates/`, whose name is `note`."""
 
@@ -110,6 +119,7 @@ class Overview:
     approved: Sequence[Approved] = ()
     failed: Sequence[Ended] = ()
     done: Sequence[Ended] = ()
+    removed: Sequence[Removed] = ()
     news: Sequence[News] = ()
 
 
@@ -133,6 +143,7 @@ def render(overview: Overview) -> str:
         _section("Approved, not carried out yet", overview.approved, _approved),
         _section("Failed in the last week", overview.failed, _ended),
         _section("Done in the last day", overview.done, _ended),
+        _section("Removed unanswered in the last week", overview.removed, _removed),
         _section("News from `Updates/`", overview.news, _news),
     ]
     inside = "\n\n".join("\n".join(block) for block in blocks if block)
@@ -198,6 +209,10 @@ def _approved(entry: Approved) -> list[str]:
 
 def _ended(entry: Ended) -> list[str]:
     return [f"- {_time(entry.at)} · {_subject(entry.subject)}", f"  - {inert(entry.words)}"]
+
+
+def _removed(entry: Removed) -> list[str]:
+    return [f"- {_time(entry.at)} · {_link(entry.request_id)}: {inert(entry.words)}"]
 
 
 def _news(entry: News) -> list[str]:

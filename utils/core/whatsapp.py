@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from utils.core.social import clean
-from utils.core.task import ApprovalRequest, InvalidTask, parse_time
+from utils.core.task import ApprovalRequest, InvalidTask, format_time, parse_time
 
 WINDOW = timedelta(hours=24)
 MAX_TEXT = 4096
@@ -55,6 +55,14 @@ def message(request: ApprovalRequest) -> Message:
     if wrong or found is None:
         raise InvalidTask(wrong)
     return found
+
+
+def closed(to: str, wrote: datetime | None, now: datetime) -> str | None:
+    """Why free text can't be sent to this number, whose last message came then (None: not known); None where it can."""
+    if wrote is not None and wrote + WINDOW > now:
+        return None
+    when = f" (it came at {format_time(wrote)}, its window closed at {format_time(wrote + WINDOW)})" if wrote else ""
+    return f"the last message of {to} is more than 24 hours old{when}: WhatsApp takes only a template now"
 
 
 def is_number(value: object) -> bool:

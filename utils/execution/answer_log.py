@@ -20,7 +20,7 @@ from utils.execution.change import Change
 from utils.execution.journal import LIVE
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
-ANSWERS = ("approved", "edited", "rejected", "revised", "snoozed")
+ANSWERS = ("approved", "edited", "rejected", "revised", "snoozed", "removed")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class AnswerLog:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (self._now(), request_id, answer, by, via, said, action_id, drafted_by, change_text),
         )
-        if answer in ("approved", "rejected", "revised"):
+        if answer in ("approved", "rejected", "revised", "removed"):
             db.execute("DELETE FROM snoozes WHERE request_id = ?", (request_id,))
 
     def recent(
@@ -131,6 +131,10 @@ class AnswerLog:
         where = " AND ".join(conditions)
         rows = self._rows(f"SELECT * FROM answers WHERE {where} ORDER BY number DESC LIMIT ?", *values, limit)  # noqa: S608
         return [_answer(row) for row in rows]
+
+    def removed_since(self, when: datetime, most: int) -> list[Answer]:
+        """The newest requests that somebody removed unanswered since then, newest first."""
+        return [answer for answer in self.recent(most, answer="removed") if answer.at >= when]
 
     def change_of(self, action_id: str) -> Change:
         """What the human had changed of the draft that an action carried out."""

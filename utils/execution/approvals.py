@@ -8,7 +8,7 @@ confirmation (API, command line) or, where policy allows, from a human's own mov
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from utils.core.revision import own_task
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, format_time
 from utils.core.zones import ZonesConfig
-from utils.execution import change, notes, requests
+from utils.execution import change, copies, notes, requests
 from utils.execution.answer_log import NewDraft
 from utils.execution.answers import (
     AlreadyActed,
@@ -36,6 +36,7 @@ from utils.execution.answers import (
     Superseded,
 )
 from utils.execution.change import Change
+from utils.execution.copies import Copies
 from utils.execution.counts import Counts, Trying
 from utils.execution.decisions import Decisions
 from utils.execution.journal import ActionRecord, State
@@ -43,6 +44,7 @@ from utils.execution.looks import Looks, Person
 from utils.execution.remote import Approve
 from utils.execution.requests import RequestFile
 from utils.execution.revisions import Revisions
+from utils.execution.soon import Soon
 from utils.execution.source_tasks import SourceTasks
 from utils.execution.store import ExecutionStore
 from utils.execution.waiting import Waiting
@@ -85,10 +87,13 @@ class Approvals:
         self._known_to_git = known_to_git
         self._alert = alert
         self._looks = Looks(store, hand, mode=mode, clock=clock)
+        self._soon = Soon()
         self._waiting = Waiting(
-            layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on, looks=self._looks
-        )
-        self._tasks = SourceTasks(layout, claims, store)
+            layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on, looks=self._looks,
+            soon=self._soon,
+        )  # fmt: skip
+        self._copies = Copies(layout, claims, clock=clock, alert=alert, soon=self._soon)
+        self._tasks = SourceTasks(layout, claims, store, clock=clock, alert=alert)
         self._revisions = Revisions(layout, claims, store.answers)
         self._decisions = Decisions(
             layout,
@@ -96,6 +101,7 @@ class Approvals:
             store,
             self,
             clock=clock,
+            soon=self._soon,
             known_to_git=known_to_git,
             in_git=in_git,
             why_not_enough=self._why_not_enough,
@@ -143,16 +149,12 @@ class Approvals:
         self._here()
         self._not_superseded(request_id)
         live = self._store.live(request_id)
+        if live is not None and live.state is State.UNKNOWN:
+            raise AlreadyActed(notes.unsettled(live))
         if live is not None and live.sha256 == sha256:
             self._place(live)
             return self._store.get(live.action_id) or live
-        files = self._waiting.files(request_id)
-        if not files:
-            raise NotFound(f"no request {request_id} waits for an answer")
-        if len(files) > 1:
-            places = " and ".join(self._layout.relative(file.path) for file in files)
-            raise Invalid(f"{request_id} lies in two places, {places}: remove one of them")
-        file = files[0]
+        file = self._one(request_id)
         if file.sha256 != sha256:
             raise Changed(file.sha256)
         record = self._record(file, by=by, via=via, until=until)
@@ -167,25 +169,27 @@ class Approvals:
         Raises `NotHere`, `NotFound`, `Changed` (where `sha256` is given), `AlreadyActed`, `Invalid`.
         """
         self._here()
-        files = self._to_answer(request_id, sha256)
+        self._not_superseded(request_id)
+        file = self._one(request_id)
+        if sha256 is not None and file.sha256 != sha256:
+            raise Changed(file.sha256)
         live = self._store.live(request_id)
         acted = live is not None and live.state is State.DONE and live.filed  # then this file is a copy of no effect
         if live is not None and not acted and not self._store.void(live, f"rejected by {by}"):
             raise AlreadyActed(f"too late to reject: its execution is {live.state}")
         words = f"Rejected by {by}" + (f": {reason}" if reason else "")
-        named = files[0].request.source_task if files[0].request else None
+        named = file.request.source_task if file.request else None
         told = "\n\n".join(filter(None, (words, notes.not_its_task(request_id, named))))
-        for file in files:
-            try:
-                self._claims.move(file.path, Stage.REJECTED, reason=told)
-            except Gone:
-                raise NotFound(f"{request_id} was moved meanwhile: look again") from None
-            except TargetTaken:
-                raise Invalid(f"{file.path.name} lies in Rejected/ already: remove one of them") from None
+        try:
+            self._claims.move(file.path, Stage.REJECTED, reason=told)
+        except Gone:
+            raise NotFound(f"{request_id} was moved meanwhile: look again") from None
+        except TargetTaken:
+            raise Invalid(f"{file.path.name} lies in Rejected/ already: remove one of them") from None
         task = own_task(request_id, named)
         if task and not acted:
             self._tasks.reject(task, words)
-        drafted_by = files[0].request.drafted_by if files[0].request else ""
+        drafted_by = file.request.drafted_by if file.request else ""
         self._store.answers.note(request_id, "rejected", by=by, via=via, said=reason, drafted_by=drafted_by)
 
     def revise(
@@ -257,7 +261,7 @@ class Approvals:
         """
         self._here()
         self._not_superseded(request_id)
-        pending = self._waiting.unanswered(request_id)
+        pending = self._copies.settled(self._waiting.unanswered(request_id))
         if not pending:
             raise NotFound(f"no request {request_id} waits for an answer")
         file = pending[0]
@@ -302,10 +306,15 @@ class Approvals:
         if self._mode != Mode.FULL:
             return
         trouble = Counts()
+        self._soon.clear()
         self._observe(trouble.trying)
         if trouble.problems:
             told = "\n".join(f"- {problem[:_LONGEST_PROBLEM]}" for problem in trouble.problems[:_MOST_PROBLEMS])
             self._alert("WARNING", "Some requests could not be looked at", told, source="approvals")
+
+    def next_look(self) -> datetime | None:
+        """When what the last `observe` found not to be ripe yet will be; None where there was nothing of that kind."""
+        return self._soon.at
 
     def _observe(self, trying: Trying) -> None:
         self._revisions.carry_on(trying)
@@ -318,10 +327,13 @@ class Approvals:
         with trying("what was approved elsewhere"):
             remote = self._remote(self.approve)
         moved = self._without_superseded(Stage.APPROVED, trying)
-        for file in moved:
+        unanswered = [file for file in moved if self._store.live(file.request_id) is None]
+        for file in self._copies.follow(waiting, unanswered, trying):
             with trying(file.path.name):
                 self._judge_move(file, remote.get(file.request_id))
         self._tasks.follow_rejections(trying)
+        with trying("what was removed"):
+            self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
         self._waiting.wake(waiting, trying)
         self._waiting.warn_of_expiry([*waiting, *moved], trying)
         self._store.answers.forget_all_but({file.request_id for file in (*waiting, *moved)})
@@ -530,10 +542,19 @@ class Approvals:
         if self._mode != Mode.FULL:
             raise NotHere("this node is draft-only: answer the request on the Local node")
 
+    def _one(self, request_id: str) -> RequestFile:
+        """The one file of a request. Raises `NotFound`, `Invalid`."""
+        files = self._copies.settled(self._waiting.files(request_id))
+        if not files:
+            raise NotFound(f"no request {request_id} waits for an answer")
+        if len(files) > 1:
+            raise Invalid(*copies.problems(self._layout, files))
+        return files[0]
+
     def _to_answer(self, request_id: str, sha256: str | None) -> list[RequestFile]:
         """Where a request lies that is to be answered. Raises `Superseded`, `NotFound`, `Changed`."""
         self._not_superseded(request_id)
-        files = self._waiting.files(request_id)
+        files = self._copies.settled(self._waiting.files(request_id))
         if not files:
             raise NotFound(f"no request {request_id} waits for an answer")
         if sha256 is not None and files[0].sha256 != sha256:
@@ -544,6 +565,12 @@ class Approvals:
         new = self._store.answers.superseded(request_id)
         if new is not None:
             raise Superseded(new)
+
+
+def _ids(*files: Iterable[RequestFile]) -> set[str]:
+    """The ids of these files, by their names and by what stands in them: a renamed file is still there."""
+    found = {file.request_id for some in files for file in some}
+    return found.union(file.request.id for some in files for file in some if file.request is not None)
 
 
 def _looks_otherwise(request: ApprovalRequest) -> str:

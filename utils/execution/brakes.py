@@ -98,11 +98,13 @@ class Brakes:
         end = brakes.undo_ends(record.approved_at, now, self._undo)
         return ceil((end - now).total_seconds()) if end is not None else 0
 
-    def next_look(self, now: datetime) -> datetime | None:
-        """When the first undo window ends that is open now: that is sooner than anybody looks."""
+    def next_look(self, since: datetime) -> datetime | None:
+        """When the first of what was held back at `since` may go on: its undo window ends, or its next try is due. That
+        may be past by now, since a cycle lasts."""
         waiting = self._store.in_state(State.APPROVED)
-        ends = [brakes.undo_ends(record.approved_at, now, self._undo) for record in waiting]
-        return min((end for end in ends if end is not None), default=None)
+        ends = [brakes.undo_ends(record.approved_at, since, self._undo) for record in waiting]
+        tries = [record.next_try_at for record in waiting]
+        return min((moment for moment in (*ends, *tries) if moment is not None and moment > since), default=None)
 
     def _recipients(self, record: ActionRecord) -> Collection[str]:
         """Whom it would reach, in lower case; nobody where it can't be planned: the server refuses it, and says why."""

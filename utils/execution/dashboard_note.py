@@ -11,7 +11,18 @@ from datetime import timedelta
 from typing import Any
 
 from utils.core import dashboard_note
-from utils.core.dashboard_note import MOST, Approved, BrokenMarkers, Ended, News, Overview, Subject, Unknown, Waiting
+from utils.core.dashboard_note import (
+    MOST,
+    Approved,
+    BrokenMarkers,
+    Ended,
+    News,
+    Overview,
+    Removed,
+    Subject,
+    Unknown,
+    Waiting,
+)
 from utils.core.policy import Mode, recipients
 from utils.core.task import ApprovalRequest, parse_time
 from utils.execution import requests
@@ -100,6 +111,10 @@ class DashboardNote:
             approved=[self._approved(record) for record in self._store.in_state(State.APPROVED, State.SENDING)],
             failed=_ended(filter(self._is_newest, self._store.finished_since(now - _WEEK, State.FAILED))),
             done=_ended(self._store.finished_since(now - _DAY, State.DONE)),
+            removed=[
+                Removed(answer.request_id, answer.at, answer.said)
+                for answer in self._store.answers.removed_since(now - _WEEK, MOST)
+            ],
             news=list(self._news()),
         )
 

@@ -21,6 +21,7 @@ from utils.execution import notes, requests
 from utils.execution.answers import ApprovalError, NotFound
 from utils.execution.counts import Trying
 from utils.execution.requests import RequestFile
+from utils.execution.soon import Soon
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
 from utils.vault import frontmatter
@@ -60,6 +61,7 @@ class Decisions:
         answers: Answers,
         *,
         clock: Clock,
+        soon: Soon,
         known_to_git: Callable[[str, bytes], bool],
         in_git: Callable[[str], list[bytes] | None],
         why_not_enough: Callable[[ApprovalRequest], str | None],
@@ -69,6 +71,7 @@ class Decisions:
         self._store = store
         self._answers = answers
         self._clock = clock
+        self._soon = soon
         self._known_to_git = known_to_git
         self._in_git = in_git
         self._why_not_enough = why_not_enough
@@ -106,7 +109,7 @@ class Decisions:
         except Incomplete as error:
             self._say(file, notes.incomplete(str(error)))
             return
-        if decided is None or (decided.said and not requests.is_settled(file.path, self._clock.now(), TYPING_SECONDS)):
+        if decided is None or (decided.said and not self._rests(file, TYPING_SECONDS)):
             return
         doubt = self._doubt(file, request) if decided.word is Word.APPROVE else None
         if doubt is not None:
@@ -182,8 +185,12 @@ class Decisions:
         self._store.answers.dealt_with(file.request_id)
 
     def _say(self, file: RequestFile, note: str) -> None:
-        if requests.is_settled(file.path, self._clock.now()) and note not in self._note(file):
+        if note not in self._note(file) and self._rests(file, requests.SETTLE_SECONDS):
             self._claims.explain(file.path, note)
+
+    def _rests(self, file: RequestFile, seconds: float) -> bool:
+        """Whether nobody wrote it for so long; else it is looked at again when that is so."""
+        return requests.is_settled(file.path, self._clock.now(), seconds, self._soon)
 
     def _note(self, file: RequestFile) -> str:
         try:

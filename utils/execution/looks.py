@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.core import badges, visible
-from utils.core.acting import Order
+from utils.core.acting import Order, Plan
 from utils.core.badges import Badge, Facts
 from utils.core.links import MAX_LINKS, Link
 from utils.core.policy import MAIL_ACTIONS, PEOPLE, Mode, recipients, tool_for
@@ -89,13 +89,39 @@ class Looks:
             lines.append(("Leads to", "more places, which stand in the text"))
         return tuple((_line(label), visible.escape(text) if label == _TEXT else _line(text)) for label, text in lines)
 
-    def _planned(self, request: ApprovalRequest) -> Lines:
-        """The lines of the hand; none where it can't say, or there is none."""
-        if self._hand is None:
+    def obstacles(self, request: ApprovalRequest) -> tuple[str, ...]:
+        """Why this node could not carry it out as things stand: no account, a window that is closed. An approval is not
+        refused for it: it may pass, and whoever carries it out looks again.
+
+        Mail is not asked for: the settings are refused where its account is missing, and to plan a mail is to write it.
+        """
+        if request.action in MAIL_ACTIONS:
             return ()
         try:
-            plan = self._hand(request.action).plan(Order(_NO_ACTION, request, self._clock.now()))
-        except (InvalidTask, AdapterError, KeyError):
+            plan = self._plan(request)
+        except InvalidTask as error:
+            return tuple(error.problems)
+        except AdapterError as error:
+            return (str(error),)
+        return plan.obstacles if plan is not None else ()
+
+    def _plan(self, request: ApprovalRequest) -> Plan | None:
+        """What the hand would do; None where there is no hand. Raises `InvalidTask`, `AdapterError`."""
+        if self._hand is None:
+            return None
+        try:
+            hand = self._hand(request.action)
+        except KeyError:
+            return None
+        return hand.plan(Order(_NO_ACTION, request, self._clock.now()))
+
+    def _planned(self, request: ApprovalRequest) -> Lines:
+        """The lines of the hand; none where it can't say, or there is none."""
+        try:
+            plan = self._plan(request)
+        except (InvalidTask, AdapterError):
+            return ()
+        if plan is None:
             return ()
         later = {"Our reference": "given when it is approved"}
         if "date" not in request.fields:

@@ -60,6 +60,28 @@ def superseded(new: NewDraft) -> str:
     )
 
 
+def removed(names: Sequence[str], reason: str, task: str) -> str:
+    """For a task in `Rejected/` whose request somebody removed before it was answered."""
+    which = " and ".join(names)
+    return (
+        f"It waited for your answer to {which}, but {reason}: nothing was sent, and nobody drafts it anew.\n\nTo have"
+        f" it drafted again, move this task back to Needs_Action/{task.partition('-')[0]}/."
+    )
+
+
+_TWO_PLACES = "Neither is followed: "
+
+
+def two_places(problem: str) -> str:
+    """For a file in `Approved/` whose request waits in `Pending_Approval/` with other words."""
+    return f"{_TWO_PLACES}{problem}. The one that you leave counts; this note then goes away."
+
+
+def is_two_places(note: str) -> bool:
+    """Whether a note is one of `two_places`."""
+    return f"\n\n{_TWO_PLACES}" in note
+
+
 _LOOK = "Look before you approve"
 
 
@@ -73,6 +95,21 @@ def look(request_id: str, badges: Sequence[Badge]) -> str | None:
 def is_look(note: str) -> bool:
     """Whether a note is one of `look`."""
     return f"\n\n{_LOOK}" in note
+
+
+_OBSTACLES = "It can't be carried out here as things stand: "
+
+
+def obstacles(why: Sequence[str]) -> str | None:
+    """For a file in `Pending_Approval/` that this node could not carry out now; None where it could."""
+    if not why:
+        return None
+    return f"{_OBSTACLES}{_sentences(why)}\n\nIf it is approved all the same, it fails and asks again."
+
+
+def is_obstacles(note: str) -> bool:
+    """Whether a note is one of `obstacles`."""
+    return f"\n\n{_OBSTACLES}" in note
 
 
 def _list(badges: Sequence[Badge]) -> str:
@@ -112,6 +149,7 @@ def not_decided(word: str, why: str) -> str:
 
 
 _UNDECIDED = "Not decided yet: "
+_OPEN = "may or may not have taken effect"
 
 
 def incomplete(why: str) -> str:
@@ -202,12 +240,25 @@ def unknown(record: ActionRecord) -> str:
     """What a human needs to settle an action whose outcome nobody knows."""
     started = format_time(record.started_at) if record.started_at else "an unknown time"
     return (
-        f"{record.action} of {record.request_id} was begun at {started} and may or may not have taken effect: "
+        f"{record.action} of {record.request_id} was begun at {started} and {_OPEN}: "
         f"{record.error}\n\n"
         f"It is not tried again. {_where_to_look(record)}, then settle it on the Local node: "
         f"`{elsewhere(f'actions settle {record.action_id} happened')}` (or `ask_again`), or "
         f"POST /api/actions/{record.action_id}/settle with "
         '{"outcome": "happened"} or {"outcome": "ask_again"}.'
+    )
+
+
+def is_unknown(note: str) -> bool:
+    """Whether a note is that of an action whose outcome nobody knew."""
+    return _OPEN in note
+
+
+def unsettled(record: ActionRecord) -> str:
+    """Why a request can't be answered while nobody knows what became of its action."""
+    return (
+        f"it was begun, and nobody knows whether it took effect: {_where_to_look(record)}, then "
+        f"`{elsewhere(f'actions settle {record.action_id} happened')}` (or `ask_again`)"
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, InvalidTask, request_from, split_draft, with_draft
 from utils.execution import render
 from utils.execution.journal import ActionRecord
+from utils.execution.soon import Soon
 from utils.vault import frontmatter, frozen, images
 from utils.vault.layout import Layout
 
@@ -87,13 +88,16 @@ def read(layout: Layout, path: Path) -> RequestFile | None:
     return RequestFile(path, stage, data, sha256(data))
 
 
-def is_settled(path: Path, now: datetime, seconds: float = SETTLE_SECONDS) -> bool:
-    """Whether the file lies there and was not written within the last `seconds`."""
+def is_settled(path: Path, now: datetime, seconds: float = SETTLE_SECONDS, soon: Soon | None = None) -> bool:
+    """Whether the file lies there and was not written within the last `seconds`. `soon`: is told when it will be."""
     try:
         age = now.timestamp() - path.stat().st_mtime
     except FileNotFoundError:
         return False
-    return not 0 <= age < seconds
+    settled = not 0 <= age < seconds
+    if soon is not None and not settled:
+        soon.ask(now + timedelta(seconds=seconds - age))
+    return settled
 
 
 def read_all(layout: Layout, *stages: Stage) -> list[RequestFile]:

@@ -17,6 +17,7 @@ _REACHED = """CREATE TABLE IF NOT EXISTS reached (
     action_id TEXT NOT NULL, recipient TEXT NOT NULL, PRIMARY KEY (action_id, recipient)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS actions_by_act ON actions (token_consumed_at)"""
+#: `seen.counts`: 0 no, 1 yes, 2 yes, but it was removed unanswered, and its task does not show that yet.
 _SCHEMA = f"""
 CREATE TABLE seen (
     name TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, source_task TEXT, at TEXT NOT NULL,

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core.revision import own_task
 from utils.core.stages import Stage
+from utils.execution import notes
 from utils.execution.counts import Trying
 from utils.execution.store import ExecutionStore
+from utils.ports import Clock
 from utils.vault.layout import Layout
 
 log = logging.getLogger(__name__)
+
+#: A file that is gone for less long may only be being exchanged, by a sync or an editor.
+GONE = timedelta(seconds=10)
 
 
 class SourceTasks:
     """Moves the tasks of one node's requests."""
 
-    def __init__(self, layout: Layout, claims: Claims, store: ExecutionStore) -> None:
+    def __init__(
+        self, layout: Layout, claims: Claims, store: ExecutionStore, *, clock: Clock, alert: Callable[..., Any]
+    ) -> None:
         self._layout = layout
         self._claims = claims
         self._store = store
+        self._clock = clock
+        self._alert = alert
+        self._gone: dict[str, datetime] = {}  # task → since when no request of it lies anywhere
 
     def follow_rejections(self, trying: Trying) -> None:
         """A request that a person moved to `Rejected/` takes its task along."""
         rejected: set[str] | None = None
         for path in list(self._layout.files(Stage.IN_PROGRESS)):
-            names = [
-                name
-                for name in self._store.requests_of(path.stem)
-                if own_task(name, path.stem) and self._store.answers.superseded(name) is None
-            ]
+            names = self._of(path.stem, self._store.requests_of(path.stem))
             if not names:
                 continue
             if rejected is None:
@@ -38,6 +49,78 @@ class SourceTasks:
             if rejected.issuperset(names):
                 with trying(path.stem):
                     self.reject(path.stem, "Its request was moved to Rejected/")
+
+    def follow_removals(self, waiting: Collection[str], trying: Trying) -> datetime | None:
+        """A request that somebody deleted unanswered, or put elsewhere, takes its task along: else that would lie in
+        progress for ever. Answers when to look again, where a file is gone for a moment only; else None.
+
+        `waiting`: the ids of all that waits. Its task goes to `Rejected/`: a request that a person removed stays away
+        (`utils.mail.intake`), so it is no work to be done again, and without a receipt nothing is done (S9).
+        """
+        if not self._layout.folder(Stage.PENDING_APPROVAL).is_dir():  # that is nobody's word about a request
+            return None
+        for name, task in self._store.removals():  # a crash cut it off, or it is back
+            with trying(name):
+                if name not in waiting:
+                    self._follow_away(task, [name])
+                self._store.shown_removed(name)
+        now = self._clock.now()
+        away = self._away()
+        lying = self._names(Stage.PENDING_APPROVAL, Stage.APPROVED) if away else set()  # what can't be read lies there
+        gone = {task: names for task, names in away.items() if lying.union(waiting).isdisjoint(names)}
+        self._gone = {task: self._gone.get(task, now) for task in gone}
+        told: list[str] = []
+        for task in [task for task, since in self._gone.items() if now - since >= GONE]:
+            with trying(task):
+                told += self._remove(task, gone[task])
+        if told:
+            title = f"{len(told)} request{'s were' if len(told) > 1 else ' was'} removed unanswered"
+            self._alert("INFO", title, "\n".join(told), source="approvals")
+        return min((since + GONE for since in self._gone.values() if since + GONE > now), default=None)
+
+    def _away(self) -> dict[str, list[str]]:
+        """The tasks in progress with the requests that were seen to wait for an answer, and got none."""
+        found = {}
+        for path in self._layout.files(Stage.IN_PROGRESS):
+            names = self._of(path.stem, self._store.waited(path.stem))
+            if names and all(self._store.live(name) is None for name in names):
+                found[path.stem] = names
+        return found
+
+    def _remove(self, task: str, names: list[str]) -> list[str]:
+        """The answer is noted first, and what the vault then shows is noted last. Says what is news."""
+        reason = self._reason(names)
+        told = [f"- {name}: {reason}" for name in names if self._store.removed(name, reason)]
+        self._follow_away(task, names)
+        for name in names:
+            self._store.shown_removed(name)
+        return told
+
+    def _follow_away(self, task: str, names: list[str]) -> None:
+        stages = {self._layout.stage_of(path) for name in names for path in self._layout.find(name)}
+        reason = self._reason(names)
+        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task]:
+            try:
+                if not stages:
+                    self._claims.move(path, Stage.REJECTED, reason=notes.removed(names, reason, task))
+                else:
+                    self._go_along(path, stages, f"It waited for a request that nobody answered, but {reason}.")
+            except (Gone, TargetTaken) as error:
+                log.warning("the task of a removed request stays where it is: %s", error)
+
+    def _reason(self, names: list[str]) -> str:
+        """Where the files of a task's requests went, as the second half of a sentence."""
+        files = {f"{name}.md" for name in names}
+        places = []
+        for folder, subfolders, there in os.walk(self._layout.root):
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            places += [f"{folder}/{name}" for name in sorted(files.intersection(there))]
+        where = " and ".join(os.path.relpath(place, self._layout.root) for place in places)
+        return f"its file was moved to {where}" if where else "its file was removed"
+
+    def _of(self, task: str, names: Collection[str]) -> list[str]:
+        """Those of these requests that were made from the task, and are not superseded."""
+        return [name for name in names if own_task(name, task) and self._store.answers.superseded(name) is None]
 
     def _names(self, *stages: Stage) -> set[str]:
         return {path.stem for stage in stages for path in self._layout.files(stage)}
@@ -51,16 +134,19 @@ class SourceTasks:
                 log.warning("the task of a rejected request stays where it is: %s", error)
 
     def follow(self, task: str | None, stages: set[Stage | None], reason: str) -> None:
-        """To where its request went; without a request it is work to be done again."""
+        """To where its approved request went; without a request it is work to be done again: it was wanted."""
         for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task]:
             words = f"It waited for a request that was approved, but {reason}."
-            domain = path.stem.partition("-")[0]
             try:
                 if not stages:
-                    self._claims.release(path, domain, words)
-                elif stages <= {Stage.REJECTED, Stage.DONE}:
-                    self._claims.move(path, Stage.REJECTED if Stage.REJECTED in stages else Stage.DONE, reason=words)
+                    self._claims.release(path, path.stem.partition("-")[0], words)
                 else:
-                    self._claims.explain(path, f"{words} Move it back to Pending_Approval/ to have it asked again.")
+                    self._go_along(path, stages, words)
             except (Gone, TargetTaken) as error:
                 log.warning("the task of %s stays where it is: %s", path.stem, error)
+
+    def _go_along(self, path: Path, stages: set[Stage | None], words: str) -> None:
+        if stages <= {Stage.REJECTED, Stage.DONE}:
+            self._claims.move(path, Stage.REJECTED if Stage.REJECTED in stages else Stage.DONE, reason=words)
+        else:
+            self._claims.explain(path, f"{words} Move it back to Pending_Approval/ to have it asked again.")

@@ -86,6 +86,28 @@ class ExecutionStore:
         """The requests that were seen to ask for the task `task_id`."""
         return [row[0] for row in self._rows("SELECT DISTINCT name FROM seen WHERE source_task = ?", task_id)]
 
+    def waited(self, task_id: str) -> list[str]:
+        """The requests that ask for the task `task_id`, as `was_seen` counts, and were not found to be removed."""
+        rows = self._rows("SELECT DISTINCT name FROM seen WHERE source_task = ? AND counts = 1", task_id)
+        return [row[0] for row in rows]
+
+    def removed(self, name: str, said: str) -> bool:
+        """Note that the request `name` was removed unanswered; False where that was noted before."""
+        with self._transaction() as db:
+            if db.execute("UPDATE seen SET counts = 2 WHERE name = ? AND counts = 1", (name,)).rowcount == 0:
+                return False
+            self.answers.write(db, name, "removed", by="somebody", via="files", said=said)
+        return True
+
+    def removals(self) -> list[tuple[str, str]]:
+        """`(request, task)` of each removal that the vault does not show yet."""
+        return [tuple(row) for row in self._rows("SELECT DISTINCT name, source_task FROM seen WHERE counts = 2")]
+
+    def shown_removed(self, name: str) -> None:
+        """The vault shows that this request was removed: whatever is made for its task from now on is new."""
+        with self._transaction() as db:
+            db.execute("UPDATE seen SET counts = 0 WHERE name = ? AND counts = 2", (name,))
+
     def doubt(self, path: str, sha256: str, reason: str) -> bool:
         """Note once why a file in `Approved/` is no approval; False where that was noted before."""
         with self._transaction() as db:

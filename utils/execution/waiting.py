@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,12 +13,13 @@ from utils.core.policy import Mode
 from utils.core.stages import Stage
 from utils.core.task import format_time, parse_time
 from utils.core.zones import ZonesConfig
-from utils.execution import notes, requests
+from utils.execution import copies, notes, requests
 from utils.execution.answers import NotFound, Pending
 from utils.execution.counts import Trying
 from utils.execution.journal import State
 from utils.execution.looks import Looks
 from utils.execution.requests import RequestFile
+from utils.execution.soon import Soon
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
 from utils.vault.layout import Layout
@@ -40,6 +42,7 @@ class Waiting:
         alert: Callable[..., Any],
         passed_on: Callable[[str, str], str | None],
         looks: Looks,
+        soon: Soon,
     ) -> None:
         """`passed_on(request, sha256)` says that an approval is on its way to Local, or None."""
         self._layout = layout
@@ -51,7 +54,9 @@ class Waiting:
         self._alert = alert
         self._passed_on = passed_on
         self._looks = looks
-        self._looked: dict[str, str] = {}  # request → sha256 of the version whose badges are in the note beside it
+        self._soon = soon
+        #: request → sha256 of the version whose badges are in the note beside it, and the obstacles that are
+        self._looked: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     # Shown
 
@@ -59,7 +64,8 @@ class Waiting:
         """What is pending, and on Local what lies in `Approved/` without a record; what is snoozed is among it."""
         files = requests.read_all(self._layout, *(_WHERE if self._here else _WHERE[:1]))
         snoozed = self._snoozed()
-        return [self.shown(file, snoozed) for file in files if not self._is_answered(file)]
+        unanswered = [file for file in files if not self._is_answered(file)]
+        return [self._shown_of(some, snoozed) for some in copies.grouped(unanswered).values()]
 
     def superseded(self) -> list[Pending]:
         """The requests that a new draft was asked for, as long as their files lie in `Rejected/`."""
@@ -70,11 +76,16 @@ class Waiting:
         """One request that waits for an answer, or a superseded one. Raises `NotFound`."""
         files = self.unanswered(request_id)
         if files:
-            return self.shown(files[0], self._snoozed())
+            return self._shown_of(files, self._snoozed())
         if self._here and self._store.answers.superseded(request_id) is not None:
             for pending in self._put_away({request_id}):
                 return pending
         raise NotFound(f"no request {request_id} waits for an answer")
+
+    def _shown_of(self, files: Sequence[RequestFile], snoozed: Mapping[str, datetime]) -> Pending:
+        """One request, wherever its files lie."""
+        shown = self.shown(copies.standing(files), snoozed)
+        return replace(shown, problems=(*shown.problems, *copies.problems(self._layout, files)))
 
     def _put_away(self, names: Collection[str]) -> list[Pending]:
         paths = [path for path in self._layout.files(Stage.REJECTED) if path.stem in names] if names else []
@@ -86,10 +97,13 @@ class Waiting:
         problems = list(file.problems)
         if file.request is not None and file.stage is not Stage.REJECTED:
             problems += requests.problems_of_files(self._layout, file.request)
+            problems += [] if problems else self._looks.obstacles(file.request)
         expires = self.expires(file)
         live = self._store.live(file.request_id)
         if live is not None and live.state is State.DONE:
             problems.append("this request was executed before; approving it again does nothing")
+        elif live is not None and live.state is State.UNKNOWN:
+            problems.append(notes.unsettled(live))
         return Pending(
             request_id=file.request_id,
             path=self._layout.relative(file.path),
@@ -175,30 +189,37 @@ class Waiting:
         path = self._layout.relative(file.path)
         if not self._store.was_seen(file.request_id, file.sha256):
             if file.problems:
-                if not requests.is_settled(file.path, self._clock.now()):
+                if not requests.is_settled(file.path, self._clock.now(), soon=self._soon):
                     return
                 self._store.doubt(path, file.sha256, notes.mend(file.problems))
             task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
             self._store.saw(file.request_id, file.sha256, path, task)
-        if self._looked.get(file.request_id) != file.sha256:  # once for each version and process
-            self._say_look(file)
-            self._looked[file.request_id] = file.sha256
-        wanted = self._store.doubts_about(path, file.sha256)
+        obstacles = self._looks.obstacles(file.request) if file.request and not file.problems else ()
+        if self._looked.get(file.request_id) != (file.sha256, obstacles):  # once for each version and process
+            self._say_look(file, obstacles)
+            self._looked[file.request_id] = (file.sha256, obstacles)
+        live = self._store.live(file.request_id)
+        unsettled = notes.unknown(live) if live is not None and live.state is State.UNKNOWN else None
+        wanted = unsettled or self._store.doubts_about(path, file.sha256)
         note = self.note(file) or ""
         if wanted is not None and wanted not in note:
             self._claims.explain(file.path, wanted)
-        elif wanted is None and notes.asks_to_mend(note):
+        elif wanted is None and (notes.asks_to_mend(note) or notes.is_unknown(note)):
             self._claims.explain(file.path, None)
 
-    def _say_look(self, file: RequestFile) -> None:
-        """Beside what a move can't approve, a note says why, unless another one lies there."""
+    def _say_look(self, file: RequestFile, obstacles: Sequence[str]) -> None:
+        """Beside what a move can't approve, or this node can't carry out now, a note says why, unless another one lies
+        there."""
         usable = file.request if not file.problems else None
-        wanted = notes.look(file.request_id, self._looks.badges(usable)) if usable else None
+        look = notes.look(file.request_id, self._looks.badges(usable)) if usable else None
+        wanted = "\n\n".join(filter(None, (look, notes.obstacles(obstacles))))
         note = self.note(file) or ""
-        if wanted is not None and (not note or notes.is_look(note)):
+        is_ours = notes.is_look(note) or notes.is_obstacles(note)
+        said = note.partition("\n\n")[2].rpartition("\n\n")[0]
+        if wanted and (not note or is_ours) and said != wanted:
             self._claims.explain(file.path, wanted)
-        elif wanted is None and notes.is_look(note):
+        elif not wanted and is_ours:
             self._claims.explain(file.path, None)
 
     def wake(self, waiting: Iterable[RequestFile], trying: Trying) -> None:

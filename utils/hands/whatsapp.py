@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -13,6 +14,8 @@ from utils.core.task import format_time
 from utils.core.whatsapp import WINDOW, Message, Template
 from utils.hands.social import Mark, check_account, read_mark
 from utils.ports import AdapterError
+
+log = logging.getLogger(__name__)
 
 
 class Sender(Protocol):
@@ -45,15 +48,23 @@ class WhatsAppHand:
         self._missing = missing
 
     def plan(self, order: Order) -> Plan:
-        """Raises `InvalidTask`; `AdapterError` where no account is set up."""
+        """Says when the last message came and whether its window is closed. Raises `InvalidTask`; `AdapterError` where
+        no account is set up."""
         check_account(self.provider, self._missing)
         message = whatsapp.message(order.request)
         shown = [("From", self._account), ("To", message.to), ("Text", message.text)]
+        obstacle = None
         if message.template is not None:
             shown.append(("Template", f"{message.template.name} ({message.template.language})"))
-        elif message.window_ends is not None:
-            shown.append(("Free text until", format_time(message.window_ends)))
-        return Plan(order.action_id, recipients=(message.to,), shown=tuple(shown))
+        else:
+            wrote, told_by = self._last_message(message)
+            obstacle = whatsapp.closed(message.to, wrote, self._now())
+            if wrote is not None:
+                ended = "closed" if obstacle else "closes"
+                shown.append(("Last message", f"{format_time(wrote)}, as {told_by}"))
+                shown.append((f"Window {ended} at", format_time(wrote + WINDOW)))
+        obstacles = (obstacle,) if obstacle else ()
+        return Plan(order.action_id, recipients=(message.to,), shown=tuple(shown), obstacles=obstacles)
 
     def act(self, order: Order, plan: Plan, prepared: Callable[[str], None]) -> Receipt:
         """Check what changes with time, note, send. Raises `AdapterError` or `OutcomeUnknown`."""
@@ -71,15 +82,19 @@ class WhatsAppHand:
             return Absence.PROVEN
         return self._sender().find(order.reference or plan.reference)
 
+    def _last_message(self, message: Message) -> tuple[datetime | None, str]:
+        """When this number wrote last, and who says so, before anything is sent."""
+        try:
+            wrote = self._sender().last_message(message.to)
+        except AdapterError as error:  # when it is sent that counts; to show it the request's own word is enough
+            log.warning("the window of %s is as the request tells: %s", message.to, error)
+            wrote = None
+        return _newest(wrote, message), "webhooks tell" if wrote is not None else "the request tells"
+
     def _check_window(self, sender: Sender, message: Message) -> None:
-        """What webhooks tell of the window counts before what the request tells."""
-        wrote = sender.last_message(message.to)
-        ends = wrote + WINDOW if wrote is not None else message.window_ends
-        if ends is None or ends <= self._now():
-            raise AdapterError(
-                f"the last message of {message.to} is more than 24 hours old: WhatsApp takes only a template now",
-                retry=False,
-            )
+        closed = whatsapp.closed(message.to, _newest(sender.last_message(message.to), message), self._now())
+        if closed is not None:
+            raise AdapterError(closed, retry=False)
 
     def _check_template(self, sender: Sender, message: Message, template: Template) -> None:
         text = sender.template_text(template)
@@ -88,3 +103,10 @@ class WhatsAppHand:
                 f"the template reads otherwise than the approved draft; put this there and approve it again: {text}",
                 retry=False,
             )
+
+
+def _newest(wrote: datetime | None, message: Message) -> datetime | None:
+    """What webhooks tell of the last message counts before what the request tells."""
+    if wrote is not None or message.window_ends is None:
+        return wrote
+    return message.window_ends - WINDOW

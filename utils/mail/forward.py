@@ -27,7 +27,7 @@ def find(layout: Layout, named: str) -> list[Task]:
             data = path.read_bytes()
         except FileNotFoundError:  # moved on meanwhile
             continue
-        if path.stem != named and named.encode("utf-8", "surrogateescape") not in data:
+        if not named or (path.stem != named and named.encode("utf-8", "surrogateescape") not in data):
             continue
         try:
             meta, body = frontmatter.read(data)

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import secrets
-import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -28,7 +27,6 @@ log = logging.getLogger(__name__)
 _SUFFIX = ".json"
 _LONGEST_NAME = 200
 _YOUNG_SECONDS = 60.0
-_MOMENT = 1.0
 _SIGN = "process-"
 
 
@@ -58,38 +56,36 @@ class Heartbeats:
         self._folder = state_dir / "claims"
         self._clock = clock
         self._own: tuple[Process, Path] | None = None
-        self._alive: dict[int, float] = {}  # inodes of signs, and until when they are believed
 
-    def begin(self, task_id: str) -> bool:
-        """This process works on the task from now on. False where it has a heartbeat already, a dead one's included."""
-        try:
-            self._link(self._file(task_id))
-        except FileExistsError:
-            return False
-        return True
+    def begin(self, task_id: str, name: str | None = None) -> None:
+        """This process works on the task from now on, in place of a dead one; the caller saw to it that no living does,
+        and holds the claim lock. `name`: one of its sign's that is to be used up."""
+        if name is None:
+            name = f"{self._folder}/{atomic.TEMP_PREFIX}{secrets.token_hex(8)}"
+            os.link(self.sign(), name)
+        os.rename(name, self._file(task_id))
 
     def inherit(self, task_id: str) -> bool:
-        """As `begin`, but also in place of a dead process. The caller holds the claim lock alone."""
-        if self.begin(task_id):
-            return True
+        """Begin, if no living process works on the task. The caller holds the claim lock alone."""
         if self.is_worked_on(task_id):
             return False
-        temporary = self._folder / f"{atomic.TEMP_PREFIX}{secrets.token_hex(8)}"
-        self._link(temporary)
-        os.replace(temporary, self._file(task_id))
+        self.begin(task_id)
         return True
 
-    def _link(self, at: Path) -> None:
-        """One more name for this process's sign: made by one call, complete, and never over another file."""
+    def sign(self) -> Path:
+        """A sign of life now; the file that names this process, whose other names are its tasks."""
+        file = self._named()
+        times = (self._clock.now().timestamp(),) * 2
         try:
-            os.link(self._sign(), at)
+            os.utime(file, times)
         except FileNotFoundError:  # somebody emptied STATE_DIR
             self._own = None
-            os.link(self._sign(), at)
-        os.utime(at, (self._clock.now().timestamp(),) * 2)
+            file = self._named()
+            os.utime(file, times)
+        return file
 
-    def _sign(self) -> Path:
-        """The file that names this process and whose other names are its tasks; of a fork, a file of its own."""
+    def _named(self) -> Path:
+        """The file that names this process; of a fork, a file of its own."""
         own = Process.own()
         if self._own is None or self._own[0] != own:
             file = self._folder / f"{_SIGN}{own.pid}-{secrets.token_hex(8)}{_SUFFIX}"
@@ -110,11 +106,12 @@ class Heartbeats:
 
     def end(self, task_id: str) -> None:
         """Nobody works on the task any more. The caller holds the claim lock, if only together with others."""
-        self._file(task_id).unlink(missing_ok=True)
+        Path(self._file(task_id)).unlink(missing_ok=True)
 
     def worker(self, task_id: str) -> Process | None:
         """Who began to work on the task; maybe dead by now. None where nobody did."""
-        return self._read(self._file(task_id))
+        file = self._file(task_id)
+        return self._read(Path(file)) if os.path.lexists(file) else None
 
     def _read(self, file: Path) -> Process | None:
         try:
@@ -131,24 +128,10 @@ class Heartbeats:
         worker = self.worker(task_id)
         return worker is not None and worker.is_alive
 
-    def seems_worked_on(self, task_id: str) -> bool:
-        """As `is_worked_on`, but a process that lived a moment ago is taken for alive: thousands may ask."""
-        try:
-            sign = self._file(task_id).stat().st_ino
-        except FileNotFoundError:
-            return False
-        now = time.monotonic()
-        if self._alive.get(sign, now) <= now:
-            if not self.is_worked_on(task_id):
-                return False
-            self._alive = {sign: until for sign, until in self._alive.items() if until > now}
-            self._alive[sign] = now + _MOMENT
-        return True
-
     def last_beat(self, task_id: str) -> datetime | None:
         """When the worker of a task last gave a sign."""
         try:
-            return datetime.fromtimestamp(self._file(task_id).stat().st_mtime, UTC).replace(microsecond=0)
+            return datetime.fromtimestamp(Path(self._file(task_id)).stat().st_mtime, UTC).replace(microsecond=0)
         except FileNotFoundError:
             return None
 
@@ -160,10 +143,10 @@ class Heartbeats:
                 file.unlink(missing_ok=True)
         atomic.sweep(self._folder, older_than=self._clock.now().timestamp() - _YOUNG_SECONDS)
 
-    def _file(self, task_id: str) -> Path:
+    def _file(self, task_id: str) -> str:
         long = len(os.fsencode(task_id)) > _LONGEST_NAME
         name = hashlib.sha256(os.fsencode(task_id)).hexdigest() if long else task_id
-        return Path(f"{self._folder}/{name}{_SUFFIX}")
+        return f"{self._folder}/{name}{_SUFFIX}"
 
 
 @lru_cache(maxsize=1)

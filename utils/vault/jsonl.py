@@ -18,12 +18,12 @@ _BLOCK = 64 * 1024
 #: A line of ours is far shorter; a longer one is passed over, or reading it backwards would take minutes.
 _LONGEST = 256 * 1024  # bytes
 _TOO_LONG = b"\0"  # stands for what was read of such a line: no JSON holds it
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 def line(entry: Mapping[str, Any]) -> bytes:
     """One line of a log, with its end."""
-    text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"), default=str)
-    return text.encode("utf-8", "backslashreplace") + b"\n"  # a name that is no text, as JSON escapes it
+    return _encode(entry).encode("utf-8", "backslashreplace") + b"\n"  # a name that is no text, as JSON escapes it
 
 
 def append(path: Path, entry: Mapping[str, Any]) -> None:
@@ -34,17 +34,15 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
 def write(path: Path, data: bytes) -> None:
     """Append a line that is ready, as `append` does."""
     try:
-        descriptor = _open_locked(path)
+        descriptor, size = _open_locked(path)
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _open_locked(path)
+        descriptor, size = _open_locked(path)
     try:
-        size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             data = b"\n" + data
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        while data:
+            data = data[os.write(descriptor, data) :]
         # Others may write meanwhile. A sync that puts a united log in the place of this one has read our line.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.fsync(descriptor)
@@ -63,14 +61,16 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _open_locked(path: Path) -> int:
-    """The log, open and locked. A sync may put a united log in its place while we wait: then we take the new one."""
+def _open_locked(path: Path) -> tuple[int, int]:
+    """The log, open and locked, and its size. A sync may put a united log in its place while we wait: then we take the
+    new one."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
+            status = os.fstat(descriptor)
+            if os.path.samestat(status, path.stat()):
+                return descriptor, status.st_size
         except FileNotFoundError:
             pass
         os.close(descriptor)
@@ -87,7 +87,7 @@ def roll(path: Path, into: Callable[[str], Path], *, today: str) -> int:
             return 0
     except FileNotFoundError:
         return 0
-    descriptor = _open_locked(path)
+    descriptor, _ = _open_locked(path)
     try:
         days, rest = archive.roll(path.read_bytes(), archive.LOG_KEPT, today)
         for day, data in days.items():

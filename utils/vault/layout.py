@@ -88,11 +88,13 @@ class Layout:
     def folder(self, stage: Stage, *, domain: str | None = None, agent: str | None = None) -> Path:
         """The folder of a stage: by domain where it has such folders, by agent for work in progress."""
         part = domain if stage in BY_DOMAIN else agent if stage is Stage.IN_PROGRESS else None
-        return self.root.joinpath(FOLDERS[stage], part or "")
+        return Path(f"{self.root}/{FOLDERS[stage]}/{part or ''}")
 
     def relative(self, path: Path) -> str:
         """`path` as the vault's posix path; raises `OutsideVault`."""
-        whole, root = os.path.abspath(path), f"{self.root}{os.sep}"
+        whole, root = os.fspath(path), f"{self.root}{os.sep}"
+        if ".." in whole or not whole.startswith(root):
+            whole = os.path.abspath(path)
         if not f"{whole}{os.sep}".startswith(root):
             raise OutsideVault(f"{path} does not lie in the vault {self.root}")
         return whole[len(root) :] or "."

@@ -2,8 +2,9 @@
 
 The note is a name in `STATE_DIR/claims/moves/`: the line that the log will get. So making it is one step in the file
 system's journal, which keeps it before the move that comes after it, and costs no flush (ADR 16); a line too long for a
-name is flushed as a file's content. The note goes when move and line are flushed, before the lock is free: so a note
-that is there tells of a holder that was killed, and whoever takes the lock alone next finishes what it began.
+name is flushed as a file's content. The note goes when move and line are flushed, before the lock is free (that of a
+claim becomes the task's heartbeat): so a note that is there tells of a holder that was killed, and whoever takes the
+lock alone next finishes what it began.
 
 Claims hold the lock together: they move no file but what is there once, so the rename itself lets one win.
 """
@@ -33,6 +34,7 @@ CLAIMED = "claimed"
 _MOVING, _DAMAGED = "m", "d"  # what a note's name begins with
 _BLANK = "blank"
 _IN_CONTENT = "-"
+_END = "}"  # of a line in a name
 _SLASH = "\x1f"  # stands for a slash in a name: JSON has it as an escape only
 _TAIL = 10_000  # lines of the log that are searched for one
 
@@ -52,10 +54,13 @@ class Moves:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the claim lock alone, after finishing what a holder that was killed began. Not re-entrant."""
-        with locks.hold(self._turn, note=None), locks.hold(self._lock, note=None):
-            self._finish()
-            self._looked = True
-            yield
+        with locks.hold(self._turn, note=None):
+            os.truncate(self._turn, 1)  # says that somebody waits; what a killed one left costs the others a look
+            with locks.hold(self._lock, note=None):
+                os.truncate(self._turn, 0)
+                self._finish()
+                self._looked = True
+                yield
 
     def share(self) -> AbstractContextManager[None]:
         """Hold the claim lock together with others that claim; alone where a rename may replace a file."""
@@ -64,19 +69,29 @@ class Moves:
         if not self._looked:
             with self.hold():
                 pass
-        with locks.hold(self._turn, note=None, shared=True):  # after whoever waits to hold it alone
-            pass
+        if self._is_wanted_alone():
+            with locks.hold(self._turn, note=None, shared=True):  # after whoever waits
+                pass
         return locks.hold(self._lock, note=None, shared=True)
 
-    def do(self, entry: Mapping[str, Any], act: Callable[[], None]) -> None:
+    def _is_wanted_alone(self) -> bool:
+        try:
+            return self._turn.stat().st_size > 0
+        except FileNotFoundError:  # somebody emptied STATE_DIR
+            return False
+
+    def do(self, entry: Mapping[str, Any], act: Callable[[], None], *, sign: Path | None = None) -> str | None:
         """Move or write a file by `act` and log it as `entry` says, both durably. The lock is held by the caller.
 
         The entry has `from` (or None) and `to`, and the `sha256` of a file that is written anew where it lies.
         Where `act` raises `FileExistsError` or `FileNotFoundError` nothing was done; after any other error the next
-        holder of the lock looks what was.
+        holder of the lock looks what was. `FileExistsError` also says that another makes this very move in this moment.
+
+        With a `sign` the note is one more name of that file, and instead of being removed it is returned, for the
+        caller to rename it before the lock is free; None where the line is too long for a name.
         """
         line = jsonl.line(entry)
-        note = self._note(line)
+        note = self._note(line, sign)
         try:
             act()
         except (FileExistsError, FileNotFoundError):
@@ -86,14 +101,17 @@ class Moves:
             # The target's folder is enough: a rename is one step in the file system's journal.
             atomic.sync_folder((self._layout.root / entry["to"]).parent)
         jsonl.write(self._log, line)
+        if sign is not None and note.endswith(_END):
+            return note
         Path(note).unlink()
+        return None
 
-    def _note(self, line: bytes) -> str:
+    def _note(self, line: bytes, sign: Path | None) -> str:
         """Note that the move of this line is about to be made; where the note lies."""
         name = line.decode().rstrip("\n").replace("/", _SLASH)
         note = f"{self._folder}/{_MOVING}{name}"
         try:
-            self._link(note)
+            self._link(sign or self._folder / _BLANK, note)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
@@ -103,15 +121,14 @@ class Moves:
             atomic.sync_folder(self._folder)
         return note
 
-    def _link(self, note: str) -> None:
-        blank = self._folder / _BLANK
+    def _link(self, file: Path, note: str) -> None:
         try:
-            os.link(blank, note)
+            os.link(file, note)
         except FileNotFoundError:  # the first note, or somebody emptied STATE_DIR
             self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._folder.mkdir(exist_ok=True, mode=0o700)
-            blank.touch(0o600)
-            os.link(blank, note)
+            (self._folder / _BLANK).touch(0o600)
+            os.link(file, note)
 
     def _is_one_disk(self) -> bool:
         if self._one_disk is None and self._layout.root.exists():

@@ -1444,7 +1444,7 @@ export interface operations {
                 /** @description Only answers to this request */
                 request?: string;
                 /** @description Only answers of this kind */
-                answer?: "approved" | "edited" | "rejected" | "revised" | "snoozed";
+                answer?: "approved" | "edited" | "rejected" | "revised" | "snoozed" | "removed";
             };
             header?: never;
             path?: never;
@@ -1464,7 +1464,7 @@ export interface operations {
                             at: string;
                             request: string;
                             /** @enum {string} */
-                            answer: "approved" | "edited" | "rejected" | "revised" | "snoozed";
+                            answer: "approved" | "edited" | "rejected" | "revised" | "snoozed" | "removed";
                             by: string;
                             via: string;
                             said: string;
@@ -2529,7 +2529,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": {
+                        id: string;
+                        /** @enum {string} */
+                        event: "hello" | "change";
+                        data: string;
+                        retry?: number;
+                    };
                 };
             };
             /** @description Bad Request */
@@ -2602,6 +2608,15 @@ export interface operations {
             };
             /** @description Bad Request */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -50,13 +50,13 @@ function Whole({ task }: { task: TaskDetail }) {
           ))}
           <Section title="The file">
             <Card>
-              <Source text={task.content} />
+              <Source text={task.content} label="The file" />
             </Card>
           </Section>
           {task.plan && (
             <Section title="The plan">
               <Card>
-                <Source text={task.plan} />
+                <Source text={task.plan} label="The plan" />
               </Card>
             </Section>
           )}

@@ -1,0 +1,157 @@
+"""A request that a person copies instead of moving it: the same bytes are their move, other bytes wait (S4)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from scripts import approve
+from tests.conftest import FakeClock
+from tests.fakes.desk import Bomb, Desk, Killed, World, sha
+from utils.bootstrap import Services
+from utils.execution.answers import Invalid
+from utils.execution.copies import Copies
+from utils.execution.requests import RequestFile
+
+
+@pytest.fixture
+def desk(make_node: Callable[..., Services], clock: FakeClock) -> Desk:
+    return Desk(make_node, clock, World())
+
+
+def copied(desk: Desk, path: Path, folder: str = "Approved") -> Path:
+    """A person copies the file, as a file manager does."""
+    return Path(shutil.copy2(path, desk.vault / folder / path.name))
+
+
+def beside(path: Path) -> str:
+    note = path.with_name(f"{path.stem}.reason.md")
+    return note.read_text() if note.exists() else ""
+
+
+def test_the_copy_is_the_humans_move(desk: Desk) -> None:
+    path = desk.request()
+    desk.cycle()
+    copied(desk, path)
+    assert desk.cycle() == "sent 1"
+    assert desk.places(path.name) == ["Done"] and len(desk.world.ledger) == 1
+    assert desk.store.recent(1)[0].via == "move"
+    (line,) = [json.loads(line) for line in desk.node.layout.claims_log.read_text().splitlines() if "copy_rem" in line]
+    assert (line["from"], line["to"]) == (f"Pending_Approval/email/{path.name}", f"Approved/{path.name}")
+    assert not desk.alerts
+
+
+def test_it_is_listed_once_before_anybody_looked_and_answered_as_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = desk.request("mail 1"), desk.request("mail 2")
+    desk.cycle()
+    copied(desk, path)
+    copied(desk, other)
+    monkeypatch.setattr(Services, "from_environment", classmethod(lambda cls: desk.node))
+    assert approve.main([]) == 0
+    assert capsys.readouterr().out.count(path.stem) == 1
+    shown = desk.approvals.get(path.stem)
+    assert shown.problems == () and shown.needs_confirmation
+    desk.approvals.approve(path.stem, shown.sha256, by="anna")
+    desk.approvals.reject(other.stem, "no", by="anna")
+    assert desk.cycle() == "sent 1"
+    assert desk.places(path.name) == ["Done"] and desk.places(other.name) == ["Rejected"]
+
+
+def test_what_a_move_can_not_approve_waits_once_in_approved(desk: Desk) -> None:
+    path = desk.request(verified=False)
+    desk.cycle()
+    copied(desk, path)
+    assert desk.cycle() == "waiting for a confirmation 1"
+    assert desk.places(path.name) == ["Approved"] and desk.world.calls == 0
+    (shown,) = desk.approvals.pending()
+    assert shown.needs_confirmation and not shown.problems
+
+
+def test_other_bytes_are_not_followed_and_what_is_seen_is_told_once(desk: Desk) -> None:
+    """The person goes on writing in the one that waits; then they say which one counts."""
+    path = desk.request()
+    desk.cycle()
+    copy = copied(desk, path)
+    path.write_text(path.read_text().replace("Kind regards", "Cheers"))
+    for _ in range(3):
+        assert desk.cycle() == "waiting for a confirmation 1"
+    assert desk.places(path.name) == ["Approved", "Pending_Approval/email"] and desk.world.calls == 0
+    both = f"Pending_Approval/email/{path.name} and Approved/{path.name}"
+    problem = f"it lies in two places, with different words, {both}: remove all but one"
+    (shown,) = desk.approvals.pending()
+    assert shown.problems == (problem,) and shown.sha256 == sha(path)
+    assert problem in beside(copy) and [level for level, *_ in desk.alerts] == ["INFO"]
+    for answer in (desk.approvals.approve, desk.approvals.reject):
+        with pytest.raises(Invalid, match="two places"):
+            answer(path.stem, shown.sha256, by="anna")
+    path.unlink()
+    assert desk.cycle() == "sent 1"
+    assert b"Kind regards" in (desk.vault / "Done" / path.name).read_bytes() and len(desk.world.ledger) == 1
+
+
+def test_what_is_written_in_the_last_moment_is_not_taken_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two were the same when they were read; by the time one is to go, the person has saved it anew."""
+    path = desk.request()
+    desk.cycle()
+    copied(desk, path)
+    real = Copies.settled
+
+    def saves_and_settles(self: Copies, files: Sequence[RequestFile]) -> list[RequestFile]:
+        path.write_text(path.read_text().replace("Kind regards", "Cheers"))
+        return real(self, files)
+
+    monkeypatch.setattr(Copies, "settled", saves_and_settles)
+    desk.cycle()
+    assert b"Cheers" in path.read_bytes() and desk.world.calls == 0
+
+
+def test_where_the_copy_in_approved_is_removed_the_other_waits_as_before(desk: Desk) -> None:
+    path = desk.request()
+    desk.cycle()
+    copy = copied(desk, path)
+    copy.write_text(copy.read_text().replace("Kind regards", "Cheers"))
+    desk.cycle()
+    copy.unlink()
+    desk.cycle()
+    (shown,) = desk.approvals.pending()
+    assert shown.problems == () and shown.path.startswith("Pending_Approval/")
+    desk.approvals.approve(path.stem, shown.sha256, by="anna")
+    assert desk.cycle() == "sent 1"
+
+
+def test_a_copy_that_a_sync_brought_approves_nothing(desk: Desk) -> None:
+    path = desk.request()
+    desk.cycle()
+    copy = copied(desk, path)
+    desk.in_git.add((f"Approved/{path.name}", copy.read_bytes()))
+    assert desk.cycle() == "waiting for a confirmation 1"
+    assert desk.places(path.name) == ["Approved"] and desk.world.calls == 0
+    assert len(desk.approvals.pending()) == 1
+
+
+def test_a_crash_at_any_step_leaves_one_file_and_one_mail(desk: Desk) -> None:
+    for step in range(1, 60):
+        path = desk.request(f"mail {step}")
+        sent = len(desk.world.ledger)
+        desk.restart()
+        desk.cycle()
+        copied(desk, path)
+        desk.restart(Bomb(step))
+        died = False
+        try:
+            desk.cycle()
+        except Killed:
+            died = True
+        desk.restart()
+        desk.cycle()
+        desk.cycle()
+        assert len(desk.places(path.name)) == 1 and len(desk.world.ledger) <= sent + 1
+        if not died:
+            return
+    raise AssertionError("it did not end")

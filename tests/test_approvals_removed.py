@@ -1,0 +1,171 @@
+"""A request that somebody deletes, or puts elsewhere, before it was answered: its task is not left in progress."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scripts import approve
+from tests.conftest import FakeClock
+from tests.fakes.desk import Desk, Killed, World, sha
+from utils.bootstrap import Services
+from utils.execution.source_tasks import GONE
+from utils.vault import frontmatter
+from Watchers.approval_watcher import ApprovalWatcher
+
+
+@pytest.fixture
+def desk(make_node: Callable[..., Services], clock: FakeClock) -> Desk:
+    return Desk(make_node, clock, World())
+
+
+def task_of(path: Path) -> str:
+    return str(frontmatter.read(path.read_bytes())[0]["source_task"])
+
+
+def rounds(desk: Desk) -> None:
+    """The watcher looks, and looks again when the time of a mere exchange of files is over."""
+    desk.cycle()
+    desk.clock.advance(GONE.total_seconds())
+    desk.cycle()
+
+
+def elsewhere(desk: Desk, path: Path, where: str) -> None:
+    if where == "nowhere":
+        path.unlink()
+    else:
+        desk.move(path, where)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "Archive", "Plans/email"])
+def test_the_task_of_a_removed_request_goes_to_rejected_and_it_is_told(desk: Desk, where: str) -> None:
+    path = desk.request()
+    task = task_of(path)
+    desk.cycle()
+    elsewhere(desk, path, where)
+    desk.cycle()
+    assert desk.places(f"{task}.md") == ["In_Progress/cloud"], "a sync may just be exchanging the file"
+    rounds(desk)
+    assert desk.places(f"{task}.md") == ["Rejected"]
+    how = "its file was removed" if where == "nowhere" else f"its file was moved to {where}/{path.name}"
+    note = (desk.vault / "Rejected" / f"{task}.reason.md").read_text()
+    assert path.stem in note and how in note and "move this task back to Needs_Action/email/" in note
+    title = "1 request was removed unanswered"
+    assert desk.alerts == [("INFO", title, f"- {path.stem}: {how}")]
+    (answer,) = desk.store.answers.recent()
+    assert (answer.request_id, answer.answer, answer.said) == (path.stem, "removed", how)
+    rounds(desk)
+    assert len(desk.alerts) == 1 and desk.world.calls == 0
+
+
+def test_what_was_removed_is_seen_in_the_list_and_in_the_dashboard_note(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = desk.request()
+    desk.cycle()
+    path.unlink()
+    rounds(desk)
+    ApprovalWatcher(desk.node).run_cycle(desk.clock.now())
+    board = (desk.vault / "Dashboard.md").read_text()
+    assert "## Removed unanswered in the last week (1)" in board and f"[[{path.stem}]]: “its file was removed”" in board
+    monkeypatch.setattr(Services, "from_environment", classmethod(lambda cls: desk.node))
+    assert approve.main([]) == 0
+    assert f"{path.stem}  removed unanswered at 2026-06-01T12:00:10Z: its file was removed" in capsys.readouterr().out
+    assert approve.main(["list", "--json"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["removed"]
+    assert (shown["id"], shown["how"]) == (path.stem, "its file was removed")
+    desk.clock.advance(8 * 24 * 3600)
+    assert approve.main([]) == 0 and path.stem not in capsys.readouterr().out
+
+
+def test_a_file_that_is_gone_for_a_moment_or_renamed_waits_as_before(desk: Desk) -> None:
+    path, renamed = desk.request("mail 1"), desk.request("mail 2")
+    tasks = [task_of(path), task_of(renamed)]
+    data = path.read_bytes()
+    desk.cycle()
+    path.unlink()
+    renamed.rename(renamed.with_name("Answer to Ann.md"))
+    desk.cycle()
+    desk.clock.advance(5)
+    path.write_bytes(data)
+    rounds(desk)
+    assert [desk.places(f"{task}.md") for task in tasks] == [["In_Progress/cloud"]] * 2
+    assert not desk.alerts
+
+
+def test_a_folder_that_is_gone_is_no_word_about_a_request(desk: Desk) -> None:
+    path = desk.request()
+    task = task_of(path)
+    desk.cycle()
+    shutil.rmtree(desk.vault / "Pending_Approval")
+    rounds(desk)
+    rounds(desk)
+    assert desk.places(f"{task}.md") == ["In_Progress/cloud"]
+
+
+@pytest.mark.parametrize(("folder", "goes_to"), [("Done", "Done"), ("Quarantine", "In_Progress/cloud")])
+def test_a_task_goes_where_a_person_put_its_request(desk: Desk, folder: str, goes_to: str) -> None:
+    path = desk.request()
+    task = task_of(path)
+    desk.cycle()
+    desk.move(path, folder)
+    rounds(desk)
+    assert desk.places(f"{task}.md") == desk.places(f"{task}.reason.md") == [goes_to]
+
+
+def test_a_task_that_is_drafted_anew_after_that_is_left_to_its_agent(desk: Desk) -> None:
+    """Moved back by a person and claimed again, it has no request yet: the one that was removed is no reason."""
+    path = desk.request()
+    task, data = task_of(path), path.read_bytes()
+    desk.cycle()
+    path.unlink()
+    rounds(desk)
+    desk.move(desk.vault / "Rejected" / f"{task}.md", "In_Progress/cloud")
+    rounds(desk)
+    rounds(desk)
+    assert desk.places(f"{task}.md") == ["In_Progress/cloud"]
+    path.write_bytes(data)
+    desk.cycle()
+    assert not desk.approvals.get(path.stem).problems
+    path.unlink()
+    rounds(desk)
+    assert desk.places(f"{task}.md") == ["Rejected"] and len(desk.store.answers.recent()) == 2
+
+
+def test_a_crash_at_any_step_loses_neither_the_task_nor_the_word(desk: Desk) -> None:
+    for step in range(1, 40):
+        path = desk.request(f"mail {step}")
+        task = task_of(path)
+        desk.restart()
+        desk.cycle()
+        path.unlink()
+        desk.cycle()
+        desk.clock.advance(GONE.total_seconds())
+        desk.bomb.at = desk.bomb.steps + step
+        died = False
+        try:
+            desk.cycle()
+        except Killed:
+            died = True
+        desk.restart()
+        rounds(desk)
+        assert desk.places(f"{task}.md") == ["Rejected"]
+        assert len(desk.store.answers.recent(request=path.stem)) == 1
+        assert desk.store.removals() == []
+        if not died:
+            return
+    raise AssertionError("it did not end")
+
+
+def test_an_approved_request_is_not_taken_for_a_removed_one(desk: Desk) -> None:
+    path = desk.request()
+    desk.cycle()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    desk.clock.advance(GONE.total_seconds())
+    assert desk.cycle() == "sent 1"
+    rounds(desk)
+    assert desk.places(path.name) == ["Done"] and not desk.alerts
