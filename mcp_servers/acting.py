@@ -15,13 +15,15 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from utils.bootstrap import Services
 from utils.core.acting import Order, Plan, Receipt
@@ -31,6 +33,7 @@ from utils.daemon import set_up_logging
 from utils.execution import requests
 from utils.execution.executor import acting_lock
 from utils.execution.journal import ActionRecord, Outcome, State
+from utils.execution.schema import StoreProblem
 from utils.ports import AdapterError, AuthRefused, Hand, OutcomeUnknown
 from utils.settings import InvalidSettings, load
 from utils.vault import locks
@@ -84,10 +87,9 @@ class Desk:
 
     def server(self, name: str, instructions: str, tools: Mapping[str, str]) -> MCPServer[Any]:
         """An MCP server with `server_status` and `tools` that act: names by `policy.tool_for`, what each does."""
-        server: MCPServer[Any] = MCPServer(name, instructions=instructions, log_level="WARNING")
         self._actions = list(dict.fromkeys(TOOL_ACTIONS.get(tool, tool) for tool in tools))
-        for tool, purpose in tools.items():
-            server.add_tool(self._tool(tool), name=tool, description=f"{purpose} {_DRY_RUN}", annotations=ACTS)
+        made = [_strict(self._tool(tool), tool, f"{purpose} {_DRY_RUN}") for tool, purpose in tools.items()]
+        server: MCPServer[Any] = MCPServer(name, instructions=instructions, log_level="WARNING", tools=made)
         server.tool(annotations=READS)(self.server_status)
         return server
 
@@ -123,6 +125,7 @@ class Desk:
         except (InvalidTask, AdapterError) as error:
             raise ToolError(f"{error}. Nothing was done") from None
         if dry_run or self.services.settings.dry_run:
+            _still_to_do(record)
             return _result(hand, plan, None)
         if record.state is not State.SENDING:
             raise ToolError(f"action {action_id} is {record.state}, not released for execution: nothing was done")
@@ -170,10 +173,12 @@ class Desk:
             receipt = hand.act(order, plan, lambda prepared: self._keep(record, prepared))
         except AdapterError as error:
             refused = Outcome.AUTH_REFUSED if isinstance(error, AuthRefused) else Outcome.REFUSED
-            store.report(record, refused, error=str(error), retry=error.retry)
+            store.report(
+                record, refused, error=str(error), retry=error.retry, not_before=self._after(error.retry_after)
+            )
             raise ToolError(f"nothing was done: {error}") from None
         except OutcomeUnknown as error:
-            store.report(record, Outcome.LOST, error=str(error))
+            store.report(record, Outcome.LOST, error=str(error), not_before=self._after(error.retry_after))
             raise ToolError(f"it is unknown whether it was done: {error}") from None
         except Exception as error:
             log.exception("action %s broke", record.action_id)
@@ -182,14 +187,34 @@ class Desk:
         store.report(record, Outcome.ACCEPTED, receipt=receipt)
         return receipt
 
+    def _after(self, wait: timedelta | None) -> datetime | None:
+        return self.services.clock.now() + wait if wait is not None else None
+
     def _keep(self, record: ActionRecord, prepared: str) -> None:
         """What a hand calls before it commits: where the journal can't keep it, the hand must not go on."""
         try:
             kept = self.services.store.prepared(record, prepared)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreProblem) as error:
             raise AdapterError(f"the execution journal can't be written: {error}", retry=True) from error
         if not kept:
             raise AdapterError("the execution journal knows nothing of this attempt any more", retry=False)
+
+
+def _strict(function: Callable[..., ActionResult], name: str, description: str) -> Tool:
+    """A tool that refuses an argument it does not have: whoever gives a `to` must not believe that it counts."""
+    tool = Tool.from_function(function, name=name, description=description, annotations=ACTS)
+    strict = create_model(f"{name}Arguments", __base__=tool.fn_metadata.arg_model, __cls_kwargs__={"extra": "forbid"})
+    tool.fn_metadata.arg_model = strict
+    tool.parameters = strict.model_json_schema(by_alias=True)
+    return tool
+
+
+def _still_to_do(record: ActionRecord) -> None:
+    """A dry run shows what would be done, and of what was done already nothing would be. Raises `ToolError`."""
+    if record.state not in (State.APPROVED, State.SENDING):
+        raise ToolError(f"action {record.action_id} is {record.state}: nothing would be done")
+    if record.state is State.SENDING and record.token_consumed_at is not None:
+        raise ToolError(f"action {record.action_id} was done or tried before: nothing would be done")
 
 
 def _result(hand: Hand, plan: Plan, receipt: Receipt | None) -> ActionResult:

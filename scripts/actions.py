@@ -28,11 +28,13 @@ from utils.core.routing import LOCAL
 from utils.daemon import tell_problems
 from utils.execution.answers import ApprovalError, NotFound, NotHere
 from utils.execution.journal import ActionRecord, State
+from utils.execution.schema import StoreProblem
 from utils.settings import InvalidSettings
 
 BY = "human (command line)"
 _LATELY = timedelta(days=7)
 _OPEN = (State.UNKNOWN, State.SENDING, State.APPROVED)
+_YES = ("y", "yes")
 _SHORTEST = 6  # characters of an id that name an action
 
 
@@ -59,8 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except NotHere:
         return _failed(options, _elsewhere(services, options))
-    except (ApprovalError, Refused) as error:
+    except (ApprovalError, Refused, StoreProblem) as error:
         return _failed(options, str(error))
+    except EOFError:
+        return _failed(options, "there is no answer to read: nothing was done")
     except OSError as error:
         return _failed(options, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     finally:
@@ -83,7 +87,8 @@ def arguments() -> argparse.ArgumentParser:
 
     def one(name: str, help_text: str) -> argparse.ArgumentParser:
         found = add(name, help_text)
-        found.add_argument("action", metavar="ID", help="the action's id or its request's, or the beginning or end")
+        about = "the action's id or its request's, or the beginning or end"
+        found.add_argument("action", metavar="ID", type=_text(200), help=about)
         return found
 
     add("list", "what waits and why, outcomes to settle with their evidence, what failed lately (the default)")
@@ -100,12 +105,15 @@ def arguments() -> argparse.ArgumentParser:
     log = add("log", "what was done, line by line, newest last; --json: the lines themselves")
     log.add_argument("--limit", type=int, default=20, metavar="N", help="the newest N (default 20)")
     add("verify", "check the log's chain; says the first line that is broken, missing or foreign (exit 1)")
-    add("accept", "after you have looked at what `verify` says: tell it no longer")
+    accept = add("accept", "after you have looked at what `verify` says: shows it, asks, and tells it no longer")
+    accept.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 
 
 def _text(longest: int) -> Any:
     def text(value: str) -> str:
+        if not visible.is_text(value):
+            raise argparse.ArgumentTypeError("it is not UTF-8")
         if len(value) > longest:
             raise argparse.ArgumentTypeError(f"at most {longest} characters")
         return value
@@ -264,6 +272,7 @@ def _properties(item: Mapping[str, Any]) -> list[str]:
 def _find(services: Services, named: str, *wanted: State) -> ActionRecord:
     """The action that is so named. Where several are, e.g. a request's that was approved twice, those in a `wanted`
     state count alone, else its newest. Raises `NotFound`, `Refused`."""
+    named = named.strip().rpartition("/")[2].removesuffix(".md")
     found = services.store.named(named) if len(named) >= _SHORTEST else []
     of_use = [record for record in found if record.state in wanted] or found
     newest = {record.request_id: record for record in of_use}
@@ -306,10 +315,12 @@ def _cancel(services: Services, options: argparse.Namespace) -> int:
 def _stop(services: Services, options: argparse.Namespace) -> int:
     was_stopped = services.brakes.stopped() is not None
     reason = options.reason or f"by {BY}"
-    services.brakes.stop(reason)
+    if options.reason or not was_stopped:
+        services.brakes.stop(reason)
     if not was_stopped:
         services.alerts.send("WARNING", "Everything is stopped", reason, source="actions")
-    return _say(options, {"stopped": reason}, _stopped_line(reason))
+    said = services.brakes.stopped() or reason
+    return _say(options, {"stopped": said}, _stopped_line(said))
 
 
 def _go(services: Services, options: argparse.Namespace) -> int:
@@ -349,13 +360,24 @@ def _outcome(entry: Mapping[str, Any]) -> str:
 
 def _verify(services: Services, options: argparse.Namespace) -> int:
     verdict = services.action_log.verify()
-    facts = {"problems": [problem.words for problem in verdict.problems], "lines": verdict.counts}
+    facts = {
+        "problems": [problem.words for problem in verdict.problems],
+        "accepted": [problem.words for problem in verdict.accepted],
+        "lines": verdict.counts,
+    }
     _say(options, facts, said(verdict, is_writer=services.settings.agent_name == LOCAL))
     return 1 if verdict.problems else 0
 
 
 def _accept(services: Services, options: argparse.Namespace) -> int:
-    words = [problem.words for problem in services.action_log.accept().problems]
+    found = services.action_log.verify().problems
+    if found and not options.yes:
+        if options.json or not sys.stdin.isatty():
+            raise Refused("there is nobody to ask: look at what `verify` says, then give --yes")
+        print(*(visible.escape(problem.words) for problem in found), sep="\n")
+        if input("You have looked into this, and it is to be told no longer? [y/N] ").strip().lower() not in _YES:
+            raise Refused("nothing was accepted")
+    words = [problem.words for problem in services.action_log.accept(found)]
     lines = [f"accepted: {visible.escape(text)}" for text in words]
     return _say(options, {"accepted": words}, *(lines or ["there was nothing to accept"]))
 
@@ -368,7 +390,11 @@ def said(verdict: Verdict, *, is_writer: bool) -> str:
         return f"{first}{f' (and {more} more)' if more else ''}"
     counts = [f"{count} line(s) of {writer}" for writer, count in verdict.counts.items()]
     before = [f"{verdict.before} from before there was a chain"] if verdict.before else []
-    text = f"the action log is whole: {', '.join([*counts, *before]) or 'nothing was done yet'}"
+    nothing = "it has no line" if verdict.accepted else "nothing was done yet"
+    text = f"the action log is whole: {', '.join([*counts, *before]) or nothing}"
+    if verdict.accepted:
+        first, more = visible.escape(verdict.accepted[0].words), len(verdict.accepted) - 1
+        text += f"; but for what was accepted: {first}{f' (and {more} more)' if more else ''}"
     return text if is_writer else f"{text}; whether lines are missing at its end only Local knows"
 
 

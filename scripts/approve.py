@@ -27,12 +27,14 @@ from utils.core import expiry, visible
 from utils.core.badges import Severity
 from utils.core.commands import command, elsewhere
 from utils.core.decision import LONGEST
+from utils.core.headline import headline
 from utils.core.policy import recipients
-from utils.core.task import ApprovalRequest, format_time, parse_time
+from utils.core.task import ApprovalRequest, bare_id, format_time, parse_time
 from utils.daemon import tell_problems
 from utils.execution.answer_log import Answer
 from utils.execution.answers import ApprovalError, BadEdit, Invalid, NotFound, NotHere, Pending
 from utils.execution.brakes import stands_still
+from utils.execution.schema import StoreProblem
 from utils.settings import InvalidSettings
 from utils.vault.skeleton import VaultProblem
 
@@ -59,7 +61,7 @@ def arguments() -> argparse.ArgumentParser:
 
     def one(name: str, help_text: str) -> argparse.ArgumentParser:
         found = commands.add_parser(name, parents=[shared], help=help_text, description=help_text)
-        found.add_argument("request", metavar="ID", help="the request's id, or the end of it")
+        found.add_argument("request", metavar="ID", type=_words, help="the request's id, or the end of it")
         return found
 
     def bound(name: str, help_text: str) -> argparse.ArgumentParser:
@@ -76,6 +78,7 @@ def arguments() -> argparse.ArgumentParser:
         "--file", metavar="FILE", help="go on with a text that was kept; in $EDITOR at a terminal, else as it stands"
     )
     edit.add_argument("--renew", action="store_true", help="give it its time anew: an expired request asks again")
+    bound("restore", "has back what it said before, of a request that can't be used: an editor emptied it")
     revise = bound("revise", "asks for a new draft; the old one can't be approved any more")
     revise.add_argument("instruction", metavar="INSTRUCTION", type=_words, help="what should be different")
     reject = bound("reject", "rejects it and the task it serves; nothing is sent")
@@ -111,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(options, _elsewhere(services))
     except Refused as error:
         return _failed(options, str(error), error.kept)
-    except (ApprovalError, VaultProblem) as error:
+    except (ApprovalError, StoreProblem, VaultProblem) as error:
         return _failed(options, str(error))
     except OSError as error:
         return _failed(options, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
@@ -142,13 +145,14 @@ def _do(services: Services, options: argparse.Namespace) -> None:
         return
     if services.settings.draft_only and options.command != "view":
         raise NotHere
-    pending = _find(services, options.request)
+    pending = find(services, options.request)
     if getattr(options, "sha256", None) not in (None, pending.sha256):
         raise Refused(f"{pending.request_id} was changed since it was shown: look at it again (`view`)")
     {
         "view": _view,
         "approve": _approve,
         "edit": _edit,
+        "restore": _restore,
         "revise": _revise,
         "reject": _reject,
         "snooze": _snooze,
@@ -197,8 +201,7 @@ def _lines(pending: Pending, now: datetime) -> list[str]:
         age = expiry.in_words(max(0, int((now - parse_time(request.created)).total_seconds())))
         left = "expired: edit --renew has it asked again" if pending.expired else f"{_left(pending)} left"
         lines[0] += f"  {age} old, {left}"
-        title = request.fields.get("subject") or request.draft.strip().partition("\n")[0]
-        lines.append(f"    {visible.plain(str(title))}")
+        lines.append(f"    {visible.plain(headline(request))}")
     said = {badge.words for badge in pending.badges}
     lines += [f"  ! {visible.plain(text)}" for text in pending.problems]
     grave = [badge for badge in pending.badges if badge.severity != Severity.INFO]
@@ -220,10 +223,10 @@ def _view(services: Services, options: argparse.Namespace, pending: Pending) -> 
         facts = _facts(pending) | {"shown": shown, "content": pending.text}
         print(json.dumps(facts, ensure_ascii=False, indent=1))
         return
-    print(*_shown(services, pending), sep="\n")
+    print(*laid_out(services, pending), sep="\n")
 
 
-def _shown(services: Services, pending: Pending) -> list[str]:
+def laid_out(services: Services, pending: Pending) -> list[str]:
     """What will be sent, each invisible character written out, and what is to be said of it."""
     lines = _lines(pending, services.clock.now())
     if pending.request is None:
@@ -275,13 +278,13 @@ def _facts(pending: Pending) -> dict[str, Any]:
     }
 
 
-def _find(services: Services, named: str) -> Pending:
+def find(services: Services, named: str) -> Pending:
     """The request of this id, or the one whose id ends so. Raises `NotFound` or `Refused`."""
     approvals = services.approvals
     known = {pending.request_id: pending for pending in (*approvals.superseded(), *approvals.pending())}
-    if named in known:
-        return known[named]
-    found = [request_id for request_id in known if named and request_id.endswith(named)]
+    wanted = bare_id(named)
+    found = [request_id for request_id in known if request_id.casefold() == wanted]
+    found = found or [request_id for request_id in known if wanted and request_id.casefold().endswith(wanted)]
     if not found:
         raise NotFound(f"no request {named} waits for an answer; `{command('approve')}` lists what does")
     if len(found) > 1:
@@ -298,7 +301,7 @@ def _approve(services: Services, options: argparse.Namespace, pending: Pending) 
     if options.sha256 is None:
         if options.json or not sys.stdin.isatty():
             raise Refused("there is nobody to ask: name what you have seen by --sha256 (`view` shows it)")
-        print(*_shown(services, pending), "", sep="\n")
+        print(*laid_out(services, pending), "", sep="\n")
         if input("Send exactly this? [y/N] ").strip().lower() not in ("y", "yes"):
             raise Refused("not approved")
     with _undisturbed():
@@ -393,6 +396,14 @@ def _kept(sheet: Sheet | None, again: str, request_id: str) -> Iterator[None]:
         sheet.remove()
 
 
+def _restore(services: Services, options: argparse.Namespace, pending: Pending) -> None:
+    name = pending.request_id
+    with _undisturbed():
+        sha256 = services.approvals.restore(name, pending.sha256, by=BY, via=VIA)
+    then = command(f"approve approve {name}")
+    _say(options, {"id": name, "sha256": sha256}, f"{name} is as it was. To look at it and approve it: {then}")
+
+
 def _revise(services: Services, options: argparse.Namespace, pending: Pending) -> None:
     with _undisturbed():
         new = services.approvals.revise(pending.request_id, options.instruction, by=BY, sha256=pending.sha256, via=VIA)
@@ -411,6 +422,7 @@ def _snooze(services: Services, options: argparse.Namespace, pending: Pending) -
     with _undisturbed():
         shown = services.approvals.snooze(pending.request_id, until, by=BY, sha256=pending.sha256, via=VIA)
     text = f"{pending.request_id} is hidden until {format_time(until)}"
+    text += "" if _says_where(options.until) else " (UTC: it was given without a time zone)"
     if shown.expires is not None:
         before = " before that" if shown.expires <= until else ""
         text += f"; its time goes on: it expires{before} at {format_time(shown.expires)}"
@@ -439,22 +451,30 @@ def _say(options: argparse.Namespace, facts: dict[str, Any], text: str) -> None:
 
 
 def _moment(text: str, now: datetime) -> datetime:
-    span = _SPAN.fullmatch(text.strip())
+    span = _SPAN.fullmatch(text.strip().lower())
     if span is not None:
         return (now + timedelta(**{_UNITS[span[2]]: int(span[1])})).replace(microsecond=0)
     try:
         return parse_time(text)
     except ValueError:
-        raise Refused(f"{text!r} is no time: write 2026-06-01T17:00:00Z, or a span such as 30m, 2h, 1d") from None
+        unit = ": a span has a unit" if text.strip().isdigit() else ""
+        raise Refused(f"{text!r} is no time{unit}: write 2026-06-01T17:00:00Z, or a span such as 30m, 2h, 1d") from None
+
+
+def _says_where(text: str) -> bool:
+    """Whether a time can't be mistaken for that of a wall clock: a span, or one with its time zone."""
+    return _SPAN.fullmatch(text.strip().lower()) is not None or datetime.fromisoformat(text.strip()).tzinfo is not None
 
 
 def _digest(text: str) -> str:
-    if re.fullmatch("[0-9a-f]{64}", text) is None:
+    if re.fullmatch("[0-9a-fA-F]{64}", text) is None:
         raise argparse.ArgumentTypeError("must be the 64 hex digits that `view` showed")
-    return text
+    return text.lower()
 
 
 def _words(text: str) -> str:
+    if not visible.is_text(text):
+        raise argparse.ArgumentTypeError("it is not UTF-8")
     if len(text) > LONGEST:
         raise argparse.ArgumentTypeError(f"at most {LONGEST} characters")
     return text

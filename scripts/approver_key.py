@@ -10,16 +10,20 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from scripts import approve
+from scripts.editing import Refused
 from utils.adapters import approver_keys
-from utils.adapters.approver_keys import ApproverKeys
+from utils.adapters.approver_keys import ApproverKeys, Exists
 from utils.bootstrap import Services
-from utils.core import remote_approval, visible
+from utils.core import badges, remote_approval
+from utils.core.badges import Facts
 from utils.core.commands import command, elsewhere
 from utils.core.remote_approval import KEY, BadStatement, public_key
 from utils.core.signing import BadKey
-from utils.execution.answers import ApprovalError, Changed
+from utils.execution.answers import ApprovalError, Changed, Pending
 from utils.execution.store import StoreProblem
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings
@@ -37,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         print(_do(options, services))
-    except (BadKey, BadStatement, ApprovalError, AdapterError, StoreProblem) as error:
+    except (BadKey, BadStatement, ApprovalError, Refused, AdapterError, StoreProblem) as error:
         print(f"approver_key: {error}", file=sys.stderr)
         return 1
     except OSError as error:
@@ -66,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     create.add_argument("name", metavar="NAME", help="what you call the device: ada-laptop")
     _key(create)
+    show = commands.add_parser("show", help="the public key of this device, and how it is enrolled")
+    show.add_argument("name", metavar="NAME", nargs="?", default="NAME", help="what you call the device: ada-laptop")
+    _key(show)
     enrol = commands.add_parser("enrol", help="on Local: let approvals by a key count")
     enrol.add_argument("name", metavar="NAME", help="whose it is: ada-laptop")
     enrol.add_argument("key", metavar="KEY", help="the public key (43 characters), or its file")
@@ -96,6 +103,9 @@ def _do(options: argparse.Namespace, services: Services) -> str:
     match options.command:
         case "create":
             return _create(services, options.name, options.key)
+        case "show":
+            path = _private(services, options.key)
+            return _enrolling(path, options.name, approver_keys.own(path))
         case "sign":
             return _sign(services, options)
         case "verify":
@@ -109,7 +119,7 @@ def _do(options: argparse.Namespace, services: Services) -> str:
             return f"{options.name}: approvals by this key count {'now' if new else 'already'}"
         case "revoke":
             return _revoke(services, store, options.which)
-    return _listing(store)
+    return _listing(services, store)
 
 
 def _private(services: Services, given: Path | None) -> Path:
@@ -128,10 +138,18 @@ def _private(services: Services, given: Path | None) -> Path:
 def _create(services: Services, name: str, given: Path | None) -> str:
     path = _private(services, given)
     remote_name = approver_keys.named(name)
-    key = approver_keys.create(path)
+    try:
+        key = approver_keys.create(path)
+    except Exists as error:
+        raise BadKey(f"{error}\n\n{_enrolling(path, remote_name, approver_keys.own(path))}") from None
+    return _enrolling(path, remote_name, key)
+
+
+def _enrolling(path: Path, name: str, key: str) -> str:
+    """Where the private key lies, and the command that lets its public half count."""
     return (
         f"The key lies in {path}, readable by you alone.\n\nOn the Local node run:\n\n"
-        f"    {elsewhere(f'approver_key enrol {remote_name} {key}')}"
+        f"    {elsewhere(f'approver_key enrol {name} {key}')}"
     )
 
 
@@ -146,17 +164,21 @@ def _public(given: str) -> str:
     return public_key(given)
 
 
-def _listing(store: ApproverKeys) -> str:
+def _listing(services: Services, store: ApproverKeys) -> str:
     lines = [
         f"{known.name:<16} {'revoked ' + known.revoked_at[:10] if known.revoked_at else 'enrolled':<18} {known.key}"
         for known in store.all()
     ]
-    return "\n".join(lines) or f"Nobody approves from elsewhere. Begin with: {command('approver_key create NAME')}"
+    if lines:
+        return "\n".join(lines)
+    if (services.settings.keys_dir / "approver.pem").exists():
+        return f"Nobody is enrolled here. Who is, Local knows; the key of this device: {command('approver_key show')}"
+    return f"Nobody approves from elsewhere. Begin with: {command('approver_key create NAME')}"
 
 
 def _revoke(services: Services, store: ApproverKeys, which: str) -> str:
     gone = store.revoke(which, services.clock.now())
-    revoked = [known for known in store.all() if which in (known.name, known.key) and known.revoked_at]
+    revoked = [known for known in store.matching(which) if known.revoked_at]
     count = sum(services.remote_approvals.withdraw(known) for known in revoked)
     said = f"{which}: approvals by this key count {'no longer' if gone else 'no longer, as before'}"
     return f"{said}; {count} not yet executed are void and ask again" if count else said
@@ -165,15 +187,15 @@ def _revoke(services: Services, store: ApproverKeys, which: str) -> str:
 def _sign(services: Services, options: argparse.Namespace) -> str:
     path = _private(services, options.key)
     signer = approver_keys.own(path)
-    pending = services.approvals.get(options.request)
+    pending = approve.find(services, options.request)
     if options.sha256 is not None and options.sha256 != pending.sha256:
         raise Changed(pending.sha256)
     if options.sha256 is None:
-        _ask(pending.text, [*(badge.words for badge in pending.badges), *pending.risk], pending.sha256)
+        _ask(services, _as_known(services, pending))
     remote = services.remote_approvals
-    statement = remote.prepare(options.request, pending.sha256, signer, hours=options.hours)
+    statement = remote.prepare(pending.request_id, pending.sha256, signer, hours=options.hours)
     signed = approver_keys.sign(path, statement)
-    where = services.layout.relative(remote.give(options.request, pending.sha256, signed))
+    where = services.layout.relative(remote.give(pending.request_id, pending.sha256, signed))
     return f"approved until {signed.expires}: {where}\n\n{_carried(services.layout.root, where)}"
 
 
@@ -193,9 +215,18 @@ def _carried(vault: Path, where: str) -> str:
     )
 
 
-def _ask(text: str, risk: Sequence[str], sha256: str) -> None:
-    """Show what is to be approved, and have it approved. Raises `BadKey` where nobody says yes."""
-    print(visible.escape(text), *(f"! {flag}" for flag in risk), f"sha256 {sha256}", sep="\n")
+def _as_known(services: Services, pending: Pending) -> Pending:
+    """As a device can tell it that never sent anything: who is new, only the receipts on Local say."""
+    if pending.request is None or services.store.known_recipients():
+        return pending
+    facts = Facts(None, services.store.facts.letter(pending.request.source_task))
+    return replace(pending, badges=badges.badges(pending.request, facts))
+
+
+def _ask(services: Services, pending: Pending) -> None:
+    """Show what is to be approved, as `scripts.approve view` does, and have it approved. Raises `BadKey` where nobody
+    says yes."""
+    print(*approve.laid_out(services, pending), sep="\n")
     if not sys.stdin.isatty():
         raise BadKey("nobody is here to be asked: give --sha256 of what you saw")
     if input("Approve exactly this? Type yes: ").strip() != "yes":

@@ -336,7 +336,8 @@ def _accounts(s: Settings) -> Iterator[Finding]:
 def _odoo(services: Services, tell: Tell) -> Finding:
     s = services.settings
     if not s.odoo_user:
-        return Finding(OFF, "odoo", "no account: invoices and payments wait until ODOO_USER and ODOO_API_KEY are set")
+        what = "invoices" if s.payment_provider == "sepa" else "invoices and payments"
+        return Finding(OFF, "odoo", f"not used: {what} can't be carried out without ODOO_USER and ODOO_API_KEY")
     tell(f"checking Odoo (up to {s.odoo_timeout_seconds} s for each answer)")
     try:
         return Finding(OK, "odoo", f"{s.odoo_user} at {s.odoo_url}, {services.books.check()}")

@@ -18,6 +18,7 @@ from utils.bootstrap import Services
 from utils.core import attached, visible
 from utils.core.acting import Order
 from utils.core.badges import Severity
+from utils.core.books import EXPENSE
 from utils.core.commands import command, elsewhere
 from utils.core.policy import ACTIONS, MAIL_ACTIONS
 from utils.core.social import LIMITS
@@ -26,6 +27,7 @@ from utils.core.task import ApprovalRequest, InvalidTask, Task, format_time
 from utils.daemon import tell_problems
 from utils.execution import by_hand, requests
 from utils.execution.answers import ApprovalError, Pending
+from utils.execution.schema import StoreProblem
 from utils.mail import forward, reply, task_file
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings
@@ -33,7 +35,7 @@ from utils.vault import frontmatter, worktree
 from utils.vault.layout import OutsideVault
 from utils.vault.skeleton import Condition, condition
 
-#: One for each action; the tests run them.
+#: One for each action, and for a vendor's bill, which is an invoice of the kind `expense`; the tests run them.
 EXAMPLES = {
     "send_email": "--field 'to=Ann Example <ann@example.org>' --field 'subject=Our offer' --attach Accounting/offer.pdf"
     " --draft text.md",
@@ -48,6 +50,8 @@ EXAMPLES = {
     "invoice": "--field 'partner=ACME GmbH' --field currency=EUR --field due_date=2026-12-24"
     " --field 'lines={description: Consulting, quantity: 1.5, price: 120.00, tax: 19}'"
     " --field 'lines={description: Travel, price: 45.10}'",
+    "expense": "--field 'partner=Paper & Co' --field reference=4711 --field currency=EUR --field due_date=2026-12-24"
+    " --field 'lines={description: Paper, quantity: 10, price: 3.90, tax: 19}'",
     "payment": "--field 'payee=ACME GmbH' --field amount=119.00 --field currency=EUR --field reference=R-2026-17"
     " --field 'iban=NL91 ABNA 0417 1643 00'",
 }
@@ -74,7 +78,8 @@ def arguments() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     what = "write a request and have it wait for an answer"
     new = commands.add_parser("new", help=what, description=what, epilog=examples, formatter_class=plain)
-    new.add_argument("action", metavar="ACTION", choices=ACTIONS, help=", ".join(ACTIONS))
+    what = f"{', '.join(ACTIONS)}; or expense: a vendor's bill (an invoice of that kind)"
+    new.add_argument("action", metavar="ACTION", choices=[*ACTIONS, EXPENSE], help=what)
     new.add_argument(
         "--field",
         metavar="NAME=VALUE",
@@ -101,6 +106,8 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what is asked; 0 done, 1 refused (with all reasons), 2 wrong usage or bad settings."""
     options = arguments().parse_args(argv)
+    if options.action == EXPENSE:
+        options.action, options.field = "invoice", [f"kind={EXPENSE}", *options.field]
     try:
         services = Services.from_environment()
     except InvalidSettings as error:
@@ -110,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(services, options, *_new(services, options))
     except (Refused, InvalidTask) as error:
         return _failed(options, error.problems)
-    except (ApprovalError, frontmatter.InvalidFrontMatter) as error:
+    except (ApprovalError, StoreProblem, frontmatter.InvalidFrontMatter) as error:
         return _failed(options, [str(error)])
     except OSError as error:
         return _failed(options, [f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")])

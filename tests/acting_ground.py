@@ -1,9 +1,9 @@
 """The ground of simulated executions: the node's real parts on a vault in memory, with processes that can die.
 
-`laid()` makes it once: a vault on a disk in memory, the journal as an SQLite database in memory, locks that belong to
-made-up processes, and steps before and after whatever lasts (a commit, a move, a line, an alert). At a step a process
-may die, or another may have its turn. What is not real is what is tested elsewhere with real processes: `flock`, the
-disk, MCP's pipes. A pure function (the parser) remembers its answers.
+`laid()` makes it once: a vault on a made-up disk (`tests.memory_disk`), the journal as an SQLite database in memory,
+locks that belong to made-up processes, and steps before and after whatever lasts (a commit, a move, a line, an alert).
+At a step a process may die, or another may have its turn. What is not real is what is tested elsewhere with real
+processes: `flock`, the disk, MCP's pipes. Pure functions remember their answers (`tests.remembered`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, wraps
@@ -24,12 +24,16 @@ from typing import Any
 from unittest import mock
 
 from tests.conftest import FakeClock
+from tests.memory_disk import Disk
+from tests.remembered import remembered
 from tests.social_kit import NUMBER, image, jpeg
 from utils.bootstrap import Services
 from utils.core.brakes import Brakes
 from utils.core.policy import ACTIONS
 from utils.core.task import format_time, make_id, request_id, with_draft
-from utils.execution import requests, schema
+from utils.core.zones import ZonesConfig
+from utils.execution import schema
+from utils.execution.mark import Mark
 from utils.execution.store import ExecutionStore
 from utils.settings import Settings, load
 from utils.vault import atomic, frontmatter, jsonl, locks
@@ -65,6 +69,16 @@ class Process:
     forbidden: str = ""  # why this one may not act, whatever else happens
     parent: Process | None = None
     begun: int = 0  # at which step
+
+
+def files(folder: str | Path) -> Iterator[str]:
+    """The paths of all files below it."""
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.is_dir():
+                yield from files(entry.path)
+            else:
+                yield entry.path
 
 
 class Locks:
@@ -128,7 +142,7 @@ class Node:
     def services(self, process: str, **settings: Any) -> Services:
         """The parts of a process, made anew after its death."""
         if process not in self._services:
-            made = Services(replace(self.ground.settings, **self.options, **settings))
+            made = Services(self.ground.with_settings(**self.options, **settings))
             made.clock = self.clock  # type: ignore[assignment]
             made.__dict__.update(
                 store=_Store(self.ground.database, self.clock, lambda: self.step()),
@@ -169,9 +183,9 @@ class Node:
     def places(self) -> dict[str, list[str]]:
         """Where files lie, by their name."""
         found: dict[str, list[str]] = {}
-        for folder, _, names in os.walk(self.vault):
-            for name in names:
-                found.setdefault(name, []).append(os.path.relpath(folder, self.vault))
+        for path in files(self.vault):
+            folder, _, name = path.rpartition("/")
+            found.setdefault(name, []).append(folder[len(str(self.vault)) + 1 :])
         return found
 
     def _alert(self, level: str, title: str, message: str, *, source: str = "") -> None:
@@ -180,12 +194,20 @@ class Node:
         self.step()
 
 
+class _NoMark(Mark):
+    """A database in memory is never put back."""
+
+    def reached(self, steps: int) -> None:
+        pass
+
+
 class _Store(ExecutionStore):
     """The real one, on the ground's database."""
 
     def __init__(self, database: sqlite3.Connection, clock: FakeClock, step: Callable[[], None]) -> None:
         super().__init__(Path("in memory"), clock)
         self._connection = database
+        self._outside = _NoMark(Path("in memory"))
         self._step_of = step
 
     @contextmanager
@@ -204,38 +226,57 @@ class Ground:
     state: Path
     database: sqlite3.Connection
     settings: Settings
+    disk: Disk | None  # None: a real one
     node: Node | None = None
     tables: list[str] = field(default_factory=list)
+    _settings: dict[Any, Settings] = field(default_factory=dict)
+    _zones: dict[str, ZonesConfig] = field(default_factory=dict)
 
     def clear(self, node: Node) -> None:
         """Bare ground for the next history."""
         self.node = node
         for table in self.tables:
             self.database.execute(f"DELETE FROM {table}")
-        for root in (self.vault, self.state):
-            for folder, _, names in os.walk(root):
-                for name in names:
-                    os.unlink(f"{folder}/{name}")
+        if self.disk is not None:
+            self.disk.clear()
+        else:
+            for path in [*files(self.vault), *files(self.state)]:
+                os.unlink(path)
+
+    def with_settings(self, **changes: Any) -> Settings:
+        """The settings with these changes, made once for all histories."""
+        key = tuple((name, id(value) if name == "zones" else value) for name, value in changes.items())
+        if key not in self._settings:
+            self._settings[key] = replace(self.settings, **changes)
+        return self._settings[key]
+
+    def with_zones(self, brakes: Brakes, **changes: Any) -> ZonesConfig:
+        """What `zones.json` says, with these brakes and changes; the same object each time."""
+        key = repr((brakes, changes))
+        if key not in self._zones:
+            self._zones[key] = replace(self.settings.zones, brakes=brakes, **changes)
+        return self._zones[key]
 
     def step(self) -> None:
         """A step of the node that is played now."""
         if self.node is not None and self.node.running:
             self.node.step()
 
-    @contextmanager
     def hold(
         self, path: Path, *, timeout: float | None = None, note: str | None = "", shared: bool = False
-    ) -> Iterator[None]:
-        """In the place of `locks.hold`."""
+    ) -> AbstractContextManager[None]:
+        """In the place of `locks.hold`; the lock's file is made as there."""
         assert self.node is not None
-        with self.node.locks.hold(path, self.node.running[-1], timeout):
-            yield
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        return self.node.locks.hold(path, self.node.running[-1], timeout)
 
 
 @contextmanager
-def laid() -> Iterator[Ground]:
-    """The ground, with the program's parts on it; gone afterwards, and the program as it was."""
+def laid(*, on_disk: bool = False) -> Iterator[Ground]:
+    """The ground, with the program's parts on it; gone afterwards, and the program as it was. `on_disk`: its files lie
+    in a folder of the system, else in this process alone."""
     home = Path(tempfile.mkdtemp(prefix="acting-", dir=FAST_DISK if FAST_DISK.is_dir() else None)).resolve()
+    disk = None if on_disk else Disk(str(home / "disk"))
     database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     database.row_factory = sqlite3.Row
     schema._prepare(database)
@@ -243,17 +284,18 @@ def laid() -> Iterator[Ground]:
     logging.disable(logging.CRITICAL)
     try:
         with ExitStack() as patches:
+            if disk is not None:
+                patches.enter_context(disk.mounted())
+            vault, state = home / "disk/vault", home / "disk/state"
             for folder in FOLDERS:
-                (home / "vault" / folder).mkdir(parents=True)
-            (home / "state" / "locks").mkdir(parents=True)
+                (vault / folder).mkdir(parents=True)
+            (state / "locks").mkdir(parents=True)
             values = {"ENV_FILE": "", "AGENT_NAME": "local", "AGENT_MODE": "full"}
-            values |= {"VAULT_PATH": str(home / "vault"), "STATE_DIR": str(home / "state")}
-            tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-            ground = Ground(
-                home / "vault", home / "state", database, load(values), tables=[str(row[0]) for row in tables]
-            )
+            values |= {"VAULT_PATH": str(vault), "STATE_DIR": str(state)}
+            tables = [str(row[0]) for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            ground = Ground(vault, state, database, load(values), disk, tables=tables)
             patches.enter_context(mock.patch.object(locks, "hold", ground.hold))
-            patches.enter_context(mock.patch.object(requests, "parse", lru_cache(4096)(requests.parse)))
+            patches.enter_context(remembered())
             for module, name in ((atomic, "write"), (atomic, "rename_noreplace"), (jsonl, "write")):
                 patches.enter_context(mock.patch.object(module, name, _stepping(ground, getattr(module, name))))
             patches.enter_context(mock.patch.object(os, "fsync", lambda descriptor: None))

@@ -14,7 +14,6 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 from mcp.server.mcpserver.exceptions import ToolError
 
 from mcp_servers import acting
-from tests.acting_counts import Act, Counts, Hand
+from tests.acting_counts import Act, Counts, Hand, News
 from tests.acting_ground import ANN, NO_CAPS, START, Broken, Ground, Killed, Node, Paper, Process, paper
 from utils.bootstrap import Services
 from utils.core.acting import Order, Receipt
@@ -48,6 +47,7 @@ class World(Node):
         self.counts = Counts(histories=1)
         self.past: list[str] = []
         self.ledger: list[Act] = []
+        self.news: list[News] = []
         self.tries: Counter[str] = Counter()
         self.drafts = 0
         self.wrong: list[str] = []
@@ -58,11 +58,11 @@ class World(Node):
         self.stormy = False
         self.kill, self.turn = dice.choice([(0.0, 0.0), (0.01, 0.0), (0.03, 0.03), (0.01, 0.1)])
         self.fault = dice.choice([0.0, 0.3, 0.6])
-        self._hand = Hand(self, two_steps=dice.random() < 0.5, sight=dice.choice(["all", "some", "nothing"]))
+        self._hand = Hand(self, two_steps=dice.random() < 0.5, sight=dice.choice(["all", "some", "nothing", "told"]))
         brakes = Brakes(per_hour=1) if dice.random() < 0.1 else NO_CAPS
         self.options = {
             "undo_seconds": dice.choice([0.0, 0.0, 10.0]),
-            "zones": replace(ground.settings.zones, brakes=brakes),
+            "zones": ground.with_zones(brakes),
         }
         kinds = ["payment" if dice.random() < 0.15 else "reply_email" for _ in range(dice.choice([1, 1, 2, 2, 3]))]
         lives = [dice.choice([2, 24]) for _ in kinds]
@@ -72,17 +72,20 @@ class World(Node):
             if dice.random() < 0.5:
                 self._write(f"In_Progress/cloud/{one.task_id}.md", one.task)
             if dice.random() < 0.7:
-                self.services("api").store.facts.read(one.task_id, Letter(ANN, genuine=True))
+                self.services("api").store.facts.read(
+                    one.task_id, Letter(ANN, genuine=True, message_id="<q1@example.org>")
+                )
 
     # The course of a history
 
     def play(self) -> None:
         """To its end, and judged."""
         events = self.dice.randint(4, 12)
+        begins = ("approve", "cycle", "time", "cycle", "time") if self._hand.sight == "told" else ("approve",)
         self.event("cycle")
         for number in range(events):
             self.stormy = True
-            self.event("approve" if number == 0 else self._draw())
+            self.event(begins[number] if number < len(begins) else self._draw())
             self.stormy = False
         self._settle_down()
         self._judge()
@@ -289,12 +292,12 @@ class World(Node):
     def hand(self, action: str) -> Hand:
         return self._hand
 
-    def act(self, order: Order, draft: str) -> Receipt:
+    def act(self, order: Order, draft: str, mark: str) -> Receipt:
         """Somebody acts; what must be so at that very moment is judged here."""
         self.tries[order.action_id] += 1
         process = self.running[-1]
         self.step()
-        fault = self._fault()
+        fault = self._fault(self.tries[order.action_id])
         if fault in ("refused", "later", "auth"):
             raise AuthRefused("401") if fault == "auth" else AdapterError(f"{fault}: 429", retry=fault == "later")
         if fault != "lost before":
@@ -304,9 +307,24 @@ class World(Node):
             self.step()
         if fault is None:
             return Receipt("made-up", order.action_id, "ok")
+        self._tell(order, mark, happened=fault != "lost before")
         raise OutcomeUnknown("reset") if self.dice.random() < 0.7 else RuntimeError("a bug")
 
-    def _fault(self) -> str | None:
+    def _tell(self, order: Order, mark: str, *, happened: bool) -> None:
+        """Of a try whose answer is lost: of a failure mostly at once, of a success mostly when the next look is over.
+
+        So it comes about that a first try is proven to have failed, and of a second, which did happen, nothing is
+        known yet but what was told of the first.
+        """
+        late = self.dice.random() < (0.7 if happened else 0.3)
+        self.news.append(News(mark, happened, self.clock.now() + timedelta(hours=10 * late)))
+        before = any(not one.happened and one.mark.startswith(order.action_id) for one in self.news)
+        self.counts.late += happened and late and before and self._hand.sight == "told"
+
+    def _fault(self, tries: int) -> str | None:
+        if self.stormy and self._hand.sight == "told" and tries <= 2 and self.dice.random() < 0.7:
+            self.counts.faults += 1
+            return ["lost before", "lost after"][tries - 1]
         if not self.stormy or self.dice.random() >= self.fault:
             return None
         self.counts.faults += 1

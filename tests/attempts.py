@@ -74,7 +74,7 @@ class Attempt(Node):
         self.serial = number // len(KINDS)  # of its kind
         self.ledger: list[Order] = []
         self._hand = Hand(self.ledger)
-        self.options["zones"] = replace(ground.settings.zones, brakes=NO_CAPS)
+        self.options["zones"] = ground.with_zones(NO_CAPS)
         action = action or self.dice.choice(["reply_email", "reply_email", *ACTIONS])
         self.paper = paper(0, action, START + timedelta(hours=24))
         self.lay(PENDING, self.paper)
@@ -118,7 +118,7 @@ class Attempt(Node):
     def approved(self, one: Paper | None = None, *, see: bool = True) -> ActionRecord:
         """The human approves what waits."""
         one = one or self.paper
-        self.local.store.facts.read(one.task_id, Letter(ANN, genuine=True))
+        self.local.store.facts.read(one.task_id, Letter(ANN, genuine=True, message_id="<q1@example.org>"))
         if see:
             self.local.approvals.observe()
         return self.local.approvals.approve(one.id, requests.sha256(one.wordings[0]), by="anna")
@@ -340,7 +340,7 @@ class Attempt(Node):
             self.local.approvals.observe()
         trusting = self.paper.action in ("payment", "invoice") and self.dice.random() < 0.5
         if trusting:
-            self.options["zones"] = replace(self.options["zones"], remote_approvals="trust")
+            self.options["zones"] = self.ground.with_zones(NO_CAPS, remote_approvals="trust")
             self._services.clear()
         data = self.dice.choice(self.paper.wordings)
         (self.vault / PENDING / self.paper.name).unlink()

@@ -27,9 +27,9 @@ from tests.vaults import Node, Two, git
 from utils.claim_task import Claims
 from utils.core.stages import Stage
 from utils.core.task import format_time
-from utils.sync.values import Memory
 from utils.vault import jsonl
 from utils.vault.layout import Layout
+from utils.vault.memory import Memory
 from utils.vault_sync import SyncResult
 
 #: Few, so that they collide: a path of both zones, one of Local's, case, composition, file and folder, other kinds.
@@ -47,6 +47,12 @@ PATHS = (
 TASKS = tuple(f"email-20260601T10000{n}Z-0a1b2c3d" for n in range(2))
 DRAFTS = tuple(f"email-20260601T11000{n}Z-0a1b2c3d" for n in range(2))
 LOG = "Logs/actions/2026-06-01.jsonl"
+#: Where a forger puts a folder in the place of a file that only Local may take away.
+BELOW_FILES = (
+    f"{LOG}/below-log.md",
+    f"Pending_Approval/email/{DRAFTS[0]}.md/below-draft.md",
+    f"Done/{TASKS[0]}.md/below-done.md",
+)
 STEPS = ("gathered", "committed", "fetched", "decided", "pushed", "intent", "file", "applied", "moved")
 GOOD = ("noop", "ok", "conflicts")
 ROUNDS = 7
@@ -84,7 +90,7 @@ meetings = st.one_of(
 )
 elsewhere = st.one_of(
     st.tuples(st.just("phone"), paths, st.booleans()),
-    st.tuples(st.just("forge"), st.sampled_from((*PATHS, "Approved/x.md", ".gitattributes")), authors),
+    st.tuples(st.just("forge"), st.sampled_from((*PATHS, *BELOW_FILES, "Approved/x.md", ".gitattributes")), authors),
     st.tuples(st.just("clock_jump"), st.sampled_from((-50, -1, 1, 30))),
 )
 works = st.lists(st.tuples(nodes, st.one_of(events, events, events, elsewhere)), min_size=1, max_size=6)

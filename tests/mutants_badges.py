@@ -4,14 +4,14 @@ Each is (name, what it breaks, file, text, replacement, test file, which tests).
 """
 
 CORE, ALIKE, LINKS = (f"utils/core/{name}.py" for name in ("badges", "lookalike", "links"))
-FACTS, LOOKS, APPROVALS = (f"utils/execution/{name}.py" for name in ("facts", "looks", "approvals"))
+FACTS, LOOKS, BY_MOVE = (f"utils/execution/{name}.py" for name in ("facts", "looks", "by_move"))
 RULES, TOLD = "tests/test_badges.py", "tests/test_badges_told.py"
 
 # fmt: off
 MUTANTS = (
     ("badges-move", "a danger does not keep a move from approving (S7)", "utils/core/policy.py",
      "    if dangers:\n", "    if False:\n", TOLD, "decision_in_the_note"),
-    ("badges-trust", "trust executes what looks like a trick", APPROVALS,
+    ("badges-trust", "trust executes what looks like a trick", BY_MOVE,
      "        if dangers:\n", "        if False:\n", TOLD, "trust_does_not"),
     ("badges-claimed-verdict", "the request's own word on its sender counts", CORE,
      "    letter = facts.letter\n    if letter is None:\n",
@@ -20,8 +20,8 @@ MUTANTS = (
     ("badges-bcc", "Bcc is not looked at", CORE,
      'for name in ("to", "cc", "bcc") for entry', 'for name in ("to", "cc") for entry', RULES, "wherever_it_stands"),
     ("badges-genuine-lookalike", "a genuine sender is never a lookalike", CORE,
-     "        if alike is not None:\n            found.append(_is_not(_say(person)",
-     "        if alike is not None and person != sender:\n            found.append(_is_not(_say(person)",
+     "        if alike is not None and alike.is_trick:\n",
+     "        if alike is not None and alike.is_trick and person != sender:\n",
      RULES, "may_still_be_somebody_else"),
     ("badges-met", "whoever was met before is called a lookalike for ever", CORE,
      "for person in [person for person in people if person not in known]:", "for person in people:",
@@ -46,6 +46,15 @@ MUTANTS = (
      "    if len(leading) > links.MAX_LINKS:\n", "    if False:\n", RULES, "more_links"),
     ("badges-skeleton", "letters that look alike are not made one", ALIKE,
      "    if ours.skeleton == theirs.skeleton:\n", "    if False:\n", RULES, "hosts_that_look_alike"),
+    ("badges-other-ending", "everybody below another ending is called a trick", ALIKE,
+     "likeness is Likeness.LOOKS or (likeness is Likeness.SLIP and not is_met)", "likeness is not None", RULES,
+     "honest_people"),
+    ("badges-same-person", "nobody below another ending is a trick", ALIKE,
+     "        return at is not None\n", "        return False\n", RULES, "addresses_that_look_alike"),
+    ("badges-numbers", "numbers do not tell people apart", ALIKE,
+     "    if _NUMBER.sub(\"0\", local) == _NUMBER.sub(\"0\", known):", "    if False:", RULES, "honest_people"),
+    ("badges-short-names", "short names are taken for each other", ALIKE,
+     "SHORTEST_PERSON = 8", "SHORTEST_PERSON = 4", RULES, "honest_people"),
     ("badges-unseen", "what can't be seen is shown as it is", LOOKS,
      "visible.escape(text) if label == _TEXT", "text if label == _TEXT", TOLD, "bytes_that_are_answered"),
     ("badges-stale-note", "the note of a danger stays when it is gone", "utils/execution/waiting.py",

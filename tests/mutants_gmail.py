@@ -59,7 +59,7 @@ MUTANTS = (
      "if self._credentials is None or read_from != self._read_from:", "if self._credentials is None:",
      CRASHES, "until_it_is_renewed"),
     ("gmail-endpoint-down", "a token endpoint that is down passes for a withdrawn access", TOKEN,
-     "refused = statuses and 400 <= statuses[-1] < 500 and statuses[-1] not in (408, 429)", "refused = True",
+     "if 400 <= status < 500 and status not in (408, 429) and", "if",
      CRASHES, "endpoint_that_is_down"),
     ("gmail-cloud-token", "the token may lie on the cloud node (S5)", "utils/settings.py",
      "    if s.agent_name == CLOUD and s.gmail_send_token_path:\n", "    if False:\n",

@@ -135,11 +135,19 @@ BATCHES: dict[str, tuple[Callable[[int, int], Played], int, int | None]] = {
 }
 
 
-def soak(name: str, batch: Callable[[int, int], Played], first: int, count: int, size: int, until: float | None) -> int:
-    """Play batches of `size` on all processors, `count` in all; 1 where one failed."""
+def soak(
+    name: str,
+    batch: Callable[[int, int], Played],
+    first: int,
+    count: int,
+    size: int,
+    until: float | None,
+    processes: int | None,
+) -> int:
+    """Play batches of `size` in so many processes (None: one a processor), `count` in all; 1 where one failed."""
     started, done = time.monotonic(), Counter[str]()
     starts = range(first, first + count, size)
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(processes) as pool:
         sizes = [min(size, first + count - start) for start in starts]
         for counts, failed in pool.map(batch, starts, sizes):
             done += counts
@@ -165,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"how many (where nothing is named: {usual:,})")
     parser.add_argument("--seed", type=int, default=None, help="play these again (default: a random one)")
     parser.add_argument("--minutes", type=float, default=None, help="stop after so long, shared by all that is played")
+    parser.add_argument("--processes", type=int, default=None, help="that play at once (default: one a processor)")
     parser.add_argument("--shrink", action="store_true", help="make a failing history of sync small first (minutes)")
     options = parser.parse_args(arguments)
     named = {name: getattr(options, name) or 0 for name in USUAL}
@@ -180,7 +189,8 @@ def main(arguments: list[str] | None = None) -> int:
                 failed |= soak_histories(first, count, until, shrink=options.shrink)
             else:
                 batch, size, start = BATCHES[name]
-                failed |= soak(name, batch, first if start is None else options.seed or start, count, size, until)
+                start = first if start is None else options.seed or start
+                failed |= soak(name, batch, start, count, size, until, options.processes)
     except KeyboardInterrupt:
         print("\nstopped")
     return failed

@@ -276,6 +276,19 @@ def test_credentials_that_are_still_refused_pause_it_again(desk: Desk) -> None:
     assert desk.world.calls == 3 and now(desk, second).attempts == 0
 
 
+_YEAR = 365 * 86400
+
+
+def test_a_pause_from_a_clock_that_was_ahead_holds_nothing(desk: Desk) -> None:
+    desk.clock.advance(_YEAR)
+    approved(desk)
+    desk.world.trouble = [AuthRefused("401")]
+    assert desk.cycle() == "failed 1"
+    desk.clock.advance(-_YEAR)
+    approved(desk, "mail 2")
+    assert desk.cycle() == "sent 1"
+
+
 def in_order(desk: Desk) -> list[ActionRecord]:
     """Two approved requests, in the order in which the executor takes them."""
     records = sorted((approved(desk, key) for key in ("mail 1", "mail 2")), key=lambda record: record.request_id)
@@ -318,12 +331,11 @@ def test_a_proven_absence_is_tried_again(desk: Desk) -> None:
     assert desk.cycle() == "sent 1" and len(desk.world.ledger) == 1
 
 
-@pytest.mark.parametrize("where", ["plan", "find"])
 @pytest.mark.parametrize("error", [AdapterError("no network", retry=True), RuntimeError("no network")])
-def test_evidence_that_can_not_be_looked_for_leaves_it_unknown(desk: Desk, where: str, error: Exception) -> None:
+def test_evidence_that_can_not_be_looked_for_leaves_it_unknown(desk: Desk, error: Exception) -> None:
     record = released(desk)
     assert desk.store.consume(record, "ref")
-    getattr(hand(desk), f"{where}_trouble").append(error)
+    hand(desk).find_trouble.append(error)
     approved(desk, "mail 2")
     assert desk.cycle() == "unknown 1, sent 1", "and the next one goes on"
     assert "could not be looked for: no network" in now(desk, record).error
@@ -335,7 +347,7 @@ def test_evidence_is_looked_for_by_the_reference_of_then(blind: Desk) -> None:
     assert blind.store.consume(record, "old")
     hand(blind).reference = "new"
     assert blind.cycle() == "unknown 1"
-    assert [order.reference for order in hand(blind).orders] == ["old", "old"], "planned and found by it"
+    assert [order.reference for order in hand(blind).orders] == ["old"], "found by it, and nothing planned anew"
 
 
 @pytest.mark.parametrize("found", [True, False])

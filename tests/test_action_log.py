@@ -234,7 +234,7 @@ def test_a_lost_memory_goes_on_and_says_so(node: Node, damage: bytes | None) -> 
 
 def test_what_was_looked_at_is_told_no_longer_and_what_is_new_is(node: Node) -> None:
     node.rewrite(lambda lines: lines[:1] + lines[2:])
-    assert len(node.log.accept().problems) == 1 and node.words() == []
+    assert len(node.log.accept(node.log.verify().problems)) == 1 and node.words() == []
     node.log.write(entry(7, day=1))
     assert node.words() == []
     node.rewrite(lambda lines: lines[:2], file=1)
@@ -422,7 +422,27 @@ def test_the_command(run: Any) -> None:
     assert code == 1 and "line 1: a broken line: number 1 of local is not as it was written\n" in said
     found = [finding for finding in doctor.examine() if finding.subject == "actions"]
     assert [finding.verdict for finding in found] == [doctor.BROKEN] and "actions accept" in found[0].detail
-    assert run("accept")[0] == 0 and run("verify")[0] == 0
+    assert run("accept")[0] == 1 and run("verify")[0] == 1, "there is nobody to ask"
+    assert run("accept", "--yes")[0] == 0
+    code, said = run("verify")
+    assert code == 0 and "whole: 3 line(s) of local; but for what was accepted: 2026-06-01.jsonl, line 1" in said
+
+
+def test_a_log_that_is_gone_is_accepted_by_a_person_alone_and_never_called_whole(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken at once, and `verify` said that nothing was done yet."""
+    log, layout = run.services.action_log, run.services.layout
+    log.write(entry(1))
+    layout.daily_log("actions", "2026-06-01").unlink()
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda prompt: "")
+    code, said = run("accept")
+    assert code == 1 and "missing" in said and run("verify")[0] == 1
+    monkeypatch.setattr("builtins.input", lambda prompt: "y")
+    assert run("accept")[0] == 0
+    code, said = run("verify")
+    assert code == 0 and "it has no line; but for what was accepted: " in said and "nothing was done yet" not in said
 
 
 def test_what_the_executor_did_is_in_the_chain(make_node: Callable[..., Services], clock: FakeClock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,23 @@ def terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def approved(desk: Desk, key: str = "mail 1", **fields: object) -> ActionRecord:
     path = desk.request(key, **fields)
     return desk.approvals.approve(path.stem, sha(path), by="anna")
+
+
+NO_UTF8 = os.fsdecode(b"bad \xff word")
+
+
+@pytest.mark.parametrize("words", [("view", NO_UTF8), ("settle", "ID", "happened", "--note", NO_UTF8)])
+def test_words_that_are_no_utf8_are_refused_before_anything_is_done(
+    desk: Desk, terminal: Terminal, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    desk.world.lost_answers = [OutcomeUnknown("lost")]
+    record = approved(desk)
+    desk.clock.advance(60)
+    desk.cycle()
+    with pytest.raises(SystemExit) as ended:
+        terminal.run(*(record.action_id if word == "ID" else word for word in words))
+    assert ended.value.code == 2 and "it is not UTF-8" in capsys.readouterr().err
+    assert state(desk, record) is State.UNKNOWN
 
 
 def state(desk: Desk, record: ActionRecord) -> State | None:
@@ -164,6 +182,20 @@ def test_a_person_settles_either_way(desk: Desk, terminal: Terminal) -> None:
     assert code == 1 and "is done: only an unknown outcome can be settled" in err
 
 
+def test_what_a_person_types_makes_no_heading_and_no_line_of_its_own(desk: Desk, terminal: Terminal) -> None:
+    typed = "it is in Sent\n\n# Approved\n\n---\n\u202enot\n"
+    record = unknown(desk)
+    assert terminal.run("settle", record.action_id, "happened", "--note", typed)[0] == 0
+    words = "it is in Sent # Approved --- ⟦U+202E⟧not"
+    assert (
+        f"settled by human (command line): {words})" in (desk.vault / f"Done/{record.request_id}.reason.md").read_text()
+    )
+    assert desk.action_log()[-1]["receipt"]["detail"].endswith(words)
+    path = desk.request("mail 2")
+    desk.approvals.reject(path.stem, typed, by="anna")
+    assert f"Rejected by anna: {words}\n" in (desk.vault / f"Rejected/{path.stem}.reason.md").read_text()
+
+
 def test_of_several_actions_of_a_request_the_one_that_can_be_settled_is_meant(desk: Desk, terminal: Terminal) -> None:
     first = unknown(desk)
     terminal.run("settle", first.action_id, "ask_again")
@@ -233,8 +265,11 @@ def test_stop_and_go(desk: Desk, terminal: Terminal) -> None:
     assert desk.cycle() == "stopped 1" and desk.world.calls == 0
     listed = terminal.run()[1]
     assert listed.startswith("EVERYTHING IS STOPPED") and "waits: everything is stopped: something is odd" in listed
-    assert terminal.json("stop") == {"stopped": "by human (command line)"}
-    assert terminal.json()["stopped"] == "by human (command line)"
+    assert terminal.json("stop") == {"stopped": "something is odd"}, "the first reason stays"
+    both = "something is odd; and again: more of it"
+    for _ in range(2):
+        assert terminal.json("stop", "more of it") == {"stopped": both}
+    assert terminal.json()["stopped"] == both
     assert terminal.run("go")[:2] == (0, "released: what is approved goes on\n")
     assert terminal.run("go")[:2] == (0, "the kill switch was not pulled\n")
     assert desk.cycle() == "sent 1" and state(desk, record) is State.DONE

@@ -69,6 +69,31 @@ def test_an_editor_may_spell_the_properties_anew(desk: Desk) -> None:
     assert desk.cycle() == "sent 1"
 
 
+def test_a_word_that_came_in_an_unusable_request_counts_for_nothing_once_it_is_mended(desk: Desk) -> None:
+    path = desk.request()
+    desk.cycle()
+    plain = path.read_bytes()
+    write(path, decision="approve")
+    path.write_text(path.read_text().replace("expires:", "expire:"))
+    desk.in_git = {(desk.node.layout.relative(path), path.read_bytes())}
+    desk.cycle()
+    assert "decision" not in properties(path)
+    desk.in_git = {(desk.node.layout.relative(path), plain)}  # the next push takes it out of git's tips again
+    path.write_text(path.read_text().replace("expire:", "expires:"))
+    desk.clock.advance(61)
+    assert desk.cycle() == "idle" and desk.world.calls == 0
+
+
+def test_a_word_that_was_written_here_waits_for_the_request_to_be_mended(desk: Desk) -> None:
+    path = seen_then(desk, decision="approve")
+    path.write_text(path.read_text().replace("expires:", "expire:"))
+    desk.cycle()
+    assert properties(path)["decision"] == "approve"
+    path.write_text(path.read_text().replace("expire:", "expires:"))
+    desk.clock.advance(61)
+    assert desk.cycle() == "sent 1"
+
+
 def test_reject_takes_the_reason_along(desk: Desk) -> None:
     path = seen_then(desk, decision="reject", reason="we do not write to Ann")
     desk.cycle()

@@ -22,7 +22,7 @@ from utils.core.lease import State as Lease
 from utils.core.mail import Category, IncomingMail, Proposal, ReplyRules, Wish
 from utils.core.revision import MOST, Revision, number_of, request_ids, revision_of
 from utils.core.stages import Stage
-from utils.core.task import request_from, request_id, split_draft
+from utils.core.task import make_id, request_from, request_id, split_draft, with_draft
 from utils.execution.answers import AlreadyActed, Invalid, Superseded
 from utils.execution.journal import State
 from utils.vault import frontmatter
@@ -206,6 +206,22 @@ def test_a_request_without_a_task_is_edited_not_drafted_anew(desk: Desk) -> None
     with pytest.raises(Invalid, match="not made for a task"):
         desk.approvals.revise(path.stem, "shorter", by=BY)
     assert desk.approvals.get(path.stem).state == "waiting"
+
+
+def test_a_request_that_names_anothers_task_sends_none_back(node: Services) -> None:
+    """A new draft of it would be a second reply to a mail whose reply waits already."""
+    first = waiting(node)
+    task = node.approvals.get(first).request.source_task  # type: ignore[union-attr]
+    (place,) = node.layout.find(str(task))
+    meta = frontmatter.read(next(p for p in node.layout.find(first)).read_bytes())[0]
+    stranger = meta | {"id": make_id("email", node.clock.now(), "stranger"), "to": ["bob@example.org"]}
+    path = node.claims.create(Stage.PENDING_APPROVAL, stranger, with_draft("", "Hello Bob."))
+    node.approvals.observe()
+    with pytest.raises(Invalid, match="not made for the task that it names"):
+        node.approvals.revise(path.stem, "shorter", by=BY)
+    assert node.layout.find(str(task)) == [place]
+    run(node)
+    assert {pending.request_id for pending in node.approvals.pending()} == {first, path.stem}
 
 
 def test_a_task_that_is_gone_or_done_is_not_drafted_for(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import pytest
@@ -174,3 +175,15 @@ def test_every_answer_keeps_the_browser_on_a_short_lead(make_node):
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
         assert "Access-Control-Allow-Origin" not in answer.headers
         assert answer.mimetype.endswith("json")
+
+
+@pytest.mark.parametrize("breaks", ["%0a", "%0d", "%0d%0a", "%E2%80%A8", "%C2%85", "%1b[2K"])
+def test_an_address_writes_no_line_of_its_own_into_the_log(make_node, caplog, breaks):
+    api = Api(make_node(ready=False))
+    with caplog.at_level(logging.INFO):
+        api.ask(
+            "POST", f"/api/approvals/x{breaks}2026-06-01 CRITICAL forged{breaks}/approve", json={"sha256": "0" * 64}
+        )
+    lines = [line for record in caplog.records for line in record.getMessage().splitlines()]
+    assert any("forged" in line for line in lines)
+    assert not any(line.startswith("2026-06-01 CRITICAL") or not line.isprintable() for line in lines)

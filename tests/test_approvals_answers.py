@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from utils.core.stages import Stage
 from utils.core.task import format_time
 from utils.execution.approvals import AlreadyActed, Changed, Expired, Invalid, NotFound, NotHere
 from utils.execution.journal import State
-from utils.vault import frontmatter
+from utils.vault import frontmatter, jsonl
 
 
 @pytest.fixture
@@ -42,6 +44,59 @@ def test_an_approval_is_recorded_and_the_file_moves_on(desk: Desk) -> None:
     assert desk.approvals.pending() == []
     assert desk.cycle() == "sent 1"
     assert desk.places(path.name) == ["Done"] and len(desk.world.ledger) == 1
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["and begun", "only"])
+def test_a_rejection_of_what_is_approved_while_its_file_moves(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    path = desk.move(desk.request(verified=False), "Approved")
+    desk.cycle()
+    move = desk.node.claims.move
+
+    def approved_first(lying: Path, stage: Stage, **more: Any) -> Path:
+        if stage is Stage.REJECTED and lying == path:
+            record = desk.approvals.approve(path.stem, sha(path), by="otto")
+            if begun:
+                assert desk.store.begin(record)
+                desk.tools.call("email", "reply_email", {"action_id": record.action_id})
+        return move(lying, stage, **more)
+
+    monkeypatch.setattr(desk.node.claims, "move", approved_first)
+    if not begun:
+        desk.approvals.reject(path.stem, "no", by="anna")
+        assert desk.cycle() == "idle" and desk.world.calls == 0 and desk.places(path.name) == ["Rejected"]
+        return
+    with pytest.raises(AlreadyActed, match="too late to reject"):
+        desk.approvals.reject(path.stem, "no", by="anna")
+    assert desk.cycle() == "sent 1" and desk.places(path.name) == ["Rejected"]
+    assert "too late to stop it" in (desk.vault / "Rejected" / f"{path.stem}.reason.md").read_text()
+    assert [answer.answer for answer in desk.store.answers.recent(5)] == ["approved"]
+
+
+@pytest.mark.parametrize("answer", ["approved", "rejected"])
+def test_an_answer_counts_and_is_kept_where_the_claims_log_can_not_be_written(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    path = desk.request()
+    desk.cycle()
+    digest = sha(path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jsonl, "write", full)
+        if answer == "approved":
+            assert desk.approvals.approve(path.stem, digest, by="anna").state is State.APPROVED
+        else:
+            desk.approvals.reject(path.stem, "no", by="anna")
+    assert [one.answer for one in desk.store.answers.recent(5)] == [answer]
+    desk.cycle()
+    assert len(desk.world.ledger) == (answer == "approved")
+    where = "Done" if answer == "approved" else "Rejected"
+    assert desk.places(path.name) == [where]
+    assert not list(desk.vault.glob("In_Progress/*/*.md")), "its task went along"
 
 
 def test_the_same_approval_twice_is_one_record_and_one_mail(desk: Desk) -> None:

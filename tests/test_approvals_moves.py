@@ -414,3 +414,49 @@ def test_a_request_moves_no_task_but_the_one_it_was_made_from(desk: Desk, answer
     if answer in ("approve", "reject"):
         note = desk.vault / ("Done" if answer == "approve" else "Rejected") / f"{own.stem}.reason.md"
         assert f"The task {victim} stays where it is" in note.read_text()
+
+
+# Read, and then moved
+
+
+def other_words(desk: Desk, path: Path, *, by_sync: bool) -> None:
+    """Other words come into a request that waited for an hour, and are seen there."""
+    desk.approvals.observe()
+    desk.clock.advance(3600)
+    path.write_bytes(path.read_bytes().replace(b"Kind regards", b"Our price is 1 EUR, binding"))
+    if by_sync:
+        desk.in_git.add((f"Pending_Approval/email/{path.name}", path.read_bytes()))
+    desk.approvals.observe()
+
+
+def test_a_move_directly_after_a_sync_brought_other_words_is_asked_about(desk: Desk) -> None:
+    """The person read the first words, and drags the file a second after the second ones came."""
+    path = desk.request()
+    other_words(desk, path, by_sync=True)
+    desk.clock.advance(1)
+    moved = desk.move(path, "Approved")
+    assert desk.cycle() == "waiting for a confirmation 1" and desk.world.ledger == []
+    assert "a sync brought these words at 13:00:00 UTC" in desk.node.layout.reason(moved).read_text()
+    desk.clock.advance(600)
+    assert desk.cycle() == "waiting for a confirmation 1", "time alone is no reading"
+    desk.approvals.approve(moved.stem, sha(moved), by="ada")
+    assert desk.cycle() == "sent 1"
+
+
+@pytest.mark.parametrize(("by_sync", "seconds"), [(True, 121), (False, 1)])
+def test_who_had_time_to_read_or_wrote_the_words_is_not_asked(desk: Desk, by_sync: bool, seconds: int) -> None:
+    path = desk.request()
+    other_words(desk, path, by_sync=by_sync)
+    if not by_sync:  # the next sync commits what the person wrote
+        desk.in_git.add((f"Pending_Approval/email/{path.name}", path.read_bytes()))
+    desk.clock.advance(seconds)
+    desk.move(path, "Approved")
+    assert desk.cycle() == "sent 1"
+
+
+def test_the_first_words_that_a_sync_brings_may_be_moved_at_once(desk: Desk) -> None:
+    path = desk.request()
+    desk.in_git.add((f"Pending_Approval/email/{path.name}", path.read_bytes()))
+    desk.approvals.observe()
+    desk.move(path, "Approved")
+    assert desk.cycle() == "sent 1"

@@ -25,7 +25,7 @@ from utils.adapters.approver_keys import ApproverKeys
 from utils.bootstrap import Services
 from utils.core import remote_approval
 from utils.core.policy import may_write
-from utils.core.remote_approval import BadStatement, Statement, encode
+from utils.core.remote_approval import Approver, BadStatement, Circumstances, Statement, encode
 from utils.core.stages import Stage
 from utils.execution.journal import State
 from utils.execution.remote import RemoteApprovals
@@ -107,6 +107,20 @@ def test_what_an_enrolled_key_signed_is_executed_once(desk: Desk, waiting: Path)
     assert desk.places(waiting.name) == ["Done"] and lying(desk) == []
     assert desk.action_log()[0]["approver"] == "ada-phone"
     assert [title for _, title, _ in desk.alerts] == []
+
+
+def test_who_is_enrolled_can_not_be_read(desk: Desk, waiting: Path) -> None:
+    Phone(desk).approve(waiting)
+    file = desk.node.settings.keys_dir / "approvers.json"
+    whole = file.read_bytes()
+    file.write_bytes(b"{")
+    for _ in range(3):
+        assert desk.cycle() == "idle"
+    ((_, title, text),) = desk.alerts
+    assert title == f"{waiting.stem} waits for a confirmation" and "approvers.json" in text
+    assert text.partition(": ")[2] in (desk.approvals.get(waiting.stem).reason or "")
+    file.write_bytes(whole)
+    assert desk.cycle() == "sent 1"
 
 
 def test_request_and_approval_may_arrive_together(desk: Desk) -> None:
@@ -466,6 +480,15 @@ def test_the_documents_test_vector_holds() -> None:
     assert approver_keys.is_genuine(statement)
     block = re.search(r"```\n(ai-employee.*?)```", DOCUMENT, re.DOTALL)
     assert block and re.sub("=.*", "=…", statement.to_sign().decode()) == block[1]
+
+
+def test_its_key_counts_nowhere_even_where_an_earlier_version_enrolled_it() -> None:
+    statement = vector()
+    here = Circumstances(
+        action=statement.action, sha256=statement.sha256, approver=Approver("ada", statement.signer, statement.time),
+        genuine=True, seen=True, used=False, hours=24, put_back_at=None, now=statement.given_at,
+    )  # fmt: skip
+    assert remote_approval.doubt(statement, here) == remote_approval.PUBLISHED_WORDS
 
 
 def test_the_domain_keeps_it_apart_from_other_signatures() -> None:

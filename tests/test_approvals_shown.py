@@ -14,6 +14,7 @@ from tests.fakes.desk import ANN, Desk, World, sha
 from utils.bootstrap import Services
 from utils.core.request_notes import field_notes, notes_disagree, recipient_flags, with_field_notes
 from utils.core.task import with_draft
+from utils.execution import notes
 from utils.vault import frontmatter
 
 OTHER = "other@x.example"
@@ -24,6 +25,12 @@ SOURCE = {"from": "Wim <wim@example.org>", "from_address": "wim@example.org", "s
 @pytest.fixture
 def desk(make_node: Callable[..., Services], clock: FakeClock) -> Desk:
     return Desk(make_node, clock, World())
+
+
+@pytest.mark.parametrize("why", ["'instruction' is missing: what should be different?", "say more."])
+def test_a_sentence_of_a_note_has_one_mark_at_its_end(why: str) -> None:
+    assert notes.incomplete(why).endswith(why) and notes.mend([why]).splitlines()[0].endswith(why)
+    assert notes.incomplete("no").endswith("no.")
 
 
 def noted(desk: Desk, key: str = "mail 1", **fields: Any) -> Path:

@@ -17,9 +17,10 @@ from utils.claim_task import Claims
 from utils.core.stages import Stage
 from utils.execution import requests
 from utils.execution.answer_log import AnswerLog
-from utils.execution.approvals import Approvals
+from utils.execution.by_move import ByMove
 from utils.execution.counts import ExecutionProblem
 from utils.execution.decisions import Decisions
+from utils.execution.journal import State
 from utils.execution.revisions import Revisions
 from utils.execution.source_tasks import SourceTasks
 from utils.execution.waiting import Waiting
@@ -132,7 +133,7 @@ def superseded(desk: Desk, bad: Path) -> None:
     [
         (Waiting, "see", None),
         (Decisions, "_look", None),
-        (Approvals, "_judge_move", lambda desk, bad: desk.move(bad, "Approved")),
+        (ByMove, "judge", lambda desk, bad: desk.move(bad, "Approved")),
         (SourceTasks, "reject", lambda desk, bad: desk.move(bad, "Rejected")),
         (AnswerLog, "wake", snoozed),
         (Revisions, "put_away", superseded),
@@ -176,8 +177,7 @@ def test_an_approved_file_that_can_not_be_moved_leaves_the_others_to_be_placed(
     monkeypatch.setattr(Claims, "move", failing)
     dies = True
     for path in (bad, good):  # the record is durable, and the file was not moved yet
-        with pytest.raises(PermissionError):
-            desk.approvals.approve(path.stem, sha(path), by="anna")
+        assert desk.approvals.approve(path.stem, sha(path), by="anna").state is State.APPROVED
     dies = False
     with pytest.raises(ExecutionProblem, match=f"{bad.stem}: PermissionError"):
         desk.cycle()

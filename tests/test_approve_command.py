@@ -19,6 +19,7 @@ import pytest
 from scripts import approve
 from tests.conftest import FakeClock
 from tests.fakes.desk import DRAFT, Desk, World, sha
+from tests.fakes.money import IBAN, PAYMENT
 from tests.servers import eventually
 from utils.bootstrap import Services
 from utils.settings import PROJECT_ROOT
@@ -66,11 +67,92 @@ def editor(folder: Path, program: str) -> str:
     return f"{sys.executable} {script}"
 
 
+NO_UTF8 = os.fsdecode(b"bad \xff word")
+
+
+@pytest.mark.parametrize("words", [("reject", "ID", NO_UTF8), ("revise", "ID", NO_UTF8), ("view", NO_UTF8)])
+def test_words_that_are_no_utf8_are_refused_before_anything_is_done(
+    desk: Desk, terminal: Terminal, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    path = desk.request()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    with pytest.raises(SystemExit) as ended:
+        terminal.run(*(path.stem if word == "ID" else word for word in words))
+    assert ended.value.code == 2 and "it is not UTF-8" in capsys.readouterr().err
+    assert desk.cycle() == "sent 1"
+
+
 def kept(desk: Desk) -> list[Path]:
     return sorted((desk.node.settings.state_dir / "edits").glob("*"))
 
 
 # Looking
+
+
+def test_money_is_listed_with_what_it_comes_to(terminal: Terminal) -> None:
+    terminal.desk.request("bill 1", **PAYMENT)
+    _, out, _ = terminal.run()
+    assert out.splitlines()[1] == f"    40.00 EUR, R-1, {IBAN}"
+
+
+def test_a_request_is_found_by_what_is_pasted_for_its_id(terminal: Terminal) -> None:
+    path = terminal.desk.request("mail 1")
+    terminal.desk.request("mail 2")
+    for named in (path.name, f"Pending_Approval/email/{path.name}", f" {path.stem} ", path.stem.upper(),
+                  path.stem[-6:].upper()):  # fmt: skip
+        assert terminal.json("view", named)["id"] == path.stem, named
+    assert "no request   waits" in terminal.run("view", " ")[2]
+    assert "is changed since" not in terminal.run("view", path.stem)[1]
+    assert terminal.run("reject", path.stem, "--sha256", sha(path).upper())[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "until", "remark"),
+    [
+        ("2H", "2026-06-01T14:00:00Z", False),
+        ("2026-06-02", "2026-06-02T00:00:00Z", True),
+        ("2026-06-02T09:00", "2026-06-02T09:00:00Z", True),
+        ("2026-06-02T09:00+02:00", "2026-06-02T07:00:00Z", False),
+    ],
+)
+def test_a_pause_says_how_its_time_was_read(terminal: Terminal, typed: str, until: str, remark: bool) -> None:
+    path = terminal.desk.request("mail 1")
+    code, out, _ = terminal.run("snooze", path.stem, typed)
+    assert code == 0 and f"hidden until {until}" in out
+    assert ("given without a time zone" in out) == remark
+    assert "a span has a unit" in terminal.run("snooze", path.stem, "90")[2]
+
+
+def test_a_text_that_no_mail_bears_is_refused(terminal: Terminal, tmp_path: Path) -> None:
+    """3 MB on one line were taken and sent; the API takes 1 MiB."""
+    path, text = terminal.desk.request("mail 1"), tmp_path / "text"
+    text.write_text("x" * (1024 * 1024 + 1))
+    code, _, err = terminal.run("edit", path.stem, "--draft-file", str(text))
+    assert code == 1 and "longer than 1024 KiB" in err
+    assert DRAFT.split(chr(10))[0] in path.read_text()
+
+
+@pytest.mark.parametrize("broken", [b"", b"only the text\n"])
+def test_a_request_that_an_editor_emptied_is_put_back(terminal: Terminal, broken: bytes) -> None:
+    desk = terminal.desk
+    path = desk.request("mail 1")
+    desk.approvals.observe()
+    before = path.read_bytes()
+    assert "there is nothing to put back" in terminal.run("restore", path.stem)[2]
+    path.write_bytes(broken)
+    desk.clock.advance(60)
+    desk.approvals.observe()
+    beside = path.with_name(f"{path.stem}.reason.md")
+    assert f"scripts.approve restore {path.stem}`" in beside.read_text()
+    code, out, _ = terminal.run("restore", path.stem)
+    assert code == 0 and "is as it was" in out and path.read_bytes() == before and not beside.exists()
+    assert desk.store.live(path.stem) is None, "that is no approval"
+    strange = path.with_name("email-20260601T090000Z-0123abcd.md")
+    strange.write_bytes(b"")
+    desk.clock.advance(60)
+    desk.approvals.observe()
+    assert "restore" not in strange.with_name(f"{strange.stem}.reason.md").read_text()
+    assert "never saw a version" in terminal.run("restore", strange.stem)[2]
 
 
 def test_the_list_tells_age_time_left_and_risk_the_most_urgent_first(terminal: Terminal) -> None:

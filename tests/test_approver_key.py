@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import shlex
 import stat
@@ -13,6 +15,7 @@ import pytest
 from scripts import approver_key
 from tests.api_client import add_request, add_task
 from tests.vaults import git
+from utils.adapters import approver_keys
 from utils.adapters.approver_keys import ApproverKeys
 from utils.bootstrap import Services
 from utils.core import remote_approval
@@ -20,6 +23,7 @@ from utils.core.stages import Stage
 from utils.settings import PROJECT_ROOT
 
 Run = Callable[..., tuple[int, str, str]]
+Patch = pytest.MonkeyPatch
 
 
 @pytest.fixture
@@ -182,6 +186,45 @@ def test_what_can_not_be_enrolled(run: Run, node: Services, tmp_path: Path) -> N
     assert "nobody is enrolled" in run("revoke", "eve")[2]
 
 
+def test_a_test_key_that_everybody_knows_counts_for_nothing(run: Run, node: Services) -> None:
+    """Not even where it was enrolled by an earlier version."""
+    for public in (
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",  # RFC 8032 §7.1, each of the five
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        "278117fc144c72340f67d0f2316e8386ceffbf2b2428c9c51fef7c597f1d426e",
+        "ec172b93ad5e563bf4932c70e1245034c35467ef2efd4d64ebf819683467e2bf",
+    ):
+        key = remote_approval.encode(bytes.fromhex(public))
+        code, _, wrong = run("enrol", "ada-phone", key)
+        assert code == 1 and "everybody knows" in wrong and "create" in wrong
+    assert "Nobody approves" in run("list")[1]
+    old = [{"name": "ada", "key": sorted(remote_approval.PUBLISHED)[0], "enrolled_at": "2026-06-01T12:00:00Z"}]
+    node.settings.keys_dir.mkdir(parents=True, exist_ok=True)
+    (node.settings.keys_dir / "approvers.json").write_text(json.dumps({"approvers": old}))
+    assert "enrolled" in run("list")[1] and run("revoke", "ada")[0] == 0
+
+
+def test_names_that_differ_by_case_are_one(run: Run, tmp_path: Path) -> None:
+    key = enrolled(run)
+    other = run("create", "x", "--key", str(tmp_path / "other.pem"))[1].split()[-1]
+    assert "ada-laptop is enrolled with another key" in run("enrol", "ADA-laptop", other)[2]
+    assert "as ada-laptop's" in run("enrol", "ADA-laptop", key)[2]
+    assert run("revoke", "ADA-LAPTOP")[0] == 0 and "revoked" in run("list")[1]
+    assert run("enrol", "ADA-laptop", other)[0] == 0
+
+
+def test_a_device_knows_of_no_receipts(run: Run, node: Services, request_id: str, monkeypatch: Patch) -> None:
+    """It shows what would be sent, not the raw file, and calls nobody new: it can't know."""
+    run("create", "ada-laptop")
+    assert "approver_key show" in run("list")[1] and "create" not in run("list")[1]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda prompt: "no")
+    said = run("sign", request_id)[1]
+    assert "To: ann@example.com" in said and "\n| It costs 10" in said and "\nsha256: " in said
+    assert "source_task:" not in said and "New: nothing was ever sent" not in said and "is said there" in said
+
+
 def test_a_key_that_begins_with_a_hyphen_is_no_option(run: Run) -> None:
     key = "-" + "A" * 42
     assert run("enrol", "ada-phone", key)[0] == 0 and key in run("list")[1]
@@ -199,9 +242,12 @@ def test_a_key_of_a_name_can_be_replaced(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_private_key_is_never_made_over_another_in_the_vault_or_on_the_cloud(run: Run, node: Services) -> None:
-    enrolled(run)
+    key = enrolled(run)
     before = (node.settings.keys_dir / "approver.pem").read_bytes()
-    assert "exists already" in run("create", "ada-laptop")[2]
+    code, said, wrong = run("create", "ada-laptop")
+    assert (code, said) == (1, "") and "exists already" in wrong
+    assert f"approver_key enrol ada-laptop {key}\n" in wrong, "nobody has to look for it"
+    assert f"approver_key enrol ada-laptop {key}\n" in run("show", "ada-laptop")[1]
     assert (node.settings.keys_dir / "approver.pem").read_bytes() == before
     assert "lies in the vault" in run("create", "x", "--key", str(node.layout.root / "Inbox" / "key.pem"))[2]
     (node.settings.state_dir / "way").symlink_to(node.layout.root / "Inbox")
@@ -241,6 +287,25 @@ def test_verify_says_what_is_wrong(run: Run, node: Services, request_id: str, tm
     assert code == 0 and key in said and "for Local to say" in said
 
 
+def test_verify_tells_a_replay_once_its_request_is_gone(
+    run: Run, node: Services, request_id: str, tmp_path: Path
+) -> None:
+    enrolled(run)
+    run("sign", request_id, "--sha256", node.approvals.get(request_id).sha256)
+    [path] = node.layout.remote_approvals.glob("*.json")
+    copy = tmp_path / "copy.json"
+    copy.write_bytes(path.read_bytes())
+    node.approvals.observe()
+    for waiting in node.layout.find(request_id):
+        waiting.unlink()
+    assert "was used before" in run("verify", str(copy))[2]
+    fresh = remote_approval.read(copy.read_bytes())
+    key = node.settings.keys_dir / "approver.pem"
+    unused = approver_keys.sign(key, dataclasses.replace(fresh, nonce="0" * 32, signature=""))
+    copy.write_bytes(unused.file())
+    assert "its request does not wait here" in run("verify", str(copy))[2]
+
+
 def test_a_damaged_list_of_approvers_lets_nobody_in(run: Run, node: Services, request_id: str) -> None:
     enrolled(run)
     path = node.settings.keys_dir / "approvers.json"
@@ -259,6 +324,6 @@ def test_a_damaged_list_of_approvers_lets_nobody_in(run: Run, node: Services, re
 def test_the_documents_commands_are_there(run: Run, request_id: str) -> None:
     document = (PROJECT_ROOT / "docs/approvals-signing.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\.venv/bin/python -m scripts\.approver_key (\w+)(.*?) *#", document, re.MULTILINE)
-    assert [word for word, _ in lines] == ["create", "enrol", "sign", "verify", "list", "revoke"]
+    assert [word for word, _ in lines] == ["create", "show", "enrol", "sign", "verify", "list", "revoke"]
     for word, rest in lines:
         approver_key._parser().parse_args([word, *rest.split()])

@@ -17,7 +17,7 @@ from utils.core.policy import ACTIONS
 from utils.core.task import ApprovalRequest
 
 ANN, EVE = "ann@acme.example", "eve@acrne.example"
-GENUINE = Letter(ANN, genuine=True)
+GENUINE = Letter(ANN, genuine=True, message_id="<1@x>")
 KNOWN = frozenset({ANN, "bob@other.example"})
 PAYMENT = {"payee": "Acme GmbH", "amount": "40.00", "currency": "EUR", "reference": "R-1"}
 IBAN, OTHER_IBAN = "DE89370400440532013000", "GB82WEST12345698765432"
@@ -58,9 +58,11 @@ def test_who_wrote_the_mail_is_new_and_no_stranger() -> None:
 
 
 def test_a_genuine_sender_may_still_be_somebody_else() -> None:
-    found = badges(request(to=[EVE]), Facts(KNOWN, Letter(EVE, genuine=True)))
+    found = badges(request(to=[EVE]), Facts(KNOWN, Letter(EVE, genuine=True, message_id="<1@x>")))
     assert found[0] == Badge(Kind.LOOKALIKE, Severity.DANGER, f"{EVE} looks like {ANN}, and is not.")
-    assert not dangers(badges(request(to=[EVE]), Facts(KNOWN | {EVE}, Letter(EVE, genuine=True)))), "met before"
+    assert not dangers(
+        badges(request(to=[EVE]), Facts(KNOWN | {EVE}, Letter(EVE, genuine=True, message_id="<1@x>")))
+    ), "met before"
 
 
 def test_an_answer_to_a_lookalike_of_the_sender_is_told_even_if_nobody_is_known() -> None:
@@ -146,6 +148,14 @@ def test_a_payee_that_looks_like_one_of_before_is_no_new_one() -> None:
     asked = request("payment", **PAYMENT | {"payee": "Acrne GmbH"})
     found = badges(asked, Facts(KNOWN, parties=frozenset({"Acme GmbH", "Zeta"})))
     assert dangers(found) == ["Acrne GmbH looks like Acme GmbH, and is not."]
+
+
+@pytest.mark.parametrize(("kind", "word"), [("customer", "invoice"), ("expense", "expense")])
+def test_a_first_invoice_and_a_first_expense_are_called_so(kind: str, word: str) -> None:
+    lines = [{"description": "Work", "price": "50.00"}]
+    fields = {"partner": "Acme", "lines": lines, "currency": "EUR", "due_date": "2026-12-24", "reference": "1"}
+    (badge,) = badges(request("invoice", kind=kind, **fields), Facts(KNOWN))
+    assert badge.words == f"New: the first {word} with Acme from here."
 
 
 def test_an_invoice_is_compared_by_its_total() -> None:
@@ -275,13 +285,44 @@ def test_hosts_that_look_alike(name: str, known: str, alike: bool) -> None:
 
 
 def test_addresses_that_look_alike() -> None:
-    known = frozenset({ANN, "anna.smith@acme.example", "not an address", "+43123456789"})
-    assert lookalike.first_like("anna.srnith@acme.example", known) == "anna.smith@acme.example"
-    assert lookalike.first_like("ana.smith@acme.example", known) == "anna.smith@acme.example"
-    assert lookalike.first_like("whoever@acme.exarnple", known) in known
+    smith = "anna.smith@acme.example"
+    known = frozenset({ANN, smith, "not an address", "+43123456789"})
+    for trick, whom in [
+        ("anna.srnith@acme.example", smith),
+        ("ana.smith@acme.example", smith),
+        ("anna.smith1@acme.example", smith),
+        ("ann@acme.test", ANN),  # the same person below another ending
+        ("anna.smiht@acme.test", smith),
+        ("whoever@acme.exarnple", ANN),
+        ("whoever@acme.exemple", ANN),
+        ("whoever@acne.example", ANN),
+        ("whoever@acme.example.evil.test", ANN),
+    ]:
+        assert lookalike.first_like(trick, known) == (whom, True), trick
     assert lookalike.first_like("ANN@acme.example", known) is None
-    assert lookalike.first_like("dan@acme.example", known) is None
     assert lookalike.first_like("+43123456780", known) is None
+
+
+def test_honest_people_are_no_tricks() -> None:
+    """Else one learns not to read the word: a new user's first two contacts were called a trick."""
+    known = frozenset({"ann@example.com", "dan30@example.com", "invoice.2025@example.com"})
+    for other in ("dan@example.com", "anna@example.com", "dan34@example.com", "dana30@example.com",
+                  "invoice.2026@example.com"):  # fmt: skip
+        assert lookalike.first_like(other, known) is None, other
+    for other in ("zoe@example.org", "eve90@example.net", "dan34@example.net"):
+        assert lookalike.first_like(other, known) == ("ann@example.com", False), other
+    found = badges(request(to=["zoe@example.org"]), Facts(known, GENUINE))
+    assert found[0].kind is Kind.LOOKALIKE and found[0].severity is Severity.WARNING and not dangers(found)
+
+
+def test_hosts_that_are_met_are_two_hosts() -> None:
+    """Somebody new there is a trick only where the name is that of somebody known at the other one."""
+    known = frozenset({ANN, "bob@acne.example", "bob@acme.test", EVE})
+    for other in ("dan@acne.example", "dan@acme.test"):
+        assert lookalike.first_like(other, known - {EVE}) is None, other
+    for other in ("ann@acne.example", "ann@acme.test"):
+        assert lookalike.first_like(other, known - {EVE}) == (ANN, True), other
+    assert lookalike.first_like("dan@acrne.example", known) == (ANN, True), "what looks the same never is honest"
 
 
 def slips(word: str) -> set[str]:

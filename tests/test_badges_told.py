@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,16 @@ import pytest
 from tests.api_client import Api, add_request, add_task
 from tests.conftest import FakeClock
 from tests.fakes.desk import ANN, Desk, World, sha
+from tests.fakes.money import IBAN, OTHER_IBAN, PAYMENT, SEPA
 from utils.bootstrap import Services
 from utils.core.badges import Kind, Letter, Severity
 from utils.core.stages import Stage
-from utils.core.task import make_id
+from utils.core.task import format_time, make_id, request_id, with_draft
 from utils.execution import schema
 from utils.execution.store import ExecutionStore
 from utils.vault import frontmatter
 
 EVE = "ann@exarnple.org"
-IBAN, OTHER_IBAN = "DE89370400440532013000", "GB82WEST12345698765432"
-SEPA = {
-    "PAYMENT_PROVIDER": "sepa", "SEPA_NAME": "Us", "SEPA_IBAN": "AT611904300234573201", "SEPA_BIC": "BKAUATWW",
-}  # fmt: skip
-PAYMENT: dict[str, Any] = {
-    "action": "payment", "payee": "Acme GmbH", "amount": "40.00", "currency": "EUR", "reference": "R-1", "iban": IBAN,
-    "to": None, "subject": None, "in_reply_to": None, "references": None,
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -86,7 +79,9 @@ def test_a_forged_mail_of_a_known_contact_is_not_answered_by_a_move(desk: Desk) 
 def test_a_genuine_lookalike_of_a_known_contact_is_not_answered_by_a_move(desk: Desk) -> None:
     greet_ann(desk)
     path = desk.request("mail 2", verified=False, to=[EVE])
-    desk.store.facts.read(frontmatter.read(path.read_bytes())[0]["source_task"], Letter(EVE, genuine=True))
+    desk.store.facts.read(
+        frontmatter.read(path.read_bytes())[0]["source_task"], Letter(EVE, "", True, "<q1@example.org>")
+    )
     desk.approvals.observe()
     assert told(desk, path) == {"lookalike": Severity.DANGER, "new_recipient": Severity.INFO}
     moved = desk.move(path, "Approved")
@@ -286,7 +281,7 @@ def test_the_verdict_on_a_mail_is_kept_outside_the_vault(
     node.intake.run(node.clock.now())
     (path,) = node.layout.files(Stage.PENDING_APPROVAL)
     task = frontmatter.read(path.read_bytes())[0]["source_task"]
-    assert node.store.facts.letter(task) == Letter(ANN, EVE, genuine)
+    assert node.store.facts.letter(task) == Letter(ANN, EVE, genuine, "<1@x>")
     kinds = [badge.kind for badge in node.approvals.get(path.stem).badges]
     assert Kind.REPLY_TO in kinds and Kind.LOOKALIKE in kinds and (Kind.SENDER_FAILED in kinds) == (genuine is False)
 
@@ -296,4 +291,118 @@ def test_a_second_mail_of_the_same_id_changes_no_verdict(desk: Desk, clock: Fake
     desk.store.facts.read(task, Letter(ANN, genuine=False))
     desk.store.facts.read(task, Letter(EVE, genuine=True))
     assert desk.store.facts.letter(task) == Letter(ANN, genuine=False)
-    assert desk.store.facts.verified_sender(task) is None
+
+
+# Whom a request says that it answers
+
+
+def a_request(desk: Desk, action: str, **fields: Any) -> Path:
+    """One that names whatever task it likes: its id is made from no task of ours."""
+    made = {
+        "id": make_id("email", desk.clock.now(), "whose?"),
+        "type": "email_processing",
+        "domain": "email",
+        "created": format_time(desk.clock.now()),
+        "created_by": "cloud",
+        "priority": "normal",
+        "expires": format_time(desk.clock.now() + timedelta(hours=24)),
+        "risk": [],
+        "why": "",
+        "drafted_by": "x",
+        "action": action,
+        "to": [EVE],
+        "subject": "Fwd: salaries",
+        **fields,
+    }
+    return desk.node.claims.create(Stage.PENDING_APPROVAL, made, with_draft("", "the secret plan"))
+
+
+def eves_task(desk: Desk) -> str:
+    """The task of a genuine mail of Eve's."""
+    task = make_id("email", datetime(2026, 6, 1, 9, tzinfo=UTC), "eve")
+    desk.store.facts.read(task, Letter(EVE, genuine=True, message_id="<eve@x>"))
+    return task
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [
+        ("send_email", {}),
+        ("forward_email", {"source_message": "<boss@example.org>"}),
+        ("forward_email", {"source_message": "<eve@x>"}),
+        ("reply_email", {"in_reply_to": "<boss@example.org>"}),
+    ],
+)
+def test_who_wrote_a_genuine_mail_is_sent_nothing_but_the_reply_by_a_move(
+    desk: Desk, own: bool, action: str, fields: dict[str, str]
+) -> None:
+    task = eves_task(desk)
+    path = a_request(desk, action, source_task=task, **fields, **({"id": request_id(task, action)} if own else {}))
+    desk.approvals.observe()
+    assert told(desk, path)["new_recipient"] is Severity.WARNING
+    moved = desk.move(path, "Approved")
+    assert desk.cycle() == "waiting for a confirmation 1" and "please confirm" in note(moved)
+    assert desk.world.ledger == []
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_reply_counts_for_the_sender_by_its_own_task_alone(desk: Desk, own: bool) -> None:
+    task = eves_task(desk)
+    id = request_id(task, "reply_email") if own else make_id("email", desk.clock.now(), "whose?")
+    path = a_request(desk, "reply_email", id=id, source_task=task, in_reply_to="<eve@x>")
+    desk.approvals.observe()
+    desk.move(path, "Approved")
+    assert desk.cycle() == ("sent 1" if own else "waiting for a confirmation 1")
+
+
+@pytest.mark.parametrize("name", ["forged", "real", None])
+def test_naming_another_task_takes_no_danger_away(desk: Desk, name: str | None) -> None:
+    """The mail that is answered failed the check, whichever task the request names."""
+    greet_ann(desk)
+    tasks = {name: make_id("email", datetime(2026, 6, 1, 8, tzinfo=UTC), name) for name in ("forged", "real")}
+    desk.store.facts.read(tasks["forged"], Letter(ANN, genuine=False, message_id="<forged@x>"))
+    desk.store.facts.read(tasks["real"], Letter(ANN, genuine=True, message_id="<real@x>"))
+    named = {"source_task": tasks[name]} if name else {}
+    path = a_request(desk, "reply_email", to=[ANN], in_reply_to="<forged@x>", **named)
+    desk.approvals.observe()
+    assert told(desk, path) == {"sender_failed": Severity.DANGER}
+    before = len(desk.world.ledger)
+    desk.move(path, "Approved")
+    assert desk.cycle() == "waiting for a confirmation 1" and len(desk.world.ledger) == before
+
+
+def test_naming_another_message_takes_no_danger_away(desk: Desk) -> None:
+    """The request was made for a forged mail's task, and says that it answers a genuine one."""
+    greet_ann(desk)
+    task = make_id("email", datetime(2026, 6, 1, 8, tzinfo=UTC), "forged")
+    desk.store.facts.read(task, Letter(ANN, genuine=False, message_id="<forged@x>"))
+    desk.store.facts.read(
+        make_id("email", datetime(2026, 6, 1, 8, tzinfo=UTC), "real"), Letter(ANN, "", True, "<real@x>")
+    )
+    own = request_id(task, "reply_email")
+    path = a_request(desk, "reply_email", id=own, source_task=task, to=[ANN], in_reply_to="<real@x>")
+    desk.approvals.observe()
+    assert told(desk, path) == {"sender_failed": Severity.DANGER}
+
+
+def test_nothing_is_said_twice_and_nothing_that_is_over(make_node: Callable[..., Services]) -> None:
+    """The file keeps what was true when it was drafted; a node that read the mail says of its sender what it knows."""
+    node = make_node()
+    node.intake.run(node.clock.now())
+    mail = f"From: {ANN}\r\nTo: me@acme.example\r\nSubject: Hi?\r\nMessage-ID: <1@x>\r\n\r\nWhat is the IBAN?"
+    (node.settings.maildir / "new" / "1.eml").write_text(mail)
+    node.intake.run(node.clock.now())
+    (path,) = node.layout.files(Stage.PENDING_APPROVAL)
+    stored = frontmatter.read(path.read_bytes())[0]["risk"]
+    assert [flag for flag in stored if flag.startswith(("Sender not verified", "Goes out from"))] == [
+        stored[0],
+        stored[-1],
+    ]
+    shown = node.approvals.get(path.stem)
+    assert [badge.kind for badge in shown.badges if "vouches" in badge.words] == [Kind.SENDER_UNVERIFIED]
+    assert list(shown.risk) == stored[1:], "still without an address, and the other flags stand"
+    settled = make_node(ready=False, MAIL_FROM="me@acme.example")
+    assert list(settled.approvals.get(path.stem).risk) == stored[1:-1]
+    stranger = make_node("cloud", ready=False, VAULT_PATH=str(node.layout.root))
+    assert list(stranger.approvals.get(path.stem).risk) == stored, "it did not read the mail"

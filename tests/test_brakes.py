@@ -117,6 +117,24 @@ def test_a_kill_switch_that_cannot_be_read_counts_as_pulled(desk: Desk) -> None:
     assert desk.cycle() == "stopped 1" and desk.world.calls == 0
 
 
+def test_a_kill_switch_that_is_a_folder_says_what_to_remove(make_node: Callable[..., Services]) -> None:
+    node = make_node("local")
+    api, stop = Api(node), node.settings.state_dir / "STOP"
+    stop.mkdir(parents=True)
+    for method, body in (("POST", {"reason": "x"}), ("DELETE", None)):
+        assert f"remove {stop} by hand" in api.refused(409, method, "/api/stop", json=body)["detail"]
+    assert api.get("/api/stop")["stopped"] is True
+    stop.rmdir()
+    assert api.post("/api/stop", reason="x")["stopped"] is True
+
+
+def test_a_kill_switch_that_leads_nowhere_is_pulled(desk: Desk) -> None:
+    approved(desk)
+    (desk.node.settings.state_dir / "STOP").symlink_to("/nonexistent/file")
+    assert desk.cycle() == "stopped 1" and desk.world.calls == 0
+    assert desk.node.brakes.go() and desk.cycle() == "sent 1"
+
+
 def test_an_action_cut_off_before_the_stop_is_still_concluded(desk: Desk) -> None:
     record = approved(desk)
     sending = desk.store.begin(record)
@@ -167,7 +185,33 @@ def test_after_the_clock_was_set_back_nothing_waits_for_hours(
     record = approved(desk)
     desk.clock.advance(-hours * 3600)
     assert desk.node.brakes.undo_seconds(record) == 0 and desk.node.brakes.next_look(desk.clock.now()) is None
+    assert desk.cycle() == "back to pending 1", "and an approval of a time to come counts no more"
+
+
+def test_what_was_sent_by_a_clock_that_was_ahead_fills_no_cap(desk: Desk) -> None:
+    desk.limits = Brakes(per_hour=1)
+    desk.restart()
+    desk.clock.advance(365 * 86400)
+    approved(desk, "ahead")
     assert desk.cycle() == "sent 1"
+    desk.clock.advance(-365 * 86400)
+    approved(desk, "set right")
+    assert desk.cycle() == "sent 1"
+    approved(desk, "one too many")
+    assert desk.cycle() == "over a cap 1"
+
+
+def test_an_approval_from_a_clock_that_was_ahead_asks_again(desk: Desk) -> None:
+    """It was to count for a day, and would have for a year."""
+    desk.node.brakes.stop("wait")
+    desk.clock.advance(365 * 86400)
+    record = approved(desk)
+    desk.clock.advance(-365 * 86400)
+    assert desk.cycle() == "back to pending 1"
+    (note,) = desk.vault.glob(f"Pending_Approval/**/{record.request_id}.reason.md")
+    assert "a time that has not come yet" in note.read_text()
+    desk.clock.advance(60 * 86400)
+    assert desk.node.brakes.go() and desk.cycle() == "idle" and desk.world.calls == 0
 
 
 def test_a_clock_set_back_by_a_moment_takes_nobodys_undo_window_away() -> None:

@@ -19,7 +19,7 @@ from utils.adapters.clock import SystemClock
 from utils.claim_task import Claims
 from utils.core.stages import Stage
 from utils.core.task import make_id
-from utils.vault import jsonl
+from utils.vault import atomic, jsonl
 from utils.vault.layout import Layout
 
 META = {"id": make_id("email", datetime(2026, 6, 1, tzinfo=UTC), "mail"), "domain": "email"}
@@ -211,8 +211,7 @@ def test_an_edit_that_was_killed_has_a_line_if_it_was_made(
         if dies == "line":
             patch.setattr(jsonl, "write", _dies)
         else:
-            replace = os.replace
-            patch.setattr(os, "replace", lambda new, old: _dies() if old == path else replace(new, old))
+            patch.setattr(atomic, "_rename", _dies)
         killed(lambda: claims.rewrite(path, sha256, META, "other words", by="me"))
     assert ("other words" in path.read_text()) == (dies == "line")
     assert home.events() == ["created"]

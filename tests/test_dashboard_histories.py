@@ -12,6 +12,7 @@ import pytest
 from tests.api_client import Api
 from tests.conftest import FakeClock
 from tests.fakes.desk import Desk, Killed, World, sha
+from tests.fakes.money import IBAN, NO_MAIL, PAYMENT, SEPA
 from tests.vaults import git
 from utils.bootstrap import Services
 from utils.execution.journal import ActionRecord
@@ -63,6 +64,35 @@ def test_a_mail_from_the_question_to_the_receipt(desk: Desk) -> None:
     desk.clock.advance(25 * 3600)
     assert cycle(desk.node) == "idle, Dashboard.md written"
     assert "Done in the last day" not in note(desk)
+
+
+def test_what_this_node_knows_is_shown_and_what_looks_like_a_trick_comes_first(desk: Desk) -> None:
+    """A request says nothing of its risks: the node's own badges stand here, as in every other list."""
+    approve(desk, desk.request("mail 0"))
+    desk.clock.advance(10)
+    cycle(desk.node)
+    quiet, odd = desk.request("mail 1"), desk.request("mail 2", to=["ann@exarnple.org"])
+    cycle(desk.node)
+    assert "  - **danger**: “ann\\@exarnple.org looks like ann\\@example.org, and is not.”\n" in note(desk)
+    assert "  - look: “New\\: nothing was ever sent to ann\\@exarnple.org from here.”" in note(desk)
+    assert note(desk).index(odd.stem) < note(desk).index(quiet.stem)
+
+
+def test_money_is_listed_with_what_it_comes_to_before_and_after(make_node: Make, clock: FakeClock) -> None:
+    desk = Desk(make_node, clock, World(), **SEPA)
+    pay = desk.request("bill 1", **PAYMENT)
+    lines = [{"description": "Work", "price": "100.00", "tax": "19"}]
+    desk.request(
+        "bill 2", **NO_MAIL, action="invoice", partner="Acme", lines=lines, currency="EUR", due_date="2026-12-24"
+    )
+    desk.request("bill 3", **{**PAYMENT, "amount": "1,5"})
+    cycle(desk.node)
+    assert f"payment]] to “Acme GmbH”: “40.00 EUR, R-1, {IBAN}” · since" in note(desk)
+    assert "invoice]] to “Acme”: “119.00 EUR, due 2026-12-24” · since" in note(desk)
+    assert "payment]] to “Acme GmbH” · since" in note(desk), "what can't be read is no amount"
+    approve(desk, pay)
+    cycle(desk.node)
+    assert f"payment]] to “Acme GmbH”: “40.00 EUR, R-1, {IBAN}”\n  - “receipt" in note(desk)
 
 
 def test_as_long_as_nothing_happens_nothing_is_written(desk: Desk) -> None:

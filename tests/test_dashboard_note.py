@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -41,6 +42,7 @@ SUBJECTS = st.builds(
     Subject, FOREIGN, st.one_of(st.none(), st.just("send_email"), FOREIGN), st.lists(FOREIGN, max_size=4).map(tuple),
     FOREIGN,
 )  # fmt: skip
+FLAGS = st.lists(FOREIGN, max_size=2).map(tuple)
 
 
 def some(entries: st.SearchStrategy[object]) -> st.SearchStrategy[list[object]]:
@@ -51,7 +53,7 @@ OVERVIEWS = st.builds(
     Overview,
     stopped=st.one_of(st.none(), FOREIGN),
     unknown=some(st.builds(Unknown, SUBJECTS, st.just("ab" * 16), TIMES, FOREIGN)),
-    waiting=some(st.builds(Waiting, SUBJECTS, TIMES, TIMES, st.booleans(), st.lists(FOREIGN, max_size=2).map(tuple))),
+    waiting=some(st.builds(Waiting, SUBJECTS, TIMES, TIMES, st.booleans(), FLAGS, FLAGS)),
     approved=some(st.builds(Approved, SUBJECTS, st.just("cd" * 16), st.one_of(st.none(), FOREIGN), TIMES)),
     failed=some(st.builds(Ended, SUBJECTS, st.just(NOON), FOREIGN)),
     done=some(st.builds(Ended, SUBJECTS, st.just(NOON), FOREIGN)),
@@ -151,6 +153,7 @@ def test_what_is_shown_and_in_which_order() -> None:
                 waits("old", 3),
                 waits("risky", 2, "first mail"),
                 waits("over", 30, "x", expired=True),
+                replace(waits("trick", 0), dangers=("acrne is not acme",)),
             ],
             snoozed=2,
             approved=[
@@ -160,7 +163,7 @@ def test_what_is_shown_and_in_which_order() -> None:
             done=[Ended(ann, NOON, "receipt 1")] * 21,
         )
     )
-    assert re.findall(r"\[\[(\w+)\|send_email\]\]", part) == ["risky", "old", "new", "over"]
+    assert re.findall(r"\[\[(\w+)\|send_email\]\]", part) == ["trick", "risky", "old", "new", "over"]
     for words in (
         "- **Everything is stopped**: “something is odd”. Nothing is carried out until "
         "`.venv/bin/python -m scripts.actions go` on Local.",
@@ -168,6 +171,7 @@ def test_what_is_shown_and_in_which_order() -> None:
         "  - evidence: “the line broke”\n"
         f"  - it happened: `.venv/bin/python -m scripts.actions settle {'ab' * 16} happened`\n",
         "- [[risky|send_email]] · since 2026-06-01 10:00 UTC · until 2026-06-02 10:00 UTC\n  - look: “first mail”\n",
+        "  - **danger**: “acrne is not acme”\n",
         "· expired 2026-06-01 06:00 UTC",
         "Snoozed: 2",
         "· waits until 2026-06-01 12:00:07 UTC: “these are quiet hours”\n"

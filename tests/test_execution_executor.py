@@ -14,7 +14,7 @@ from utils.core.mail import OutgoingMail
 from utils.execution import executor
 from utils.execution.approvals import AlreadyActed, Invalid, NotFound
 from utils.execution.journal import MAX_ATTEMPTS, ActionRecord, State
-from utils.ports import AdapterError, OutcomeUnknown
+from utils.ports import AdapterError, AuthRefused, OutcomeUnknown
 from utils.vault import locks
 
 
@@ -46,6 +46,31 @@ def test_a_refusal_for_now_is_tried_again_later_with_growing_pauses(desk: Desk) 
     desk.clock.advance(61)
     assert desk.cycle() == "sent 1"
     assert now(desk, record).attempts == 3 and len(desk.world.ledger) == 1
+
+
+def test_a_note_says_that_it_is_tried_again_and_when(desk: Desk) -> None:
+    """An approved file that stayed where it lay said nothing: the error was in the list of actions alone."""
+    desk.world.trouble = [AdapterError("Odoo can't be reached: timeout.", retry=True)] * 2
+    beside = desk.vault / f"Approved/{approved(desk).request_id}.reason.md"
+    assert desk.cycle() == desk.cycle() == "waiting to try again 1"
+    first = beside.read_text()
+    assert "a try failed and did nothing: Odoo can't be reached: timeout. It goes on by itself at about" in first
+    assert "2026-06-01T12:00:30Z" in first and "That was try 1" in first and "brakes" not in first
+    desk.clock.advance(31)
+    assert desk.cycle() == desk.cycle() == "waiting to try again 1"
+    assert "That was try 2" in beside.read_text() and "2026-06-01T12:02:31Z" in beside.read_text()
+    desk.clock.advance(121)
+    assert desk.cycle() == "sent 1" and not beside.exists()
+    assert desk.alerts == []
+
+
+def test_a_note_says_that_credentials_are_refused_and_what_to_do(desk: Desk) -> None:
+    desk.world.trouble = [AuthRefused("535 no")]
+    records = [approved(desk), approved(desk, "mail 2")]
+    assert "failed 1" in desk.cycle() and desk.cycle() == "waiting for credentials 1"
+    (beside,) = (desk.vault / "Approved").glob("*.reason.md")
+    assert beside.name.removesuffix(".reason.md") in {record.request_id for record in records}
+    assert "refuses our credentials. Renew them, then approve" in beside.read_text()
 
 
 def test_after_five_tries_it_fails_visibly_and_asks_again(desk: Desk) -> None:
@@ -168,6 +193,21 @@ def test_while_a_server_still_acts_nothing_is_concluded(desk: Desk) -> None:
     assert desk.cycle() == "unknown 1, sent 1"
 
 
+def test_a_server_that_hangs_is_told_once_for_each_try(desk: Desk) -> None:
+    record = approved(desk)
+    sending = desk.store.begin(record)
+    assert sending is not None and desk.store.consume(sending, "<m@x>")
+    stuck = [("CRITICAL", f"{record.request_id} is being carried out since {sending.started_at:%H:%M} UTC")]
+    with locks.hold(desk.node.settings.state_dir / "locks" / "acting.lock", note="action 7"):
+        desk.clock.advance(19 * 60)
+        desk.cycle()
+        assert desk.alerts == [], "a slow server may still end"
+        desk.clock.advance(60)
+        for _ in range(3):
+            desk.cycle()
+            assert [alert[:2] for alert in desk.alerts] == stuck and "action 7" in desk.alerts[0][2]
+
+
 def test_dry_run_verifies_says_so_once_and_leaves_it(make_node: Callable[..., Services], clock: FakeClock) -> None:
     desk = Desk(make_node, clock, World(), DRY_RUN="true")
     record = approved(desk)
@@ -237,6 +277,30 @@ def test_an_edit_while_it_is_being_sent_is_not_filed_as_what_was_sent(
     assert (desk.vault / "Done" / path.name).read_bytes() == frozen
     assert "this edit was not sent" in (desk.vault / "Quarantine" / f"{path.stem}.reason.md").read_text()
     assert len(desk.world.ledger) == 1
+
+
+@pytest.mark.parametrize("to", ["Rejected", None], ids=["rejected", "removed"])
+def test_what_is_taken_away_while_it_is_being_sent_is_told(
+    make_node: Callable[..., Services], clock: FakeClock, to: str | None
+) -> None:
+    class Slow(World):
+        def send(self, mail: OutgoingMail) -> Receipt:
+            lying = desk.vault / "Approved" / path.name
+            desk.move(lying, to) if to else lying.unlink()
+            return super().send(mail)
+
+    desk = Desk(make_node, clock, Slow())
+    path = desk.request()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    assert desk.cycle() == "sent 1"
+    (alert,) = [text for _, title, text in desk.alerts if title == f"{path.stem} was carried out all the same"]
+    (line,) = desk.action_log()
+    assert ("moved to Rejected/" if to else "removed") in alert and line["receipt"]["id"] in alert
+    assert desk.places(path.name) == ([to] if to else [])
+    if to:
+        assert alert in (desk.vault / to / f"{path.stem}.reason.md").read_text()
+    desk.cycle()
+    assert len(desk.alerts) == 1 and len(desk.world.ledger) == 1
 
 
 def test_what_was_begun_is_concluded_on_a_node_that_became_draft_only(desk: Desk) -> None:

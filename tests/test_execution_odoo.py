@@ -156,6 +156,7 @@ def test_refused_credentials_pause_odoo_and_alert(desk: Desk, server: OdooServer
     [
         ({**INVOICE, "lines": [{"description": "x", "price": 10.5}]}, "must stand in quotes"),
         ({**INVOICE, "currency": "euro"}, "no currency code"),
+        ({**INVOICE, "currency": "eur"}, "'eur' must stand in capitals: EUR"),
         ({**PAYMENT, "amount": "1,000.00"}, "without thousands separators"),
         ({**PAYMENT, "iban": "NL92ABNA0417164300"}, "no valid IBAN"),
     ],

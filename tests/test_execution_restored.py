@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +19,9 @@ from tests.test_execution_executor import approved
 from tests.test_sync_restored import asked_about, keep, put_back, said_of_writing
 from utils.bootstrap import Services
 from utils.execution.journal import State
+from utils.execution.store import ExecutionStore
+from utils.ports import OutcomeUnknown
+from utils.vault.memory import Memory
 from utils.vault_sync import Answers, SyncResult
 
 
@@ -89,6 +97,160 @@ def test_what_was_begun_before_is_concluded_while_the_node_waits(desk: Desk) -> 
     assert desk.cycle() == "sent 1" and desk.world.calls == 1
 
 
+# --- the journal alone, or a node without a remote -------------------------------------------------------------------
+
+
+def journal(desk: Desk) -> Path:
+    return desk.node.settings.state_dir / "execution.sqlite3"
+
+
+def keep_journal(desk: Desk) -> None:
+    """A backup of the journal alone, as it lies on the disk while the node runs."""
+    for path in sorted(journal(desk).parent.glob("execution.sqlite3*")):
+        shutil.copy2(path, path.with_name(f"backup-{path.name}"))
+
+
+def put_journal_back(desk: Desk, *, all_files: bool) -> None:
+    if not all_files:  # what the log holds is in the file
+        with closing(sqlite3.connect(journal(desk).with_name("backup-execution.sqlite3"))) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    desk.store.close()
+    for path in journal(desk).parent.glob("execution.sqlite3*"):
+        path.unlink()
+    for path in journal(desk).parent.glob("backup-execution.sqlite3*" if all_files else "backup-execution.sqlite3"):
+        shutil.copy2(path, path.with_name(path.name.removeprefix("backup-")))
+    desk.clock.advance(60)
+    desk.restart()
+
+
+@pytest.mark.parametrize("all_files", [True, False], ids=["with its log", "alone"])
+@pytest.mark.parametrize("answer", ["", "lost"])
+def test_the_journal_alone_is_put_back(desk: Desk, all_files: bool, answer: str) -> None:
+    """The vault and the state of the sync are as they were; the mail has gone, or nobody knows."""
+    record = approved(desk)
+    keep_journal(desk)
+    desk.world.lost_answers = [OutcomeUnknown("lost")] if answer else []
+    desk.cycle()
+    assert desk.world.calls == 1
+    put_journal_back(desk, all_files=all_files)
+    for _ in range(3):
+        desk.cycle()
+        desk.clock.advance(60)
+    assert desk.world.calls == 1 and desk.store.newest(record.request_id).state is State.VOID  # type: ignore[union-attr]
+    assert desk.places(f"{record.request_id}.md") == ["Pending_Approval/email" if answer else "Done"]
+
+
+def test_a_journal_that_never_heard_of_the_approval(desk: Desk) -> None:
+    """It saw the request wait; the request lies in `Approved/` since, and nobody knows what became of it."""
+    path = desk.request()
+    desk.approvals.observe()
+    keep_journal(desk)
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    desk.world.lost_answers = [OutcomeUnknown("lost")]
+    assert "unknown" in desk.cycle() and desk.places(path.name) == ["Approved"]
+    put_journal_back(desk, all_files=True)
+    assert desk.cycle() == "waiting for a confirmation 1" and desk.world.calls == 1
+
+
+def test_one_that_was_put_back_works_on(desk: Desk) -> None:
+    keep_journal(desk)
+    approved(desk)
+    desk.cycle()
+    put_journal_back(desk, all_files=True)
+    other = desk.request("mail 2")
+    desk.approvals.observe()
+    at = desk.store.put_back_at()
+    desk.clock.advance(60)
+    desk.approvals.approve(other.stem, sha(other), by="anna")
+    desk.restart()
+    assert at is not None and desk.store.put_back_at() == at and desk.cycle() == "sent 1"
+
+
+@pytest.mark.parametrize("files", ["execution.sqlite3*", "*"], ids=["all of it", "and all of STATE_DIR"])
+def test_a_journal_that_is_lost_is_behind_too(desk: Desk, files: str) -> None:
+    path = desk.request()
+    desk.approvals.observe()
+    desk.approvals.approve(path.stem, sha(path), by="anna")
+    desk.world.lost_answers = [OutcomeUnknown("lost")]
+    desk.cycle()
+    desk.store.close()
+    for file in [file for file in journal(desk).parent.glob(files) if file.is_file()]:
+        file.unlink()
+    desk.restart()
+    assert desk.cycle() == "waiting for a confirmation 1" and desk.world.calls == 1
+
+
+def test_a_node_without_a_remote_is_put_back(make_node: Callable[..., Services], clock: FakeClock) -> None:
+    desk = Desk(make_node, clock, World(), set_up=True)
+    record = approved(desk)
+    assert desk.node.sync.run().error is None and not desk.node.sync.has_remote()
+    state = desk.node.settings.state_dir
+    desk.store.close()
+    keep(state)
+    desk.restart()
+    desk.world.lost_answers = [OutcomeUnknown("lost")]
+    assert "unknown" in desk.cycle()
+    desk.store.close()
+    put_back(state)
+    said_of_writing(state / "execution.json", -600)
+    desk.clock.advance(60)
+    desk.restart()
+    assert desk.cycle() == "back to pending 1" and desk.world.calls == 1
+    assert desk.places(f"{record.request_id}.md") == ["Pending_Approval/email"]
+
+
+def test_no_crash_and_no_upgrade_counts_as_put_back(desk: Desk) -> None:
+    assert desk.store.put_back_at() is None, "the first start"
+    approved(desk)
+    desk.restart()
+    assert desk.store.put_back_at() is None
+    desk.store.close()
+    journal(desk).with_suffix(".json").unlink()  # as versions before left it
+    desk.restart()
+    assert desk.cycle() == "sent 1" and desk.store.put_back_at() is None
+
+
+def killed(*_: object, **__: object) -> None:
+    raise Killed
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_mark_that_a_crash_or_a_full_disk_left_behind_the_journal(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = approved(desk)
+    monkeypatch.setattr(Memory, "update", killed)
+    with pytest.raises(Killed):
+        desk.store.once(record.action_id, "a step")
+    desk.restart()
+    monkeypatch.setattr(Memory, "update", full_disk)
+    assert desk.store.once(record.action_id, "another step"), "the step counts"
+    monkeypatch.undo()
+    desk.restart()
+    assert desk.cycle() == "sent 1" and desk.store.put_back_at() is None
+
+
+def test_processes_that_begin_while_others_write(desk: Desk) -> None:
+    """A new one reads how far the journal has come and then the journal: it must not take a step for a loss."""
+    record = approved(desk)
+
+    def write_on() -> None:
+        for number in range(100):
+            desk.store.once(record.action_id, f"step {number}")
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    found = []
+    while writer.is_alive():
+        with closing(ExecutionStore(journal(desk), desk.clock)) as store:
+            found.append(store.put_back_at())
+    writer.join()
+    assert found and set(found) == {None}
+
+
 # --- with real syncs -------------------------------------------------------------------------------------------------
 
 
@@ -99,7 +261,7 @@ class Synced(Desk):
         super().restart()
         started, sync = self.clock.now(), self.node.sync
         self.executor._reason_to_wait = lambda: sync.reason_to_wait(started)
-        self.executor._put_back_at = sync.put_back_at
+        self.executor._put_back_at = self.node.put_back_at
         self.approvals._known_to_git = sync.known_to_git
 
     def back_up(self) -> None:

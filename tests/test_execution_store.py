@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import actions, approve, request
+from tests.api_client import Api
 from tests.conftest import FakeClock
 from tests.fakes.desk import Desk, World, sha
 from utils.bootstrap import Services
@@ -155,6 +157,49 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path, clock: FakeCloc
         ExecutionStore(path, clock).recent(1)
 
 
+def test_a_damaged_file_is_told_with_its_remedy(desk: Desk, record: ActionRecord) -> None:
+    """And what it says helps: what was approved asks again."""
+    file = desk.node.settings.state_dir / "execution.sqlite3"
+    desk.store.close()
+    whole = file.read_bytes()
+    file.write_bytes(b"garbage" * 1000)
+    desk.restart()
+    with pytest.raises(StoreProblem, match=r"is damaged \(file is not a database\).*Stop this node"):
+        desk.store.recent(1)
+    Api(desk.node).refused(503, "GET", "/api/approvals")
+    page = int.from_bytes(whole[16:18], "big")
+    file.write_bytes(whole[:page] + b"\xff" * (len(whole) - page))
+    desk.restart()
+    with pytest.raises(StoreProblem, match="is damaged"):
+        desk.store.once(record.action_id, "a step")
+    desk.store.close()
+    for path in file.parent.glob("execution.sqlite3*"):
+        path.unlink()
+    desk.restart()
+    assert desk.cycle() == "waiting for a confirmation 1" and desk.world.calls == 0
+
+
+def test_a_damaged_file_is_no_traceback(
+    make_node: Callable[..., Services],
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    desk = Desk(make_node, clock, World(), set_up=True)
+    desk.request()
+    desk.store.close()
+    (desk.node.settings.state_dir / "execution.sqlite3").write_bytes(b"garbage" * 1000)
+    monkeypatch.setattr(Services, "from_environment", classmethod(lambda cls: desk.node))
+    for main in (approve.main, actions.main):
+        desk.restart()
+        assert main([]) == 1 and "is damaged" in capsys.readouterr().err
+    desk.restart()
+    draft = desk.vault / "draft.txt"
+    draft.write_text("y\n")
+    words = ["new", "send_email", "--field", "to=ann@example.org", "--field", "subject=x", "--draft", str(draft)]
+    assert request.main(words) == 1 and "is damaged" in capsys.readouterr().err
+
+
 def test_pages_of_records_are_stable(desk: Desk) -> None:
     for number in range(5):
         path = desk.request(f"mail {number}")
@@ -221,7 +266,7 @@ def test_every_file_that_was_ever_called_version_1_becomes_one_of_today(
         store.facts.read(task, Letter("ann@example.org", "", genuine=True))
     (record,) = stores[0].recent(10)
     assert record.state is State.APPROVED and stores[0].was_seen(record.request_id, record.sha256)
-    assert stores[0].facts.verified_sender(record.source_task) is None
+    assert stores[0].facts.letter(record.source_task) is None
     for store in stores:
         store.close()
     assert structure(old) == structure(new)
@@ -231,7 +276,8 @@ ANSWERS = ("versions", "answers", "snoozes", "revisions", "decisions", "typed", 
 
 
 @pytest.mark.parametrize(
-    ("version", "without"), [(4, ()), (3, ("letters", "deals")), (2, ("letters", "deals", "reached", *ANSWERS))]
+    ("version", "without"),
+    [(5, ()), (4, ()), (3, ("letters", "deals")), (2, ("letters", "deals", "reached", *ANSWERS))],
 )
 def test_a_file_of_a_later_version_becomes_one_of_today(
     tmp_path: Path, clock: FakeClock, version: int, without: tuple[str, ...]
@@ -242,7 +288,11 @@ def test_a_file_of_a_later_version_becomes_one_of_today(
         store.recent(1)
         store.close()
     with closing(sqlite3.connect(old)) as db:
-        db.execute("ALTER TABLE actions DROP COLUMN provider")
+        if version < 5:
+            db.execute("ALTER TABLE actions DROP COLUMN provider")
+        db.execute("ALTER TABLE seen DROP COLUMN brought")
+        db.execute("DROP INDEX letters_by_message_id")
+        db.execute("ALTER TABLE letters DROP COLUMN message_id")
         for table in without:
             db.execute(f"DROP TABLE {table}")
         if version < 4:

@@ -14,9 +14,11 @@ from mcp_servers import acting
 from tests.conftest import FakeClock
 from tests.fakes.desk import ANN, Desk, World, sha
 from utils.bootstrap import Services
+from utils.core.acting import Receipt
 from utils.core.mail import OutgoingMail
 from utils.execution.approvals import Invalid
 from utils.execution.journal import ActionRecord, State
+from utils.ports import OutcomeUnknown
 
 INVOICE = b"%PDF-1.7 ten euros"
 
@@ -70,6 +72,26 @@ def test_a_forward_is_sent_as_it_was_shown(desk: Desk) -> None:
     assert (read(mail)["References"], read(mail)["In-Reply-To"]) == ("<o1@example.org>", None)
     assert desk.store.known_recipients() == {ANN, "zoe@example.org"}
     assert desk.places(f"{record.request_id}.md") == ["Done"]
+
+
+def test_what_was_sent_is_found_although_its_attachment_is_gone(
+    make_node: Callable[..., Services], clock: FakeClock
+) -> None:
+    """The answer got lost, and meanwhile somebody tidied up: the journal's Message-ID is all the evidence needs."""
+    desk = Desk(make_node, clock, World(keeps_sent=True))
+    file = put(desk)
+    record = approved(desk, attachments=[file])
+    desk.world.lost_answers.append(OutcomeUnknown("reset"))
+    real = desk.world.send
+
+    def send(mail: OutgoingMail) -> Receipt:
+        (desk.vault / file["path"]).unlink()
+        return real(mail)
+
+    desk.world.send = send  # type: ignore[method-assign]
+    assert desk.cycle() == "sent 1"
+    done = desk.store.get(record.action_id)
+    assert done is not None and done.state is State.DONE and len(desk.world.ledger) == 1
 
 
 def swapped(place: Path) -> None:

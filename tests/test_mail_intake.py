@@ -18,6 +18,7 @@ from tests.secret_samples import secrets
 from tests.servers import eventually
 from utils.adapters import secret_scan
 from utils.bootstrap import Services
+from utils.core.badges import Letter
 from utils.core.lease import State
 from utils.core.mail import IncomingMail, Proposal, RawMail, ReplyRules
 from utils.core.stages import Stage
@@ -645,8 +646,11 @@ def test_only_a_sender_that_this_node_itself_found_authenticated_is_vouched_for(
     senders = {}
     for path in node.layout.files(Stage.IN_PROGRESS):
         meta, _ = frontmatter.read(path.read_bytes())
-        senders[meta["source"]["message_id"]] = node.store.facts.verified_sender(path.stem)
-    assert senders == {"<1@x>": "ann@example.org", "<2@x>": None}
+        senders[meta["source"]["message_id"]] = node.store.facts.letter(path.stem)
+    assert senders == {
+        "<1@x>": Letter("ann@example.org", genuine=True, message_id="<1@x>"),
+        "<2@x>": Letter("ann@example.org", genuine=None, message_id="<2@x>"),
+    }
 
 
 def test_mail_waits_while_the_secret_scanner_is_missing(node: Services, monkeypatch: pytest.MonkeyPatch) -> None:

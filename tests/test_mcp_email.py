@@ -81,6 +81,7 @@ def test_the_acting_tools_take_an_action_id_and_nothing_that_could_steer(desk: D
     for name in ("send_email", "reply_email", "forward_email"):
         assert set(found[name].input_schema["properties"]) == {"action_id", "dry_run"}
         assert found[name].input_schema["required"] == ["action_id"]
+        assert found[name].input_schema["additionalProperties"] is False
         assert found[name].annotations.destructive_hint and found[name].description
     assert found["server_status"].annotations.read_only_hint
 
@@ -149,6 +150,25 @@ def test_a_dry_run_verifies_and_leaves_the_token(desk: Desk) -> None:
     for answer in (by_argument, by_setting):
         assert answer.structured_content["done"] is False
     assert outbox(desk) == [] and desk.store.get(record.action_id).token_consumed_at is None  # type: ignore[union-attr]
+
+
+def test_a_dry_run_of_what_was_done_is_refused_as_the_real_call_is(desk: Desk) -> None:
+    """It showed a mail as if it were still to be sent, under another Message-ID where MAIL_FROM had changed."""
+    record = released(desk)
+    call, dry = {"action_id": record.action_id}, {"action_id": record.action_id, "dry_run": True}
+    done, before = ask(environ(desk), ("reply_email", call), ("reply_email", dry))
+    assert done.structured_content["done"] and "was done or tried before" in text(before)
+    assert desk.cycle() == "sent 1"
+    (after,) = ask(environ(desk, MAIL_FROM="other@example.com"), ("reply_email", dry))
+    assert "is done: nothing would be done" in text(after) and len(outbox(desk)) == 1
+
+
+def test_an_argument_that_no_tool_has_is_refused(desk: Desk) -> None:
+    """Whoever names a recipient must not believe that the mail goes there."""
+    record = released(desk)
+    (answer,) = ask(environ(desk), ("reply_email", {"action_id": record.action_id, "to": "eve@example.org"}))
+    assert "to\n  Extra inputs are not permitted" in text(answer) and outbox(desk) == []
+    assert desk.store.get(record.action_id).token_consumed_at is None  # type: ignore[union-attr]
 
 
 def test_damaged_bytes_are_not_sent(desk: Desk) -> None:

@@ -170,6 +170,14 @@ def test_a_misspelt_name_in_the_file_is_a_warning_with_the_name_that_was_meant(t
     assert warnings(environ) == []
 
 
+def test_a_setting_that_stands_twice_is_a_warning_with_both_lines(tmp_path: Path) -> None:
+    """The last one won without a word."""
+    env = tmp_path / ".env"
+    env.write_text("UNDO_SECONDS=10\n\n# less\nUNDO_SECONDS=3\nEDITOR=vi\nEDITOR=nano\n")
+    assert warnings({"ENV_FILE": str(env)}) == ["UNDO_SECONDS stands in .env 2 times (lines 1, 4): the last one counts"]
+    assert load(PLAIN | {"ENV_FILE": str(env)}).undo_seconds == 3
+
+
 def test_what_is_right_can_be_had_in_spite_of_what_is_not(tmp_path: Path) -> None:
     state = str(tmp_path / "state")
     settings, found = load_leniently(PLAIN | {"AGENT_MODE": "foo", "API_PORT": "9", "STATE_DIR": state})

@@ -28,6 +28,7 @@ from utils.bootstrap import Services
 from utils.core.task import format_time
 from utils.execution.answers import Invalid
 from utils.execution.journal import ActionRecord, State
+from utils.execution.store import ExecutionStore
 from utils.hands.social import Mark, read_mark
 from utils.ports import AdapterError
 
@@ -80,6 +81,13 @@ class Story:
             self.server.may_read = False
         else:
             self.server.hidden = True
+
+    def show(self) -> None:
+        """It is to be seen now."""
+        if isinstance(self.server, LinkedInServer):
+            self.server.may_read = True
+        else:
+            self.server.hidden = False
 
 
 @pytest.fixture
@@ -239,13 +247,73 @@ def test_webhooks_settle_a_message_whose_answer_got_lost(
     story = begin("whatsapp_send")
     record = story.approved()
     webhook(tmp_path, "another action", "delivered")
-    webhook(tmp_path, record.action_id, status)
+    webhook(tmp_path, f"{record.action_id}.1", status)
     story.breaks("reset after" if status == "delivered" else "reset before")
     story.desk.cycle()
     assert story.now(record).state is state
     story.desk.clock.advance(60)
     story.desk.cycle()
     assert len(story.ledger) == 1 and story.now(record).state is State.DONE
+
+
+def test_a_failure_that_webhooks_tell_of_one_try_proves_nothing_of_the_next(
+    begin: Callable[..., Story], tmp_path: Path
+) -> None:
+    """The second try arrived, its answer got lost, and its own webhook is late: there is the first one's alone."""
+    story = begin("whatsapp_send")
+    record = story.approved()
+    story.breaks("reset before")
+    webhook(tmp_path, f"{record.action_id}.1", "failed")
+    assert story.desk.cycle() == "waiting to try again 1", "proven: the first try reached nobody"
+    story.breaks("reset after")
+    story.desk.clock.advance(31)
+    story.desk.cycle()
+    assert story.now(record).state is State.UNKNOWN
+    story.later()
+    (sent,) = story.ledger
+    assert sent["sent"]["biz_opaque_callback_data"] == f"{record.action_id}.2" == story.now(record).reference
+
+
+def test_a_mark_that_an_older_version_shared_among_tries_proves_no_failure(
+    begin: Callable[..., Story], tmp_path: Path
+) -> None:
+    story = begin("whatsapp_send")
+    record = story.approved()
+    webhook(tmp_path, record.action_id, "failed")
+    begun = story.desk.store.begin(record)
+    assert begun is not None and story.desk.store.consume(begun, record.action_id, provider="whatsapp")
+    assert story.desk.store.prepared(begun, str(Mark(story.desk.clock.now())))
+    assert story.desk.cycle() == "unknown 1"
+
+
+@pytest.mark.parametrize("action", [action for action in COMMITS if action != "instagram_post"])
+def test_a_try_that_was_cut_off_is_not_judged_by_the_note_of_the_one_before(
+    begin: Callable[..., Story], monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """The first try was refused after its note, so certainly did nothing; of the second no call had begun."""
+    story = begin(action)
+    record = story.approved()
+    monkeypatch.setattr(
+        Api, "act", lambda *arguments, **options: (_ for _ in ()).throw(AdapterError("429", retry=True))
+    )
+    assert story.desk.cycle() == "waiting to try again 1" and read_mark(story.now(record).prepared)
+    monkeypatch.undo()
+    story.desk.clock.advance(31)
+    real = ExecutionStore.prepared
+
+    def die(store: ExecutionStore, record: ActionRecord, prepared: str) -> bool:
+        assert real(store, record, prepared)
+        raise Killed
+
+    monkeypatch.setattr(ExecutionStore, "prepared", die)
+    with pytest.raises(Killed):
+        story.desk.cycle()
+    monkeypatch.undo()
+    story.desk.restart()
+    story.desk.cycle()
+    assert story.now(record).state is State.APPROVED, "no note, no call"
+    story.desk.clock.advance(1800)
+    assert story.desk.cycle() == "executed 1" and len(story.ledger) == 1
 
 
 def test_a_post_of_before_is_not_taken_for_this_one(begin: Callable[..., Story]) -> None:
@@ -257,6 +325,52 @@ def test_a_post_of_before_is_not_taken_for_this_one(begin: Callable[..., Story])
     story.breaks("reset before")
     assert story.desk.cycle() == "unknown 1", "the same words stood there before it began"
     assert story.now(record).state is State.UNKNOWN
+
+
+@pytest.mark.parametrize("action", ["linkedin_post", "facebook_post", "twitter_post"])
+def test_the_post_of_another_request_with_the_same_words_is_no_proof(begin: Callable[..., Story], action: str) -> None:
+    story = begin(action)
+    first = story.approved()
+    story.desk.cycle()
+    story.desk.clock.advance(60)
+    second = story.approved(key="two")
+    story.breaks("reset before")
+    assert story.desk.cycle() == "unknown 1"
+    assert story.now(second).receipt is None and f"belongs to {first.request_id}" in story.now(second).error
+    assert len(story.ledger) == 1 and story.now(first).state is State.DONE
+
+
+@pytest.mark.parametrize("action", ["linkedin_post", "facebook_post", "twitter_post"])
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_post_that_two_open_requests_may_have_made_proves_neither(
+    begin: Callable[..., Story], action: str, settled: bool
+) -> None:
+    """The first was published, its answer lost, and it was not to be seen yet; the second was never published."""
+    story = begin(action)
+    first = story.approved()
+    story.breaks("reset after")
+    story.hide()
+    assert story.desk.cycle() == "unknown 1"
+    if settled:
+        story.desk.executor.settle(first.action_id, "happened", by="anna")
+    story.desk.clock.advance(60)
+    second = story.approved(key="two")
+    story.breaks("reset before")
+    story.show()
+    assert "unknown" in story.desk.cycle()
+    assert story.now(second).state is State.UNKNOWN and first.request_id in story.now(second).error
+    assert len(story.ledger) == 1
+
+
+def test_two_containers_with_the_same_caption_are_told_apart(begin: Callable[..., Story]) -> None:
+    story = begin("instagram_post")
+    records = [story.approved()]
+    story.desk.cycle()
+    story.desk.clock.advance(60)
+    records.append(story.approved(key="two"))
+    story.breaks("reset after")
+    story.desk.cycle()
+    assert len(story.ledger) == 2 and [story.now(record).state for record in records] == [State.DONE, State.DONE]
 
 
 # What changes after the approval

@@ -10,7 +10,7 @@ import pytest
 
 from tests.vaults import Two, git
 from utils.core import sync_rules
-from utils.sync.values import Memory
+from utils.vault.memory import Memory
 
 
 @pytest.fixture

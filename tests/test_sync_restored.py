@@ -14,6 +14,7 @@ import pytest
 
 from tests.vaults import Node, Two, claims_of, git
 from utils.core.signing import ADDRESSES, Key
+from utils.vault.memory import Memory
 from utils.vault_sync import SyncResult
 
 LOCAL = "AI Employee (local) <local@ai-employee.invalid>"
@@ -358,6 +359,21 @@ def test_a_backup_of_a_minute_ago_is_noticed_too(two: Two) -> None:
     assert "put back" in reason(two.a)
     asked_about(two.a.sync())
     assert "put back" in reason(two.a), "the answer is still open"
+    said_own(two)
+    assert two.b.has(f"Done/{TASK}") and not two.a.has(f"Approved/{TASK}")
+    assert reason(two.a) == ""
+
+
+def test_a_snapshot_of_a_minute_ago_is_noticed_by_the_start(two: Two) -> None:
+    """The disk's change times are put back with it; but the machine had to be started."""
+    two.seed_files({f"Approved/{TASK}": "---\nx: 1\n---\npay\n"})
+    keep(two.a.root), keep(two.a.state)
+    two.a.move(f"Approved/{TASK}", f"Done/{TASK}")
+    two.settle()
+    put_all_back(two.a)
+    Memory(two.a.state / "sync.json").update(boot="the one before")
+    two.a.clock.advance(25)
+    assert "no sync has gone well" in reason(two.a)
     said_own(two)
     assert two.b.has(f"Done/{TASK}") and not two.a.has(f"Approved/{TASK}")
     assert reason(two.a) == ""

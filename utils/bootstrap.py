@@ -21,6 +21,8 @@ from utils.vault.layout import Layout
 from utils.work_zones import WorkZones
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from utils.adapters.mail_out.gmail import Gmail
     from utils.adapters.odoo_books import OdooBooks
     from utils.adapters.processes import Processes
@@ -204,6 +206,10 @@ class Services:
 
         return ExecutionStore(self.settings.state_dir / "execution.sqlite3", self.clock)
 
+    def put_back_at(self) -> datetime | None:
+        """When this node, or its journal alone, was last put back from a backup; None where it never was."""
+        return max(filter(None, (self.sync.put_back_at(), self.store.put_back_at())), default=None)
+
     @cached_property
     def approvals(self) -> Approvals:
         """What waits for the human, and what the human answered."""
@@ -223,6 +229,7 @@ class Services:
             remote=lambda approve: self.remote_approvals.take(approve),
             passed_on=lambda request_id, sha256: self.remote_approvals.passed_on(request_id, sha256),
             hand=lambda action: self.hand(action),
+            mail_from=s.mail_from,
         )
 
     @cached_property
@@ -242,7 +249,7 @@ class Services:
             approver_of=approver_keys.ApproverKeys(s.keys_dir).find,
             is_genuine=approver_keys.is_genuine,
             alert=lambda *words, **more: self.alerts.send(*words, **more),
-            put_back_at=lambda: self.sync.put_back_at(),
+            put_back_at=self.put_back_at,
         )
 
     @cached_property
@@ -275,7 +282,7 @@ class Services:
             alert=self.alerts.send,
             brakes=self.brakes,
             reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
-            put_back_at=self.sync.put_back_at,
+            put_back_at=self.put_back_at,
         )
 
     @cached_property
@@ -307,7 +314,7 @@ class Services:
             s.state_dir,
             self.clock,
             s.agent_name,
-            put_back_at=self.sync.put_back_at,
+            put_back_at=self.put_back_at,
             alert=self.alerts.send,
         )
 

@@ -197,7 +197,8 @@ class Claims:
     def rewrite(self, path: Path, expected_sha256: str, meta: Mapping[str, Any], body: str, *, by: str) -> bytes:
         """Replace a file's content where it lies, and return the new bytes.
 
-        Raises `Changed` where its bytes are not those expected (nothing is written) and `Gone` where it is not there.
+        Raises `Changed` where its bytes are not those expected and `Gone` where it is not there: nothing is written
+        then, and what a person saves in that very moment stands.
         """
         data = frontmatter.write(meta, body)
         self.replace(path, expected_sha256, data, by=by)
@@ -205,33 +206,48 @@ class Claims:
 
     def replace(self, path: Path, expected_sha256: str, data: bytes, *, by: str) -> None:
         """Put other bytes in place of a file's, as `rewrite` does."""
+
+        def put() -> None:
+            if not atomic.replace_if(path, data, lambda place: _has(place, expected_sha256)):
+                raise FileExistsError(f"{path} was changed in the last moment")
+
         with self._moves.hold():
-            try:
-                found = hashlib.sha256(path.read_bytes()).hexdigest()
-            except FileNotFoundError:
-                raise Gone(f"{self._layout.relative(path)} is no longer there") from None
-            if found != expected_sha256:
-                raise Changed(found)
+            self._expect(path, expected_sha256)
             entry = self._entry("edited", path.stem, None, self._layout.relative(path))
             entry |= {"by": by, "sha256": hashlib.sha256(data).hexdigest()}
-            self._moves.do(entry, lambda: atomic.write(path, data))
+            try:
+                self._moves.do(entry, put)
+            except (FileExistsError, FileNotFoundError):
+                raise Changed(self._sha256(path)) from None
+
+    def _expect(self, path: Path, sha256: str) -> None:
+        """Raise `Changed` or `Gone` where the bytes with this hash don't lie there."""
+        found = self._sha256(path)
+        if found != sha256:
+            raise Changed(found)
+
+    def _sha256(self, path: Path) -> str:
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        except FileNotFoundError:
+            raise Gone(f"{self._layout.relative(path)} is no longer there") from None
 
     def remove_copy(self, path: Path, stands: Path, sha256: str) -> None:
         """Take away a file whose very bytes (with this hash) lie at `stands` too. Raises `Changed` or `Gone`."""
         old_note = self._layout.reason(path)
+
+        def take() -> None:
+            if not atomic.remove_if(path, lambda place: _has(place, sha256)):
+                raise FileExistsError(f"{path} was changed in the last moment")
+
         with self._moves.hold():
             for place in (stands, path):
-                try:
-                    found = hashlib.sha256(place.read_bytes()).hexdigest()
-                except FileNotFoundError:
-                    raise Gone(f"{self._layout.relative(place)} is no longer there") from None
-                if found != sha256:
-                    raise Changed(found)
+                self._expect(place, sha256)
             entry = self._entry("copy_removed", path.stem, self._layout.relative(path), self._layout.relative(stands))
             try:
-                self._moves.do(entry, path.unlink)
-            except FileNotFoundError:
-                raise Gone(f"{self._layout.relative(path)} is no longer there") from None
+                self._moves.do(entry, take)
+            except (FileExistsError, FileNotFoundError):
+                raise Changed(self._sha256(path)) from None
         _remove_ours(old_note)
 
     def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:
@@ -388,7 +404,10 @@ class Claims:
 
     def _explain(self, path: Path, reason: str) -> None:
         text = f"# Why `{path.name}` lies here\n\n{reason}\n\n{format_time(self._clock.now())}, {self._agent}\n"
-        atomic.write(self._layout.reason(path), text.encode("utf-8", "replace"))  # a name may be no text
+        try:
+            atomic.write(self._layout.reason(path), text.encode("utf-8", "replace"))  # a name may be no text
+        except IsADirectoryError:  # a note only explains: what it explains happens without it
+            log.warning("the note on %s could not be written, for a folder lies in its place", path.name)
 
 
 def _lies_there(path: Path) -> bool:
@@ -396,11 +415,19 @@ def _lies_there(path: Path) -> bool:
     return os.access(path, os.F_OK, follow_symlinks=False)
 
 
+def _has(place: Path, sha256: str) -> bool:
+    """Whether the bytes with this hash lie there, in a plain file."""
+    try:
+        return not place.is_symlink() and hashlib.sha256(place.read_bytes()).hexdigest() == sha256
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+
+
 def _as_ours(note: Path) -> re.Match[str] | None:
     """What a note of ours says; None for one that a person wrote or went on writing, and where there is none."""
     try:
         return _OUR_NOTE.match(note.read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
         return None
 
 

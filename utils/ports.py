@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,11 +23,15 @@ from utils.core.sync_rules import Refusal
 
 
 class AdapterError(Exception):
-    """The world said no. `retry`: whether the same call may succeed later. The text names what to do."""
+    """The world said no. `retry`: whether the same call may succeed later. The text names what to do.
 
-    def __init__(self, message: str, *, retry: bool) -> None:
+    `retry_after`: how long the provider wants to be left alone, where it said so (`utils.core.retry_after`).
+    """
+
+    def __init__(self, message: str, *, retry: bool, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
         self.retry = retry
+        self.retry_after = retry_after
 
 
 class Damaged(AdapterError):
@@ -45,7 +49,12 @@ class AuthRefused(AdapterError):
 
 
 class OutcomeUnknown(Exception):
-    """An acting call ended in such a way that nobody can know whether it took effect. Never retried."""
+    """An acting call ended in such a way that nobody can know whether it took effect. Never retried, unless evidence
+    proves that it did not; then not before `retry_after`, as for `AdapterError`."""
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class SecretScanner(Protocol):
@@ -131,7 +140,10 @@ class Hand(Protocol):
         """
 
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
-        """After a crash or a lost answer: did it happen? Reads only. Raises `AdapterError` where it could not look."""
+        """After a crash or a lost answer: did it happen? Reads only. Raises `AdapterError` where it could not look.
+
+        Of `plan` there is the reference alone, as the journal kept it: the files it was made from may be gone.
+        """
 
 
 class AlertChannel(Protocol):

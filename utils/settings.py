@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
 from utils.core.policy import Mode
 from utils.core.routing import CLOUD, ZONES
@@ -203,7 +203,11 @@ class Settings:
     smtp_security: str = _setting("starttls", _choice("tls", "starttls", "none"), "`none`: loopback only")
     smtp_user: str = _setting("", _text, "SMTP login; empty: none")
     smtp_pass: str = _setting("", _text, "SMTP password", secret=True)
-    smtp_timeout_seconds: int = _setting("60", _number(1, 600), "limit of each SMTP step")
+    smtp_timeout_seconds: int = _setting(
+        "60",
+        _number(1, 600),
+        "limit of each SMTP step; the answer to a whole mail may take 10 minutes (RFC 5321 §4.5.3.2.6)",
+    )
     gmail_send_token_path: Path | None = _setting(
         "", _optional_path, "token file of the Gmail account that sends, made by `scripts.gmail_auth`"
     )
@@ -389,7 +393,7 @@ def load_leniently(environ: Mapping[str, str] | None = None) -> tuple[Settings, 
 
 
 def warnings(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Names in the `.env` file that are no setting but look like one: "AGENTMODE in .env is no setting; …"."""
+    """Names in the `.env` file that are no setting but look like one, and those that stand there twice."""
     path = _env_file(os.environ if environ is None else environ)
     if path is None or not path.is_file():
         return []
@@ -399,6 +403,12 @@ def warnings(environ: Mapping[str, str] | None = None) -> list[str]:
     for name in _env_values(path, []):
         alike = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.8) if name not in known else []
         found += [f"{name} in {path.name} is no setting; did you mean {guess}?" for guess in alike]
+    lines = [(binding.key, _line(binding)) for binding in _bindings(path, []) if binding.key in known]
+    for name in dict.fromkeys(name for name, _ in lines):
+        places = [line for key, line in lines if key == name]
+        if len(places) > 1:
+            where = f"lines {', '.join(map(str, places))}"
+            found.append(f"{name} stands in {path.name} {len(places)} times ({where}): the last one counts")
     return found
 
 
@@ -413,25 +423,33 @@ def _env_file(environ: Mapping[str, str]) -> Path | None:
 def _env_values(path: Path, problems: list[str]) -> dict[str, str]:
     """The `NAME=value` lines of a file, as python-dotenv reads them without interpolation; bad lines as problems."""
     values: dict[str, str] = {}
-    try:
-        with path.open(encoding="utf-8") as file:
-            bindings = list(parse_stream(file))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        problems.append(f"{path.name}: cannot be read: {reason} ({path})")
-        return values
-    for binding in bindings:
-        text = binding.original.string
+    for binding in _bindings(path, problems):
         if binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
         elif binding.error or binding.key is not None:  # else a comment, or nothing
-            blank_lines = text[: len(text) - len(text.lstrip())].count("\n")
             # Never the line itself: it may be half of a secret.
             problems.append(
-                f"{path.name}, line {binding.original.line + blank_lines}: no setting; write NAME=value, a comment "
+                f"{path.name}, line {_line(binding)}: no setting; write NAME=value, a comment "
                 f"begins with '#', and a quote that is opened must be closed ({path})"
             )
     return values
+
+
+def _bindings(path: Path, problems: list[str]) -> list[Binding]:
+    """What python-dotenv finds in a file; nothing, and a problem, where it can't be read."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return list(parse_stream(file))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        problems.append(f"{path.name}: cannot be read: {reason} ({path})")
+        return []
+
+
+def _line(binding: Binding) -> int:
+    """The number of the line on which it stands; the blank ones before it are a part of it."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _sources(environ: Mapping[str, str], problems: list[str]) -> list[tuple[str, Mapping[str, str]]]:

@@ -34,16 +34,18 @@ from utils.sync.values import (
     RUNNING,
     SHORT_WHILE,
     Answers,
-    Memory,
     Session,
     SyncConfig,
     SyncResult,
     SyncStopped,
     WrongAnswer,
-    shortly_after,
+    is_same_boot,
+    was_awake,
 )
 from utils.vault import locks, skeleton
+from utils.vault.heartbeats import boot_id
 from utils.vault.layout import Layout
+from utils.vault.memory import Memory
 from utils.vault.moving import Moves
 from utils.vault.skeleton import Condition, VaultProblem
 
@@ -376,14 +378,15 @@ class VaultSync:
         """Why a process that began at `started` does nothing yet that can't be undone, or None.
 
         A node that was put back from a backup does not know what it did since; the remote does. So the first good sync
-        comes before, unless there was one shortly before the start and the state has not been copied since.
+        comes before, unless there was one shortly before the start, the machine has run since, and nothing was copied.
         """
         if not self.has_remote():
             return None
         if self._memory.is_put_back():
             return "this node's state was copied or put back, and no sync has gone well since"
-        last = self._memory.load().get("last_success_at")
-        if last is None or parse_time(last) < started - SHORT_WHILE:
+        memory = self._memory.load()
+        last = memory.get("last_success_at")
+        if last is None or parse_time(last) < started - SHORT_WHILE or not is_same_boot(memory):
             return "no sync has gone well since this node was started"
         if parse_time(last) > self._clock.now():
             return "the clock of this machine is behind its last sync, and no sync has gone well since"
@@ -575,12 +578,13 @@ class VaultSync:
 
         A node that knows of no sync before may be one that was put back, or copied, without its state.
         """
-        now, last = self._clock.now(), memory.get("last_success_at")
+        now = self._clock.now()
         stamp = format_time(now)
         put_back = self._memory.is_put_back()
-        away = put_back or answers.accept_remote or not shortly_after(last, now)
+        away = put_back or answers.accept_remote or not was_awake(memory, now)
         return {
             "last_success_at": stamp,
+            "boot": boot_id(),
             "put_back": None,
             **({"put_back_at": stamp} if put_back else {}),
             **({"back_at": stamp} if away else {}),

@@ -63,7 +63,8 @@ def stop(reason: str | None) -> dict[str, Any]:
     """Pull the kill switch: nothing new is carried out on this node until it is released."""
     node = services()
     was_stopped = node.brakes.stopped() is not None
-    node.brakes.stop(reason or f"by {_BY}")
+    if reason or not was_stopped:
+        node.brakes.stop(reason or f"by {_BY}")
     if not was_stopped:
         node.alerts.send("WARNING", "Everything is stopped", reason or f"by {_BY}", source="api")
     return _switch(node)

@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from utils import claim_task
 from utils.alert_manager import BadCursor, BadSilence, UnknownSilence
 from utils.claim_task import Gone, TargetTaken
+from utils.core import visible
 from utils.core.stages import IllegalMove
 from utils.execution.answers import (
     AlreadyActed,
@@ -83,7 +84,7 @@ def install(app: Flask) -> None:
     def answer(error: Exception) -> Response:
         problem = problem_of(error)
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Problem):
-            log.error("%s %s failed", request.method, request.path, exc_info=error)
+            log.error("%s %s failed", request.method, visible.plain(request.path), exc_info=error)
         return problem.response()
 
 

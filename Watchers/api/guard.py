@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 
+from utils.core import visible
 from utils.settings import Settings
 from Watchers.api.errors import Problem
 
@@ -49,7 +50,7 @@ def install(app: Flask, settings: Settings) -> None:
         for name, value in HEADERS.items():
             response.headers[name] = value
         if request.method not in ("GET", "HEAD", "OPTIONS"):
-            log.info("%s %s: %d", request.method, request.path, response.status_code)
+            log.info("%s %s: %d", request.method, visible.plain(request.path), response.status_code)
         return response
 
 

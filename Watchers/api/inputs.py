@@ -66,7 +66,7 @@ def digest(name: str = "sha256", *, required: bool = True) -> Field:
 
     def read(value: Any) -> str:
         if not isinstance(value, str) or len(value) != 64 or set(value) - set("0123456789abcdef"):
-            raise ValueError("must be the 64 hex digits that GET /api/approvals/<id> showed")
+            raise ValueError("must be the 64 hex digits that GET /api/approvals/<id> showed, in lower case")
         return value
 
     schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}

@@ -183,11 +183,12 @@ class Desk:
             known_to_git=lambda path, data: (path, data) in self.in_git,
             in_git=lambda path: [data for at, data in self.in_git if at == path], alert=self._alert,
             remote=lambda approve: node.remote_approvals.take(approve), hand=lambda action: node.hand(action),
+            mail_from=s.mail_from,
         )  # fmt: skip
         parts["remote_approvals"] = RemoteApprovals(
             node.layout, claims, store, zones, state_dir=s.state_dir, clock=self.clock, alert=self._alert,
             approver_of=approver_keys.ApproverKeys(s.keys_dir).find, is_genuine=approver_keys.is_genuine,
-            put_back_at=lambda: self.put_back_at,
+            put_back_at=self._put_back_at,
         )  # fmt: skip
         if self._make_hand is not None:
             made = self._make_hand(self.world)
@@ -199,7 +200,7 @@ class Desk:
         parts["executor"] = Executor(
             node.layout, claims, parts["approvals"], store, parts["tools"], node.hand, mode=s.agent_mode,
             dry_run=s.dry_run, state_dir=s.state_dir, clock=self.clock, alert=self._alert,
-            brakes=parts["brakes"], reason_to_wait=lambda: self.waits, put_back_at=lambda: self.put_back_at,
+            brakes=parts["brakes"], reason_to_wait=lambda: self.waits, put_back_at=self._put_back_at,
         )  # fmt: skip
         node.__dict__.update(parts)
         self.bomb = bomb
@@ -209,6 +210,10 @@ class Desk:
         self.approvals: Approvals = parts["approvals"]
         self.executor: Executor = parts["executor"]
         self.tools: DirectTools = parts["tools"]
+
+    def _put_back_at(self) -> datetime | None:
+        """As `Services.put_back_at`, of a vault that is not synced."""
+        return max(filter(None, (self.put_back_at, self.store.put_back_at())), default=None)
 
     def cycle(self) -> str:
         """What the approval watcher does in a cycle."""
@@ -225,7 +230,7 @@ class Desk:
         received = datetime(2026, 6, 1, 9, tzinfo=UTC)
         task_id = make_id("email", received, key)
         if verified:
-            self.store.facts.read(task_id, Letter(ANN, genuine=True))
+            self.store.facts.read(task_id, Letter(ANN, genuine=True, message_id="<q1@example.org>"))
         action = fields.get("action", "reply_email")
         common = {
             "type": "email_processing",

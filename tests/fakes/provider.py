@@ -172,7 +172,9 @@ class Provider:
 
             def _reply(self, status: int, body: Any, headers: dict[str, str]) -> None:
                 data = body.encode() if isinstance(body, str) else b"" if body is None else json.dumps(body).encode()
-                self.send_response(status)
+                self.send_response_only(status)
+                if "Date" not in headers:
+                    self.send_header("Date", self.date_time_string())
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(data)))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.core.commands import command
-from utils.core.remote_approval import Approver, Statement, decode, encode, public_key
+from utils.core.remote_approval import PUBLISHED, PUBLISHED_WORDS, Approver, Statement, decode, encode, public_key
 from utils.core.signing import BadKey, person
 from utils.core.task import format_time
 from utils.ports import AdapterError
@@ -24,6 +24,10 @@ from utils.vault import atomic, locks
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+
+class Exists(BadKey):
+    """A private key lies there already."""
 
 
 class ApproverKeys:
@@ -49,13 +53,22 @@ class ApproverKeys:
         """Whose key this is, revoked or not."""
         return next((known for known in self.all() if known.key == key), None)
 
+    def matching(self, which: str) -> list[Approver]:
+        """Everybody whom this name, in whatever case, or this key names. A name as it is written goes before."""
+        known = self.all()
+        exact = [approver for approver in known if which in (approver.name, approver.key)]
+        return exact or [approver for approver in known if approver.name.casefold() == which.casefold()]
+
     def enrol(self, name: str, key: str, now: datetime) -> bool:
         """Let signatures by `key` count as `name`'s; False where they did already."""
         named(name)
+        if key in PUBLISHED:
+            raise BadKey(f"{PUBLISHED_WORDS}: `{command('approver_key create NAME')}` makes one of your own")
         with self._alone():
             known = self.all()
             same_key = next((approver for approver in known if approver.key == key), None)
-            same_name = next((other for other in known if other.name == name and not other.revoked_at), None)
+            valid = (approver for approver in known if not approver.revoked_at)
+            same_name = next((other for other in valid if other.name.casefold() == name.casefold()), None)
             if same_key and same_key.revoked_at:
                 raise BadKey(f"this key was revoked here as {same_key.name}'s: make another one")
             if same_key and same_key.name != name:
@@ -64,8 +77,8 @@ class ApproverKeys:
                 return False
             if same_name:
                 raise BadKey(
-                    f"{name} is enrolled with another key. If it was replaced, run"
-                    f" `{command(f'approver_key revoke {name}')}` first"
+                    f"{same_name.name} is enrolled with another key. If it was replaced, run"
+                    f" `{command(f'approver_key revoke {same_name.name}')}` first"
                 )
             self._write([*known, Approver(name, key, format_time(now))])
         return True
@@ -73,8 +86,7 @@ class ApproverKeys:
     def revoke(self, which: str, now: datetime) -> Approver | None:
         """Let signatures by the key of this name, or by this key, count no longer; None where that was so already."""
         with self._alone():
-            known = self.all()
-            named = [approver for approver in known if which in (approver.name, approver.key)]
+            known, named = self.all(), self.matching(which)
             if not named:
                 raise BadKey(f"nobody is enrolled as {which!r}: `{command('approver_key list')}` shows who is")
             valid = [approver for approver in named if not approver.revoked_at]
@@ -109,7 +121,7 @@ def named(name: str) -> str:
 
 
 def create(path: Path) -> str:
-    """Make a private key at `path`, never over a file; its public key. Raises `BadKey`."""
+    """Make a private key at `path`, never over a file; its public key. Raises `Exists`."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -119,7 +131,7 @@ def create(path: Path) -> str:
     try:
         atomic.write(path, pem, mode=0o600, replace=False)
     except FileExistsError:
-        raise BadKey(f"{path} exists already: name another file, or go on using that key") from None
+        raise Exists(f"{path} exists already: name another file, or go on using that key") from None
     return _public(key)
 
 

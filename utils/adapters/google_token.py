@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import google.auth.transport.requests
 import requests
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.oauth2.credentials import Credentials
 from requests.auth import AuthBase
 
+from utils.adapters.one_call import OneCall, TooMuch
+from utils.core import retry_after
 from utils.core.commands import command
 from utils.ports import AdapterError, AuthRefused
 from utils.settings import is_loopback
@@ -26,7 +30,18 @@ _GMAIL = "https://www.googleapis.com/auth/gmail."
 #: What each use of an account needs at least (scopes of users.drafts and users.messages in the Gmail API reference).
 #: `gmail.send` alone can't make drafts, and `gmail.compose` can't look at what was sent: only at headers may we look.
 SCOPES = {"send": (f"{_GMAIL}compose", f"{_GMAIL}metadata")}
+_LONGEST_ANSWER = 64 * 1024
+_CONNECT_SECONDS = 10
 _TOKEN_ENDPOINT = "https://oauth2.googleapis.com/token"  # noqa: S105  # an address
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """An answer as google-auth reads it (`google.auth.transport.Response`)."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
 
 
 class GoogleToken(AuthBase):
@@ -51,25 +66,44 @@ class GoogleToken(AuthBase):
         return str(credentials.token)
 
     def _refresh(self, credentials: Credentials) -> None:
-        statuses: list[int] = []
-        with requests.Session() as session:
-            session.max_redirects = 0
-            request = google.auth.transport.requests.Request(session)
+        answers: list[_Answer] = []
 
-            def ask(**options: Any) -> Any:
-                response = request(**options, timeout=self._timeout)
-                statuses.append(response.status)
-                return response
+        def ask(**options: Any) -> _Answer:
+            answers.append(self._ask(**options))
+            return answers[-1]
 
-            try:
-                credentials.refresh(ask)
-            except GoogleAuthError as error:
-                # The library itself takes a page of a broken proxy for a refusal.
-                refused = statuses and 400 <= statuses[-1] < 500 and statuses[-1] not in (408, 429)
-                if refused and not error.retryable:
-                    words = f"Google gives no access token any more: {_first(error)}. {self._remedy}"
-                    raise AuthRefused(words) from error
-                raise AdapterError(f"Google gives no access token for now: {_first(error)}", retry=True) from error
+        try:
+            credentials.refresh(ask)
+        except GoogleAuthError as error:
+            status = answers[-1].status if answers else 0
+            # The library itself takes a page of a broken proxy for a refusal.
+            if 400 <= status < 500 and status not in (408, 429) and not error.retryable:
+                words = f"Google gives no access token any more: {_first(error)}. {self._remedy}"
+                raise AuthRefused(words) from error
+            words = f"Google gives no access token for now: {_first(error)}"
+            after = retry_after.wish(status, answers[-1].headers, datetime.now(UTC)) if answers else None
+            raise AdapterError(words, retry=True, retry_after=after) from error
+
+    def _ask(self, url: str, method: str, headers: dict[str, str], body: bytes, **more: Any) -> _Answer:
+        """One call of the library's, bounded in time and size, with no redirects. Raises its `TransportError`."""
+        try:
+            with (
+                OneCall(self._timeout) as session,
+                session.request(
+                    method,
+                    url,
+                    data=body,
+                    headers=headers,
+                    timeout=(_CONNECT_SECONDS, self._timeout),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                return _Answer(response.status_code, response.headers, session.whole(response, _LONGEST_ANSWER))
+        except TooMuch as error:
+            raise TransportError("the answer is too long or too slow") from error
+        except Exception as error:  # of requests, and of urllib3 while the answer is read
+            raise TransportError(f"{type(error).__name__}: {error}") from error
 
     def _load(self) -> Credentials:
         try:

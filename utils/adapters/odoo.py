@@ -13,9 +13,11 @@ import ssl
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from utils.core import retry_after
 from utils.ports import AdapterError, AuthRefused, OutcomeUnknown
 
 FIRST_JSON2, OLDEST = 19, 16
@@ -109,9 +111,10 @@ class Odoo:
             return value
         message = value.get("message") if isinstance(value, dict) else None
         error = _first_line(message) if isinstance(message, str) and message else f"HTTP {answer.status}"
-        raise self._refusal(answer.status, error, what, acting, known=message is not None)
+        raise self._refusal(answer, error, what, acting, known=message is not None)
 
-    def _refusal(self, status: int, error: str, what: str, acting: bool, *, known: bool = True) -> Exception:
+    def _refusal(self, answer: _Answer, error: str, what: str, acting: bool, *, known: bool = True) -> Exception:
+        status, after = answer.status, retry_after.wish(answer.status, answer.headers, datetime.now(UTC))
         if status == 401:
             return AuthRefused(f"Odoo refused the key ({error}): check ODOO_API_KEY")
         if status == 404 and not known:
@@ -119,12 +122,12 @@ class Odoo:
                 f"Odoo does not know {what}, or no database {self._database!r}: check ODOO_DB", retry=False
             )
         if status == 429:
-            return AdapterError(f"Odoo is asked too often ({what})", retry=True)
+            return AdapterError(f"Odoo is asked too often ({what})", retry=True, retry_after=after)
         if 300 <= status < 400:
             return AdapterError("Odoo's address redirects: set ODOO_URL to where it leads", retry=False)
         if 400 <= status < 500 and status not in (408, 409):
             return AdapterError(f"Odoo refused: {error}", retry=False)
-        return _unclear(f"Odoo broke on {what}: {error}", acting)
+        return _unclear(f"Odoo broke on {what}: {error}", acting, after)
 
     # XML-RPC
 
@@ -133,7 +136,7 @@ class Odoo:
         body = xmlrpc.client.dumps(tuple(_plain(parameters)), method, allow_none=True).encode("utf-8")
         answer = self._post(f"/xmlrpc/2/{service}", body, {"Content-Type": "text/xml"}, what, acting)
         if answer.status != 200:
-            raise self._refusal(answer.status, f"HTTP {answer.status}", what, acting, known=False)
+            raise self._refusal(answer, f"HTTP {answer.status}", what, acting, known=False)
         try:
             (value,), _ = xmlrpc.client.loads(answer.body)
         except xmlrpc.client.Fault as fault:
@@ -222,8 +225,10 @@ def _json(answer: _Answer) -> Any:
         return _UNREADABLE
 
 
-def _unclear(text: str, acting: bool) -> Exception:
-    return OutcomeUnknown(text) if acting else AdapterError(text, retry=True)
+def _unclear(text: str, acting: bool, after: timedelta | None = None) -> Exception:
+    if acting:
+        return OutcomeUnknown(text, retry_after=after)
+    return AdapterError(text, retry=True, retry_after=after)
 
 
 def _did_not_arrive(error: Exception) -> str | None:

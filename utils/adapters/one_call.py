@@ -6,17 +6,13 @@ be done with. Here the connection is cut when the whole answer has taken too lon
 
 from __future__ import annotations
 
-import socket
-import threading
-from contextlib import suppress
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 
-#: How many times the seconds of a silence (the time limit of `requests`) an answer may take from its first byte on.
-_WHOLE = 2
+from utils.adapters.cut_off import WHOLE, CutOff
 
 
 class TooMuch(Exception):
@@ -28,7 +24,7 @@ class OneCall(requests.Session):
 
     def __init__(self, timeout: float) -> None:
         super().__init__()
-        self._watch = _Watch(timeout * _WHOLE)
+        self._watch = CutOff(timeout * WHOLE)
         for scheme in ("http://", "https://"):
             self.mount(scheme, _Adapter(self._watch))
 
@@ -46,33 +42,8 @@ class OneCall(requests.Session):
         super().close()
 
 
-class _Watch:
-    """Cuts connections whose answers take longer than so many seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self.has_cut = threading.Event()
-        self._seconds = seconds
-        self._timers: list[threading.Timer] = []
-
-    def begin(self, connection: socket.socket) -> None:
-        timer = threading.Timer(self._seconds, self._cut, [connection])
-        timer.daemon = True
-        timer.start()
-        self._timers.append(timer)
-
-    def end(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-
-    def _cut(self, connection: socket.socket) -> None:
-        self.has_cut.set()
-        with suppress(OSError):  # it is closed already
-            # Not the method of an `SSLSocket`, which takes its state away from whoever reads at this moment.
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
 class _Adapter(HTTPAdapter):
-    def __init__(self, watch: _Watch) -> None:
+    def __init__(self, watch: CutOff) -> None:
         self._watch = watch
         super().__init__(max_retries=0)
 
@@ -93,7 +64,7 @@ class _Adapter(HTTPAdapter):
         }
 
 
-def _watched(connection: Any, watch: _Watch) -> Any:
+def _watched(connection: Any, watch: CutOff) -> Any:
     """A class of connections whose answers are watched."""
 
     def getresponse(self: Any) -> Any:

@@ -29,7 +29,7 @@ class SmtpAlertChannel:
         s = self._settings
         where = f"{s.alert_smtp_host}:{s.alert_smtp_port}"
         try:
-            with self._connect(smtplib, ssl) as server:
+            with self._connect(ssl) as server:
                 if s.alert_smtp_user:
                     server.login(s.alert_smtp_user, s.alert_smtp_pass)
                 server.sendmail(self._sender, [s.alert_to_email], self._mail(alerts))
@@ -57,12 +57,14 @@ class SmtpAlertChannel:
     def _sender(self) -> str:
         return self._settings.alert_from_email or self._settings.alert_smtp_user
 
-    def _connect(self, smtplib: Any, ssl: Any) -> Any:  # modules that are imported late
+    def _connect(self, ssl: Any) -> Any:  # modules that are imported late
+        from utils.adapters.smtp_replies import Smtp, SmtpTls
+
         s = self._settings
         if s.alert_smtp_security == "tls":
             context = ssl.create_default_context()
-            return smtplib.SMTP_SSL(s.alert_smtp_host, s.alert_smtp_port, timeout=TIMEOUT, context=context)
-        server = smtplib.SMTP(s.alert_smtp_host, s.alert_smtp_port, timeout=TIMEOUT)
+            return SmtpTls(s.alert_smtp_host, s.alert_smtp_port, timeout=TIMEOUT, context=context)
+        server = Smtp(s.alert_smtp_host, s.alert_smtp_port, timeout=TIMEOUT)
         if s.alert_smtp_security == "starttls":
             try:
                 server.starttls(context=ssl.create_default_context())

@@ -29,6 +29,13 @@ class Order:
     reference: str = ""
     #: The provider's id of what was made ready before the act (a draft, a container, uploaded media); durable.
     prepared: str = ""
+    #: Which try of it this is: 1 is the first.
+    attempt: int = 1
+
+    @property
+    def mark(self) -> str:
+        """Our own mark of this try alone: what the world says of another try of the same action bears another."""
+        return f"{self.action_id}.{self.attempt}"
 
 
 @dataclass(frozen=True)

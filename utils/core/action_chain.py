@@ -66,11 +66,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`problems`, the first one first; `counts` of chained lines by writer; `before`: of those older than any chain."""
+    """`problems`, the first one first; `counts` of chained lines by writer; `before`: of those older than any chain;
+    `accepted`: problems that a person has looked at."""
 
     problems: tuple[Problem, ...]
     counts: Mapping[str, int]
     before: int
+    accepted: tuple[Problem, ...] = ()
 
 
 def first_prev(before: Iterable[bytes]) -> str:

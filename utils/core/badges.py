@@ -71,11 +71,13 @@ class Badge:
 
 @dataclass(frozen=True)
 class Letter:
-    """The mail that is answered, as this node read it. `genuine`: its own mail server's verdict on the sender."""
+    """The mail that is answered, as this node read it. `genuine`: its own mail server's verdict on the sender.
+    `message_id`: with angle brackets; empty where the mail had none."""
 
     sender: str
     reply_to: str = ""
     genuine: bool | None = None
+    message_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,15 +179,22 @@ def _recipients(request: ApprovalRequest, facts: Facts) -> list[Badge]:
     people, letter = recipients(request), facts.letter
     known = facts.known or frozenset()
     sender = letter.sender.lower() if letter else ""
+    in_reply_to = request.fields.get("in_reply_to") if request.action == "reply_email" else None
+    answers = letter is not None and letter.genuine is True and letter.message_id == in_reply_to
     wrote = {sender, str(request.source.get("from_address") or "").lower()} - {""}
     found = []
     for person in [person for person in people if person not in known]:
         # Whoever wrote may be genuine and no stranger, and still write from acrne.example.
         alike = lookalike.first_like(person, known | (wrote - {person}))
-        if alike is not None:
-            found.append(_is_not(_say(person), alike))
+        if alike is not None and alike.is_trick:
+            found.append(_is_not(_say(person), alike.known))
+        elif alike is not None:
+            words = (
+                f"{_say(person)} is at a host of the same name as that of {_say(alike.known)}, and of another ending."
+            )
+            found.append(Badge(Kind.LOOKALIKE, Severity.WARNING, words))
         if facts.known is not None:
-            is_answered = person == sender and letter is not None and letter.genuine is True
+            is_answered = person == sender and answers
             words = f"New: nothing was ever sent to {_say(person)} from here"
             words += ", who wrote the mail that is answered." if is_answered else "."
             found.append(Badge(Kind.NEW_RECIPIENT, Severity.INFO if is_answered else Severity.WARNING, words))
@@ -221,7 +230,7 @@ def _money(request: ApprovalRequest, facts: Facts) -> list[Badge]:
     now, last = deal(request), facts.last
     if now is None or facts.known is None:
         return []
-    what = "payment" if request.action == "payment" else "invoice"
+    what = {"post_invoice": "invoice", "record_expense": "expense"}.get(now.kind, "payment")
     if last is None:
         words = f"New: the first {what} with {_say(now.party)} from here."
         found = [Badge(Kind.NEW_RECIPIENT, Severity.WARNING, words)]

@@ -109,6 +109,8 @@ def minor_units(currency: str) -> int:
     try:
         exponent = Currency(currency).exponent
     except ValueError:
+        if currency.upper() in {known.value for known in Currency}:
+            raise ValueError(f"{currency!r} must stand in capitals: {currency.upper()}") from None
         raise ValueError(f"{currency!r} is no currency code of ISO 4217 (EUR, USD, …)") from None
     if exponent is None:
         raise ValueError(f"nothing is paid in {currency}")

@@ -60,12 +60,16 @@ class Act:
 
 @dataclass(frozen=True)
 class Hold:
-    """Why an approved action waits: in a word or two for a count, in words for the human, and until when if known."""
+    """Why an approved action waits: in a word or two for a count, in words for the human, and until when if known.
+
+    `remedy`: what is to be done about it, of what concerns this action itself and no limit.
+    """
 
     short: str
     reason: str
     until: datetime | None = None
     is_known: bool = False  # the human hears of it otherwise
+    remedy: str = ""
 
     def is_worth_telling(self, now: datetime) -> bool:
         """Whether the human should hear of it: an undo window is over before they could read it."""
@@ -129,7 +133,7 @@ def _caps(action: str, recipients: Collection[str], now: datetime, brakes: Brake
         caps.append((brakes.per_recipient_per_day, _DAY, theirs, words))
     found = []
     for most, span, counted, words in caps:
-        times = sorted(act.at for act in counted if act.at > now - span)
+        times = sorted(act.at for act in counted if now - span < act.at <= now)  # later ones: the clock was set back
         if len(times) >= most:
             found.append(Hold("over a cap", words.format(most), times[-most] + span if most else None))
     return found

@@ -62,13 +62,15 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A request that waits for the human. `flags`: risks and problems, in plain sentences."""
+    """A request that waits for the human. `flags`: warnings and problems, `dangers`: what looks like a trick, in plain
+    sentences."""
 
     subject: Subject
     created: datetime | None
     expires: datetime | None
     expired: bool
     flags: tuple[str, ...] = ()
+    dangers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,9 +189,10 @@ def _waiting(overview: Overview) -> list[str]:
     return [*lines, *(["", f"Snoozed: {overview.snoozed}"] if overview.snoozed else [])]
 
 
-def _urgency(entry: Waiting) -> tuple[bool, bool, datetime, str]:
-    """Those with a risk first, and of these the oldest; what is expired asks last."""
-    return (entry.expired, not entry.flags, entry.created or datetime.min.replace(tzinfo=UTC), entry.subject.request_id)
+def _urgency(entry: Waiting) -> tuple[bool, bool, bool, datetime, str]:
+    """Those with a danger first, then those with another risk, of these the oldest; what is expired asks last."""
+    created = entry.created or datetime.min.replace(tzinfo=UTC)
+    return (entry.expired, not entry.dangers, not entry.flags, created, entry.subject.request_id)
 
 
 def _one_waiting(entry: Waiting) -> list[str]:
@@ -197,7 +200,8 @@ def _one_waiting(entry: Waiting) -> list[str]:
     if entry.expires is not None:
         times += [f"expired {_time(entry.expires)}" if entry.expired else f"until {_time(entry.expires)}"]
     first = " · ".join([f"- {_subject(entry.subject)}", *times])
-    return [first, *(f"  - look: {inert(flag)}" for flag in entry.flags)]
+    dangers = (f"  - **danger**: {inert(flag)}" for flag in entry.dangers)
+    return [first, *dangers, *(f"  - look: {inert(flag)}" for flag in entry.flags)]
 
 
 def _approved(entry: Approved) -> list[str]:

@@ -285,7 +285,8 @@ def _tasks(paths: Iterable[str], stage_at: Callable[[str], Stage | None]) -> dic
 def _no_clashing_names(final: dict[str, Entry | None], sides: _Sides, plan: Plan) -> None:
     """A file and a folder of one name, or names that differ in case or composition only: Local's stands.
 
-    Only what the two sides changed can clash, because each side's own tree was possible.
+    Only what the two sides changed can clash, because each side's own tree is possible: what was refused of theirs took
+    with it what can't lie beside it (`utils.sync.judge`).
     """
     standing = {path: entry for path, entry in final.items() if entry is not None}
     by_fold: dict[str, list[str]] = defaultdict(list)
@@ -296,6 +297,27 @@ def _no_clashing_names(final: dict[str, Entry | None], sides: _Sides, plan: Plan
             for other in by_fold.get(folded, ()):
                 if other != path and final[other] is not None and final[path] is not None:
                     _settle_clash(path, other, final, sides, plan)
+
+
+def clashes(standing: Iterable[str], coming: Iterable[str]) -> dict[str, str]:
+    """path of `coming` → the one of `standing` beside which it can't lie: one needs a folder where the other is a file,
+    or a part of their names differs in case or composition only."""
+    files: dict[str, str] = {}
+    folders: dict[str, tuple[str, str]] = {}  # folded → the folder's spelling, and a file in it
+    for path in sorted(standing):
+        files.setdefault(fold(path), path)
+        for folder in _prefixes(path.rpartition("/")[0]):
+            folders.setdefault(fold(folder), (folder, path))
+    found: dict[str, str] = {}
+    for path in coming:
+        for part in _prefixes(path):
+            folded = fold(part)
+            spelling, inside = folders.get(folded, (part, path))
+            if files.get(folded, path) != path:
+                found[path] = files[folded]
+            elif folded in folders and (part == path or spelling != part):
+                found[path] = inside
+    return found
 
 
 def _settle_clash(path: str, other: str, final: dict[str, Entry | None], sides: _Sides, plan: Plan) -> None:

@@ -130,7 +130,7 @@ def move_is_enough(
     """Whether a human's move into Approved/ approves this request (S7), and the reason in plain words.
 
     `known_recipients` are the lower-case addresses (and telephone numbers) that an earlier receipt of ours names.
-    `verified_sender` is the authenticated sender of the mail that is being answered, as this very node read it, and
+    `verified_sender` is the authenticated sender of the mail to which this is the reply, as this very node read it, and
     counts as known; what the request says of its sender does not, for a compromised cloud writes what it likes. Mail
     and WhatsApp alone; what else needs care says `approve_by: confirm` in `zones.json`. `dangers` are the words of the
     badges of that severity (`utils.core.badges`): what looks like a trick is never approved by a move.
@@ -172,6 +172,9 @@ CLOUD_PREFIXES = (
     "Logs/",
 )
 
+#: Endings of what agents read and write at known places; no folder there bears one.
+_NOTES = (".md", ".json", ".jsonl")
+
 
 def may_write(zone: str, path: str) -> bool:
     """Whether an agent of `zone` may create or change the vault path `path` (posix, relative). Local may anything."""
@@ -195,9 +198,18 @@ class CloudChange:
     came_from: Collection[str] = ()
 
 
+def _lies_in_a_note(path: str) -> bool:
+    """Whether a folder above `path` bears the name of a note or a log: it would lie where a file belongs. Kept versions
+    do, for their folders bear the names of what lost."""
+    folders = path.lower().split("/")[:-1]
+    return not path.startswith("Updates/conflicts/") and any(name.endswith(_NOTES) for name in folders)
+
+
 def cloud_refusal(change: CloudChange) -> str | None:
     """Why the cloud may not do this (S10), or None."""
     path = change.path
+    if change.exists and not change.existed and _lies_in_a_note(path):
+        return "the cloud may not put a folder where a note or a log belongs"
     if not may_write(CLOUD, path) or (path.rpartition("/")[2].startswith(".git") and change.existed):
         return "the cloud may not write here"
     if path.startswith("Logs/") and not (path.endswith(".jsonl") and change.exists):

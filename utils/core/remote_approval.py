@@ -25,6 +25,16 @@ DOMAIN = "ai-employee/approval/v1"
 SKEW = timedelta(minutes=5)
 _VERSION = 1
 KEY = re.compile(r"[A-Za-z0-9_-]{43}")
+#: Their private keys are printed in RFC 8032 §7.1, the first also in RFC 8037 A.1: whoever reads it can sign.
+PUBLISHED = frozenset(
+    {
+        "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw",
+        "_FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU",
+        "J4EX_BRMcjQPZ9DyMW6Dhs7_vyskKMnFH-98WX8dQm4",
+        "7Bcrk61eVjv0kyxw4SRQNMNUZ-8u_U1k6_gZaDRn4r8",
+    }
+)
 _TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _FORMS = {
     "request": ID_PATTERN,
@@ -36,6 +46,8 @@ _FORMS = {
     "nonce": re.compile(r"[0-9a-f]{32}"),
     "signature": re.compile(r"[A-Za-z0-9_-]{86}|"),
 }
+#: What is to be said of one of them.
+PUBLISHED_WORDS = "its key is a test key of RFC 8032, whose private half everybody knows"
 
 
 class BadStatement(ValueError):
@@ -169,7 +181,8 @@ class Approver:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What Local knows when it judges an approval. `action` and `sha256` are those of the file that lies here now.
+    """What Local knows when it judges an approval. `action` and `sha256` are those of the file that lies here now, None
+    where its request does not wait here.
 
     `approver`: whose key signed, or None where it is not enrolled. `genuine`: the signature is by that key over these
     words. `seen`: the file was seen to wait here. `used`: this approval made a record before. `hours`: how long an
@@ -177,7 +190,7 @@ class Circumstances:
     """
 
     action: str | None
-    sha256: str
+    sha256: str | None
     approver: Approver | None
     genuine: bool
     seen: bool
@@ -197,6 +210,8 @@ def doubt(statement: Statement, here: Circumstances) -> str | None:
         return f"its key {statement.signer} is not enrolled here"
     if here.approver.revoked_at is not None:
         return f"the key of {here.approver.name} was revoked here on {here.approver.revoked_at[:10]}"
+    if statement.signer in PUBLISHED:
+        return PUBLISHED_WORDS
     if here.used:
         return "this approval was used before: each counts once"
     if statement.given_at > here.now + SKEW:
@@ -205,6 +220,8 @@ def doubt(statement: Statement, here: Circumstances) -> str | None:
         return f"it expired at {statement.until(here.hours):%Y-%m-%d %H:%M} UTC"
     if here.put_back_at is not None and statement.given_at <= here.put_back_at + SKEW:
         return "this node was put back from a backup after it was given, and may have used it before that"
+    if here.sha256 is None:
+        return "its request does not wait here"
     if statement.sha256 != here.sha256:
         return "it is for other words than those that lie here: they were edited, or it belongs to another request"
     if statement.action != here.action:

@@ -13,6 +13,8 @@ from typing import Any
 _HEADING = "# Reply to "
 _OWN = re.compile(r"- (?P<label>To|Cc|Bcc|Subject):")
 _LOOK = "- Look: "
+_UNVERIFIED = "Sender not verified: our mail server did not say whether the address is genuine."
+_FORGED = "Sender not genuine: our mail server's check of"
 _RECIPIENT_FLAG = re.compile(
     r"(?:Goes to .+, who (?:is|are) not the sender of the mail it answers"
     r"|The answer goes to .+ \(Reply-To\), not to the sender .+)\.\Z"
@@ -45,6 +47,23 @@ def recipient_flags(fields: Mapping[str, Any], source: Mapping[str, Any]) -> lis
 def is_recipient_flag(text: str) -> bool:
     """Whether a stored flag is one of `recipient_flags`, which are worth nothing once the fields have changed."""
     return _RECIPIENT_FLAG.match(text) is not None
+
+
+def sender_flag(address: str, genuine: bool | None) -> str | None:
+    """The warning about who wrote a mail; None where our mail server vouches for them."""
+    if genuine is None:
+        return _UNVERIFIED
+    return None if genuine else f"{_FORGED} {address} failed; it may be forged."
+
+
+def is_sender_flag(text: str) -> bool:
+    """Whether a stored flag is one of `sender_flag`: a node that read the mail itself says it by a badge."""
+    return text == _UNVERIFIED or text.startswith(_FORGED)
+
+
+def no_address_flag(stand_in: str) -> str:
+    """The warning that we have no address to send from."""
+    return f"Goes out from {stand_in}: set MAIL_FROM."
 
 
 def field_notes(meta: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from utils.core import attached, visible
@@ -33,7 +34,7 @@ _UNSHOWN = (
 )
 _UNSHOWN_IN_DRAFT = (
     (re.compile(r"^[ \t>]*\[[^\]\n]+\]:", re.MULTILINE), "a link definition '[…]: …', which is not shown"),
-    (re.compile(r"\]\("), "a Markdown link, of which only the words are shown: the mail will have the address too"),
+    (re.compile(r"\]\("), "a Markdown link, of which only the words are shown: what is sent has the address too"),
     (re.compile(r"&(?:#\w{1,10}|[A-Za-z]\w{1,30});"), "an HTML entity, which is shown as another character"),
 )
 _DRAFT_LINE = re.compile(r"^## Draft[ \t]*(?P<newline>\r?\n|\r?\Z)", re.MULTILINE)
@@ -91,11 +92,17 @@ def make_id(domain: str, when: datetime, source_key: str, digits: int = 8) -> st
 
 def request_id(task_id: str, action: str, revision: int = 1) -> str:
     """The id of the request that `action` needs for `task_id`; stable, so that a repeated draft is the same file."""
+    domain, when = _told_by(task_id)
+    return make_id(domain, when, f"request\0{task_id}\0{action}\0{revision}")
+
+
+@lru_cache(maxsize=64)  # who asks, asks for all requests that a task may have
+def _told_by(task_id: str) -> tuple[str, datetime]:
+    """The domain and the time in a task's id. Raises `ValueError` where it is none."""
     match = ID_PATTERN.match(task_id)
     if match is None:
         raise ValueError(f"not a task id: {task_id!r}")
-    when = datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    return make_id(match["domain"], when, f"request\0{task_id}\0{action}\0{revision}")
+    return match["domain"], datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def parse_time(value: object) -> datetime:
@@ -115,6 +122,11 @@ def parse_time(value: object) -> datetime:
 def format_time(value: datetime) -> str:
     """ISO 8601 in UTC with a `Z`, to the second unless there are microseconds."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def bare_id(named: str) -> str:
+    """The id in what a person pasted for one: a file's name or path, blanks around it, in whatever case."""
+    return named.strip().rpartition("/")[2].removesuffix(".md").casefold()
 
 
 def quote_block(text: str) -> str:

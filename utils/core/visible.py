@@ -61,6 +61,11 @@ def is_mixed(text: str) -> bool:
     return any(len({_alphabet(char) for char in word} - {""}) > 1 for word in _WORD.findall(text))
 
 
+def is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8: a byte of a command line that is none came as half a character (PEP 383)."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def escape(text: str) -> str:
     """`text` with each invisible or direction-changing character written out, as in `⟦U+202E⟧`."""
     return _replaced(text, lambda char: f"⟦U+{ord(char):04X}⟧")
@@ -71,6 +76,11 @@ def plain(text: str, keep: str = "") -> str:
     those of `keep`."""
     escaped = escape(text)
     return "".join(char if char.isprintable() or char in keep else " " if char in "\t\r\n" else "�" for char in escaped)
+
+
+def one_line(text: str) -> str:
+    """What somebody typed, for a sentence of ours: one line, nothing invisible; it makes no heading and no rule."""
+    return " ".join(plain(text).split())
 
 
 def strip(text: str) -> str:

@@ -185,7 +185,7 @@ class Dispatcher:
     def _waiting(self, now: datetime, seen: dict[Path, _Seen], counts: Counter[str]) -> list[tuple[Path, Ticket]]:
         """Every readable task with its ticket, in the order of work. A file is parsed again only when it changed."""
         tickets: dict[Path, Ticket] = {}
-        for path in self._layout.files(Stage.NEEDS_ACTION):
+        for path in self._layout.files(Stage.NEEDS_ACTION, misnamed=True):
             found = self._look(path)
             if found is None:
                 continue

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from utils.core import action_chain
-from utils.core.action_chain import Head, Line, Verdict
+from utils.core.action_chain import Head, Line, Problem, Verdict
 from utils.core.task import format_time, parse_time
 from utils.ports import Clock
 from utils.vault import atomic, jsonl, locks
@@ -65,22 +65,27 @@ class ActionLog:
             self._remember(Head(head.count + 1, _digest(data)))
 
     def verify(self) -> Verdict:
-        """What is wrong with the log as it lies here, without what a person accepted. Changes nothing."""
+        """What is wrong with the log as it lies here, and apart from it what a person accepted. Changes nothing."""
         lines = self.lines()
         head, at = self._load()
         if head is not None and self._is_old(at):
             head = action_chain.tip(lines, self._writer, head)
         verdict = action_chain.verify(lines, {self._writer: head} if head else {})
         known = self._known()
-        return replace(verdict, problems=tuple(found for found in verdict.problems if found.words not in known))
+        return replace(
+            verdict,
+            problems=tuple(found for found in verdict.problems if found.words not in known),
+            accepted=tuple(found for found in verdict.problems if found.words in known),
+        )
 
-    def accept(self) -> Verdict:
-        """Remember what is wrong now as looked at: `verify` no longer tells it. Answers what that was."""
+    def accept(self, seen: Iterable[Problem]) -> list[Problem]:
+        """Remember what a person has `seen`, as far as it is wrong still: `verify` no longer tells it. Answers it."""
         with locks.hold(self._lock):
-            verdict = self.verify()
-            words = [*self._known(), *(problem.words for problem in verdict.problems)]
+            found = set(self.verify().problems)
+            looked_at = [problem for problem in seen if problem in found]
+            words = [*self._known(), *(problem.words for problem in looked_at)]
             atomic.write(self._accepted, json.dumps(words, indent=1).encode(), mode=0o600)
-        return verdict
+        return looked_at
 
     def _known(self) -> list[str]:
         try:

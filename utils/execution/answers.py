@@ -90,6 +90,7 @@ class Pending:
     snoozed_until: datetime | None = None
     superseded: NewDraft | None = None
     badges: tuple[Badge, ...] = ()
+    outdated: tuple[str, ...] = ()  # flags in the file that are not so any more, or that a badge of ours says
 
     @property
     def state(self) -> str:
@@ -109,4 +110,5 @@ class Pending:
             found += recipient_flags(request.fields, request.source)
             found += [_DISAGREE] if notes_disagree(split_draft(request.body)[0], request.meta) else []
         # Who gets it is said anew each time: a stored flag would be wrong after an edit.
-        return tuple(dict.fromkeys([*found, *(flag for flag in request.risk if not is_recipient_flag(flag))]))
+        stored = (flag for flag in request.risk if not is_recipient_flag(flag) and flag not in self.outdated)
+        return tuple(dict.fromkeys([*found, *stored]))

@@ -8,23 +8,23 @@ confirmation (API, command line) or, where policy allows, from a human's own mov
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
-from utils.core import badges
-from utils.core.policy import ALWAYS_CONFIRMED, Mode, look_again, move_is_enough
+from utils.core import visible
+from utils.core.policy import Mode
 from utils.core.revision import own_task
 from utils.core.stages import Stage
-from utils.core.task import ApprovalRequest, format_time
+from utils.core.task import format_time
 from utils.core.zones import ZonesConfig
 from utils.execution import change, copies, notes, requests
 from utils.execution.answer_log import NewDraft
 from utils.execution.answers import (
     AlreadyActed,
-    ApprovalError,
     BadAnswer,
     BadEdit,
     Changed,
@@ -35,6 +35,7 @@ from utils.execution.answers import (
     Pending,
     Superseded,
 )
+from utils.execution.by_move import ByMove
 from utils.execution.change import Change
 from utils.execution.copies import Copies
 from utils.execution.counts import Counts, Trying
@@ -75,9 +76,10 @@ class Approvals:
         remote: Callable[[Approve], Mapping[str, str]] = lambda approve: {},
         passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
         hand: Callable[[str], Hand] | None = None,
+        mail_from: str = "",
     ) -> None:
         """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local.
-        `hand(action)` is asked what would go out, and does nothing."""
+        `hand(action)` is asked what would go out, and does nothing. `mail_from`: the address mail goes out from."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -86,15 +88,20 @@ class Approvals:
         self._clock = clock
         self._known_to_git = known_to_git
         self._alert = alert
-        self._looks = Looks(store, hand, mode=mode, clock=clock)
+        self._misnamed: set[str] = set()
+        self._looks = Looks(store, hand, mode=mode, clock=clock, mail_from=mail_from)
         self._soon = Soon()
         self._waiting = Waiting(
-            layout, claims, store, zones, mode=mode, clock=clock, alert=alert, passed_on=passed_on, looks=self._looks,
-            soon=self._soon,
+            layout, claims, store, zones, mode=mode, clock=clock, alert=alert, known_to_git=known_to_git,
+            passed_on=passed_on, looks=self._looks, soon=self._soon,
         )  # fmt: skip
         self._copies = Copies(layout, claims, clock=clock, alert=alert, soon=self._soon)
         self._tasks = SourceTasks(layout, claims, store, clock=clock, alert=alert)
         self._revisions = Revisions(layout, claims, store.answers)
+        self._by_move = ByMove(
+            layout, claims, store, zones, clock=clock, known_to_git=known_to_git, alert=alert, looks=self._looks,
+            waiting=self._waiting, record=lambda file, by, via: self._record(file, by=by, via=via),
+        )  # fmt: skip
         self._decisions = Decisions(
             layout,
             claims,
@@ -104,7 +111,7 @@ class Approvals:
             soon=self._soon,
             known_to_git=known_to_git,
             in_git=in_git,
-            why_not_enough=self._why_not_enough,
+            why_not_enough=self._by_move.why_not_enough,
         )
         self._remote = remote
 
@@ -152,14 +159,11 @@ class Approvals:
         if live is not None and live.state is State.UNKNOWN:
             raise AlreadyActed(notes.unsettled(live))
         if live is not None and live.sha256 == sha256:
-            self._place(live)
-            return self._store.get(live.action_id) or live
+            return self._placed(live)
         file = self._one(request_id)
         if file.sha256 != sha256:
             raise Changed(file.sha256)
-        record = self._record(file, by=by, via=via, until=until)
-        self._place(record)
-        return self._store.get(record.action_id) or record
+        return self._placed(self._record(file, by=by, via=via, until=until))
 
     def reject(
         self, request_id: str, reason: str = "", *, by: str, sha256: str | None = None, via: str = "api"
@@ -177,20 +181,34 @@ class Approvals:
         acted = live is not None and live.state is State.DONE and live.filed  # then this file is a copy of no effect
         if live is not None and not acted and not self._store.void(live, f"rejected by {by}"):
             raise AlreadyActed(f"too late to reject: its execution is {live.state}")
+        reason = visible.one_line(reason)
         words = f"Rejected by {by}" + (f": {reason}" if reason else "")
         named = file.request.source_task if file.request else None
         told = "\n\n".join(filter(None, (words, notes.not_its_task(request_id, named))))
+        self._carry_to_rejected(file, told)
+        late = self._store.live(request_id)  # it may have been approved while we moved it, and not after that
+        if late is not None and not acted and not self._store.void(late, f"rejected by {by}"):
+            raise AlreadyActed(f"too late to reject: its execution is {late.state}; its file lies in Rejected/")
+        task = own_task(request_id, named)
+        if task and not acted:
+            try:
+                self._tasks.reject(task, words)
+            except OSError as error:  # `observe` has it follow its request
+                log.warning("the task of %s is not moved yet: %s", request_id, error)
+        drafted_by = file.request.drafted_by if file.request else ""
+        self._store.answers.note(request_id, "rejected", by=by, via=via, said=reason, drafted_by=drafted_by)
+
+    def _carry_to_rejected(self, file: RequestFile, told: str) -> None:
         try:
             self._claims.move(file.path, Stage.REJECTED, reason=told)
         except Gone:
-            raise NotFound(f"{request_id} was moved meanwhile: look again") from None
+            raise NotFound(f"{file.request_id} was moved meanwhile: look again") from None
         except TargetTaken:
             raise Invalid(f"{file.path.name} lies in Rejected/ already: remove one of them") from None
-        task = own_task(request_id, named)
-        if task and not acted:
-            self._tasks.reject(task, words)
-        drafted_by = file.request.drafted_by if file.request else ""
-        self._store.answers.note(request_id, "rejected", by=by, via=via, said=reason, drafted_by=drafted_by)
+        except OSError as error:
+            if os.path.lexists(file.path):
+                raise
+            log.warning("%s is rejected; its line in the log is written later: %s", file.request_id, error)
 
     def revise(
         self, request_id: str, instruction: str, *, by: str, sha256: str | None = None, via: str = "api"
@@ -295,6 +313,33 @@ class Approvals:
             self._waiting.see(written)
         return written.sha256
 
+    def restore(self, request_id: str, sha256: str, *, by: str, via: str = "api") -> str:
+        """Write the newest version that was seen waiting and could be used over a file that can't: an editor emptied
+        it. Returns the sha256 of the new bytes.
+
+        Raises `NotHere`, `NotFound`, `Superseded`, `Changed` (`sha256`: of what lies there), `Invalid`.
+        """
+        self._here()
+        file = self._to_answer(request_id, sha256)[0]
+        if not file.problems:
+            raise Invalid("it can be used as it is: there is nothing to put back")
+        versions = reversed(self._store.answers.versions(request_id))
+        kept = next((data for data in versions if not requests.parse(data, request_id)[1]), None)
+        if kept is None:
+            raise Invalid("this node never saw a version of it that could be used")
+        meta, body = frontmatter.read(kept)
+        try:
+            data = self._claims.rewrite(file.path, sha256, meta, body, by=by)
+        except claim_task.Changed as error:
+            raise Changed(error.sha256) from None
+        except Gone:
+            raise NotFound(f"{request_id} was moved meanwhile: look again") from None
+        written = RequestFile(file.path, file.stage, data, requests.sha256(data))
+        self._store.answers.note(request_id, "edited", by=by, via=via, said="put back as it was")
+        if file.stage is Stage.PENDING_APPROVAL:
+            self._waiting.see(written)
+        return written.sha256
+
     def observe(self) -> None:
         """Note what lies in `Pending_Approval/`, follow what a person decided in a file or by a move, wake what was
         snoozed until now, and warn of what will expire soon.
@@ -306,11 +351,21 @@ class Approvals:
         if self._mode != Mode.FULL:
             return
         trouble = Counts()
+        self._tell_misnamed()
         self._soon.clear()
         self._observe(trouble.trying)
         if trouble.problems:
             told = "\n".join(f"- {problem[:_LONGEST_PROBLEM]}" for problem in trouble.problems[:_MOST_PROBLEMS])
             self._alert("WARNING", "Some requests could not be looked at", told, source="approvals")
+
+    def _tell_misnamed(self) -> None:
+        """Each once for each process: what can't be named is no request to anybody."""
+        found = self._layout.misnamed(Stage.PENDING_APPROVAL, Stage.APPROVED)
+        if new := [path for path in found if path not in self._misnamed]:
+            told = "\n".join(f"- {path}" for path in new[:_MOST_PROBLEMS])
+            text = f"Nobody is asked about them until they are renamed:\n{told}"
+            self._alert("WARNING", "Files have names that are not UTF-8", text, source="approvals")
+        self._misnamed = set(found)
 
     def next_look(self) -> datetime | None:
         """When what the last `observe` found not to be ripe yet will be; None where there was nothing of that kind."""
@@ -330,7 +385,7 @@ class Approvals:
         unanswered = [file for file in moved if self._store.live(file.request_id) is None]
         for file in self._copies.follow(waiting, unanswered, trying):
             with trying(file.path.name):
-                self._judge_move(file, remote.get(file.request_id))
+                self._by_move.judge(file, remote.get(file.request_id))
         self._tasks.follow_rejections(trying)
         with trying("what was removed"):
             self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
@@ -349,93 +404,6 @@ class Approvals:
                 with trying(file.path.name):
                     self._revisions.put_away(file.path, new)
         return files
-
-    # Moves
-
-    def _judge_move(self, file: RequestFile, remote: str | None) -> None:
-        """`remote`: why an approval of it that was given elsewhere does not count."""
-        if self._store.live(file.request_id) is not None or file.problems or self._waiting.is_expired(file):
-            return
-        path = self._layout.relative(file.path)
-        ended = self._store.newest(file.request_id)
-        if ended is not None and ended.state in (State.VOID, State.FAILED) and not self._was_seen(file):
-            self._keep_ended(file, ended)
-            return
-        known = self._store.doubts_about(path, file.sha256)
-        if known is not None:
-            if self._waiting.note(file) is None:  # it was away meanwhile, and its note with it
-                self._explain(file, known)
-            return
-        via, by, doubt = self._worth_of_move(file, path)
-        if doubt is None:
-            try:
-                self._record(file, by=by, via=via)
-            except ApprovalError as error:
-                log.info("%s was not approved by its move: %s", path, error)
-            return
-        doubt = f"{doubt} ({remote})" if remote else doubt
-        self._explain(file, doubt)
-        if self._store.doubt(path, file.sha256, doubt):
-            self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{path}: {doubt}", source="approvals")
-
-    def _keep_ended(self, file: RequestFile, ended: ActionRecord) -> None:
-        """An approval of it came to nothing, and the file was not seen waiting since: so it was left behind (by a
-        crash, or the other process is about to take it away), and nobody's move, trusted or not, has approved it."""
-        why = f"its approval came to nothing ({ended.error})"
-        is_news = self._store.once(ended.action_id, "left in Approved/")
-        if is_news or self._waiting.note(file) is None:
-            self._explain(file, why)
-        if is_news:
-            self._alert("INFO", f"{file.request_id} waits for a confirmation", why, source="approvals")
-
-    def _was_seen(self, file: RequestFile) -> bool:
-        return self._store.was_seen(file.request_id, file.sha256)
-
-    def _worth_of_move(self, file: RequestFile, path: str) -> tuple[str, str, str | None]:
-        """`(via, by, doubt)`: what a file in `Approved/` without a record is worth; no doubt means it is approved."""
-        request = file.request
-        assert request is not None  # the caller passes files without problems only
-        changed = requests.problems_of_files(self._layout, request)
-        if changed:
-            return "", "", "; ".join(changed)
-        if request.doubts:
-            return "", "", _looks_otherwise(request)
-        dangers = self._dangers(request)
-        if dangers:
-            return "", "", look_again(dangers)
-        if self._zones.remote_approvals == "trust" and request.action not in ALWAYS_CONFIRMED:
-            return "trust", "whoever moved it (remote_approvals: trust)", None
-        if not self._was_seen(file):
-            return "", "", "approved remotely, or edited while it was moved: confirm here"
-        why = self._why_not_enough(request)
-        if why is not None:
-            return "", "", why
-        # Asked last: only here is git needed at all.
-        if self._known_to_git(path, file.data):
-            return "", "", "approved remotely: confirm here"
-        return "move", "local human", None
-
-    def _why_not_enough(self, request: ApprovalRequest) -> str | None:
-        """Why the local human's own move does not approve a request, or None where it does."""
-        if request.doubts:
-            return _looks_otherwise(request)
-        enough, why = move_is_enough(
-            request.action,
-            request.fields,
-            self._store.facts.verified_sender(request.source_task),
-            self._zones.actions[request.action],
-            self._store.known_recipients(),
-            self._dangers(request),
-        )
-        return None if enough else why
-
-    def _explain(self, file: RequestFile, doubt: str) -> None:
-        """In the note beside a file whose move is no approval: why, and what to look at."""
-        badges = self._looks.badges(file.request) if file.request else ()
-        self._claims.explain(file.path, notes.confirm(file, doubt, badges))
-
-    def _dangers(self, request: ApprovalRequest) -> list[str]:
-        return badges.dangers(self._looks.badges(request))
 
     # Records
 
@@ -480,8 +448,17 @@ class Approvals:
             raise AlreadyActed(f"{file.request_id} was approved by somebody else at the same time: look again")
         return live
 
+    def _placed(self, record: ActionRecord) -> ActionRecord:
+        """The record after its file was moved; the approval counts, so what can't be moved now is moved, and told, by
+        the watcher."""
+        try:
+            self._place(record)
+        except OSError as error:
+            log.warning("%s is approved but was not moved: %s", record.request_id, error)
+        return self._store.get(record.action_id) or record
+
     def _place(self, record: ActionRecord) -> None:
-        """Carry the approved file on to `Approved/`; what can't be moved now is moved by the watcher."""
+        """Carry the approved file on to `Approved/`. Raises `OSError`."""
         if record.state is not State.APPROVED or record.placed:
             return
         for file in self._waiting.files(record.request_id):
@@ -571,7 +548,3 @@ def _ids(*files: Iterable[RequestFile]) -> set[str]:
     """The ids of these files, by their names and by what stands in them: a renamed file is still there."""
     found = {file.request_id for some in files for file in some}
     return found.union(file.request.id for some in files for file in some if file.request is not None)
-
-
-def _looks_otherwise(request: ApprovalRequest) -> str:
-    return f"it may look otherwise than what would be sent: {'; '.join(request.doubts)}"

@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 from math import ceil
 from pathlib import Path
 
-from utils.core import brakes
+from utils.core import brakes, visible
 from utils.core.acting import Order
 from utils.core.brakes import Hold
 from utils.core.task import InvalidTask
 from utils.core.zones import ZonesConfig
 from utils.execution import requests
+from utils.execution.answers import Invalid
 from utils.execution.journal import ActionRecord, State
 from utils.execution.store import ExecutionStore
 from utils.ports import AdapterError, Clock, Hand
@@ -26,6 +27,7 @@ from utils.vault import atomic
 _LONGEST = 2_000  # characters of the file that are shown
 _DAY = timedelta(days=1)
 _STOP = "STOP"
+_AGAIN = "; and again: "
 
 
 def stands_still(settings: Settings) -> Hold | None:
@@ -38,7 +40,7 @@ def _said(stop: Path) -> str | None:
         with stop.open(encoding="utf-8", errors="replace") as file:
             return file.read(_LONGEST).strip()
     except FileNotFoundError:
-        return None
+        return f"{stop.name} is a link that leads nowhere" if stop.is_symlink() else None
     except OSError as error:
         return f"{stop.name} can't be read: {error.strerror}"
 
@@ -68,16 +70,26 @@ class Brakes:
         return _said(self._stop)
 
     def stop(self, reason: str) -> None:
-        """Pull the kill switch; durable when it returns. A second time replaces the reason."""
+        """Pull the kill switch; durable when it returns. The reason that stands there stays, a new one comes after.
+        Raises `Invalid`."""
+        self._check()
         self._stop.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        atomic.write(self._stop, f"{reason}\n".encode("utf-8", "replace"), mode=0o600)
+        said = [one for one in (self.stopped() or "").split(_AGAIN) if one]
+        reason = visible.one_line(reason)
+        text = _AGAIN.join(said if reason in said else [*said, reason])
+        atomic.write(self._stop, f"{text}\n".encode("utf-8", "replace"), mode=0o600)
 
     def go(self) -> bool:
-        """Release the kill switch; False where it was not pulled."""
+        """Release the kill switch; False where it was not pulled. Raises `Invalid`."""
         if self.stopped() is None:
             return False
+        self._check()
         self._stop.unlink(missing_ok=True)
         return True
+
+    def _check(self) -> None:
+        if self._stop.is_dir() and not self._stop.is_symlink():
+            raise Invalid(f"everything is stopped by a folder: to change that, remove {self._stop} by hand")
 
     def hold(self, record: ActionRecord) -> Hold | None:
         """Why an approved action waits, or None."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from utils.core import dashboard_note
+from utils.core import badges, dashboard_note
+from utils.core.badges import Severity
 from utils.core.dashboard_note import (
     MOST,
     Approved,
@@ -23,6 +24,7 @@ from utils.core.dashboard_note import (
     Unknown,
     Waiting,
 )
+from utils.core.headline import headline
 from utils.core.policy import Mode, recipients
 from utils.core.task import ApprovalRequest, parse_time
 from utils.execution import requests
@@ -158,12 +160,14 @@ def _unknown(record: ActionRecord) -> Unknown:
 def _waiting(pending: Pending) -> Waiting:
     request = pending.request
     confirm = ["it lies in Approved/, but is not confirmed yet"] if pending.needs_confirmation else []
+    warnings = [badge.words for badge in pending.badges if badge.severity is Severity.WARNING]
     return Waiting(
         _subject_of(pending.request_id, request),
         parse_time(request.created) if request else None,
         pending.expires,
         pending.expired,
-        (*pending.problems, *confirm, *pending.risk),
+        tuple(dict.fromkeys((*pending.problems, *confirm, *warnings, *pending.risk))),
+        tuple(badges.dangers(pending.badges)),
     )
 
 
@@ -187,5 +191,4 @@ def _subject(record: ActionRecord) -> Subject:
 def _subject_of(request_id: str, request: ApprovalRequest | None) -> Subject:
     if request is None:
         return Subject(request_id, None)
-    title = str(request.fields.get("subject") or request.draft.strip().partition("\n")[0])
-    return Subject(request_id, request.action, tuple(recipients(request.fields)), title)
+    return Subject(request_id, request.action, tuple(recipients(request.fields)), headline(request))

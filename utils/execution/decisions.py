@@ -84,6 +84,8 @@ class Decisions:
             with trying(file.path.name):
                 if file.request is not None:
                     self._look(file, file.request)
+                elif (word := _word_in(file.data)) is not None:  # it would count as soon as somebody mends the file
+                    self._look_at_unusable(file, word)
 
     def _look(self, file: RequestFile, request: ApprovalRequest) -> None:
         word = decision.written(request.meta)
@@ -99,6 +101,13 @@ class Decisions:
             log.info("a decision about %s is looked at again: %s", file.request_id, error)
         except frontmatter.InvalidFrontMatter as error:  # it can be read, and not be written anew without the decision
             self._say(file, notes.not_decided(word, f"{error} when it is written anew. Take the decision out by hand."))
+
+    def _look_at_unusable(self, file: RequestFile, word: str) -> None:
+        try:
+            if not self._is_typed_here(file, word):
+                self._take_out(file, notes.typed_elsewhere(word))
+        except (Gone, claim_task.Changed, frontmatter.InvalidFrontMatter) as error:
+            log.info("a decision about %s is looked at again: %s", file.request_id, error)
 
     def _judge(self, file: RequestFile, request: ApprovalRequest, word: str) -> None:
         if not self._is_typed_here(file, word):
@@ -193,10 +202,7 @@ class Decisions:
         return requests.is_settled(file.path, self._clock.now(), seconds, self._soon)
 
     def _note(self, file: RequestFile) -> str:
-        try:
-            return self._layout.reason(file.path).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
+        return requests.note(self._layout, file.path) or ""
 
 
 def _word_in(data: bytes) -> str | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims
-from utils.core.acting import Absence, Receipt
+from utils.core import visible
+from utils.core.acting import Absence, Plan, Receipt
 from utils.core.brakes import Hold, standstill
 from utils.core.policy import MAIL_ACTIONS, Mode, refusal, tool_for
 from utils.core.stages import Stage
@@ -51,9 +52,17 @@ SERVERS = {
 #: After a lost answer what is found is evidence for the human alone, whatever it says.
 SETTLED_BY_HAND = frozenset({"payment"})
 
+#: A server that is at one action for so long hangs: a call ends by itself after less (`mcp_client.CALL_SECONDS`).
+STUCK = timedelta(minutes=20)
+
 _OLD_APPROVAL = (
     "this node was put back from a backup after it was approved, and may have carried it out in between; if it has"
     " not, approve it again"
+)
+_CLOCK_SLACK = timedelta(minutes=5)
+_FUTURE_APPROVAL = (
+    "by this machine's clock it was approved at a time that has not come yet, so nobody knows for how long the approval"
+    " counts: approve it again"
 )
 
 
@@ -133,6 +142,7 @@ class Executor:
             raise NotFound(f"there is no action {action_id}")
         if record.state is not State.UNKNOWN:
             raise AlreadyActed(f"action {action_id} is {record.state}: only an unknown outcome can be settled")
+        note = visible.one_line(note)
         said = f"settled by {by}" + (f": {note}" if note else "")
         if outcome == "happened":
             receipt = Receipt("human", record.reference or action_id, said)
@@ -162,7 +172,7 @@ class Executor:
         if record.state is not State.APPROVED or not self._store.void(record, said):
             current = self._store.get(action_id) or record
             raise AlreadyActed(f"too late to take it back: action {action_id} is {current.state}")
-        for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
+        for path in self._layout.named(record.request_id, Stage.APPROVED):
             self._filing.send_back(path, f"The approval was {said} before anything was done. It asks again.")
         return self._store.get(action_id) or record
 
@@ -226,7 +236,7 @@ class Executor:
             return
         if record.state is State.DONE:
             self._filing.file(record, again=True)
-        for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
+        for path in self._layout.named(record.request_id, Stage.APPROVED):
             self._filing.send_back(
                 path, f"Its outcome was unknown, and it did not happen ({said}). Approve it again to send it."
             )
@@ -245,6 +255,8 @@ class Executor:
             counts.add("in flight")
         elif put_back_at is not None and not put_back_at < record.approved_at <= self._clock.now():
             self._void(record, _OLD_APPROVAL, counts)
+        elif record.approved_at > self._clock.now() + _CLOCK_SLACK:
+            self._void(record, _FUTURE_APPROVAL, counts)
         elif file.sha256 != record.sha256:
             self._void(record, "it was edited after the approval; look at it and approve it again", counts)
         elif file.problems:
@@ -324,21 +336,27 @@ class Executor:
             return standing
         if record.next_try_at is not None and record.next_try_at > self._clock.now():
             words = f"a try failed and did nothing: {record.error}"
-            return Hold("waiting to try again", words, record.next_try_at, is_known=True)
+            remedy = f"That was try {record.attempts}; it asks again where none works."
+            return Hold("waiting to try again", words, record.next_try_at, is_known=True, remedy=remedy)
         if record.action in SERVERS:
             provider = self._hand(record.action).provider
             paused_at = self._store.paused_at(provider)
-            if paused_at is not None and record.approved_at <= paused_at:
-                return Hold("waiting for credentials", f"{provider} refuses our credentials", is_known=True)
+            if paused_at is not None and record.approved_at <= paused_at <= self._clock.now():
+                remedy = "Renew them, then approve one action for it again: once that has worked, the rest follows."
+                words = f"{provider} refuses our credentials"
+                return Hold("waiting for credentials", words, is_known=True, remedy=remedy)
         return self._brakes.hold(record)
 
     def _tell_held(self, record: ActionRecord, held: Hold) -> None:
-        """Once for each reason, in a note beside the request and an alert."""
-        if held.is_worth_telling(self._clock.now()) and self._store.once(record.action_id, f"held: {held.reason}"):
+        """Once for each reason, in a note beside the request and an alert; of what concerns it alone in the note."""
+        told = held.is_worth_telling(self._clock.now())
+        key = f"held: {held.reason}" if told else f"noted: {held.reason} {held.until}"
+        if (told or held.remedy) and self._store.once(record.action_id, key):
             words = notes.held(held, record.expires_at)
-            for path in [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]:
+            for path in self._layout.named(record.request_id, Stage.APPROVED):
                 self._claims.explain(path, words)
-            self._alert("INFO", f"{record.request_id} is approved and waits", words, source="executor")
+            if told:
+                self._alert("INFO", f"{record.request_id} is approved and waits", words, source="executor")
 
     # What became of it
 
@@ -353,7 +371,8 @@ class Executor:
             # A server holds this lock from before it consumes the token until it has written the outcome down.
             with locks.hold(self._acting, timeout=1):
                 current = self._store.get(record.action_id)
-        except locks.Locked:
+        except locks.Locked as locked:
+            self._tell_stuck(record, str(locked))
             counts.add("in flight")
             return
         if current is not None and current.state is State.APPROVED:
@@ -371,15 +390,30 @@ class Executor:
         else:
             self._seek_evidence(current, str(failure) if failure else "", counts)
 
+    def _tell_stuck(self, record: ActionRecord, locked: str) -> None:
+        """Once for each try that a server is at for longer than any limit of a call allows."""
+        begun = record.started_at
+        if begun is None or self._clock.now() - begun < STUCK:
+            return
+        if self._store.once(record.action_id, f"stuck in try {record.attempts}"):
+            self._alert(
+                "CRITICAL",
+                f"{record.request_id} is being carried out since {begun:%H:%M} UTC",
+                f"Nothing else is carried out meanwhile ({locked}). Stop the node and start it again; then what became"
+                " of it is looked for, and if that can't be known you are asked.",
+                source="executor",
+            )
+
     def _seek_evidence(self, record: ActionRecord, failure: str, counts: Counts) -> None:
         known = record.error or failure or "the program was cut off in the middle of sending"
         try:
-            order, hand = requests.order(record), self._hand(record.action)
+            hand = self._hand(record.action)
             if record.provider not in ("", hand.provider):  # the settings changed: another's evidence is none
                 words = f"{record.provider} was asked to do it; {hand.provider}, which is set now, can't know"
                 self._unknown(record, f"{known}; {words}: look at {record.provider}", counts)
                 return
-            found = hand.find(order, hand.plan(order))
+            found = _find(hand, record)
+            owner = self._owner(hand, record, found) if isinstance(found, Receipt) else None
         except Exception as error:  # whatever it is: else it would be in the way of all others for ever
             if not isinstance(error, AdapterError | InvalidTask):
                 log.exception("what became of %s could not be looked for", record.request_id)
@@ -388,12 +422,28 @@ class Executor:
         if record.action in SETTLED_BY_HAND:
             seen = f"found {found.id} ({found.detail})" if isinstance(found, Receipt) else "nothing of it was found"
             self._unknown(record, f"{known}; {seen}; look for yourself", counts)
+        elif isinstance(found, Receipt) and owner is not None:
+            words = f"{found.id} reads like it, but belongs to {owner}, or may"
+            self._unknown(record, f"{known}; {words}: look for yourself", counts)
         elif isinstance(found, Receipt):
             self._done(record, found, counts)
         elif found is Absence.PROVEN:
             self._again_or_fail(record, f"{known}; nothing was done", True, counts)
         else:
             self._unknown(record, f"{known}; no proof of it was found, which proves nothing", counts)
+
+    def _owner(self, hand: Hand, record: ActionRecord, found: Receipt) -> str | None:
+        """Another request that what was found belongs to, or fits as well: a post bears no mark but its words."""
+        owner = self._store.owner(found)
+        if owner is not None and owner.action_id != record.action_id:
+            return owner.request_id
+        for rival in self._store.without_receipt(record.action, record.provider):
+            if rival.action_id == record.action_id:
+                continue
+            seen = _find(hand, rival)
+            if isinstance(seen, Receipt) and (seen.provider, seen.id) == (found.provider, found.id):
+                return rival.request_id
+        return None
 
     def _provider(self, record: ActionRecord) -> str:
         """Who acted, or would."""
@@ -439,7 +489,7 @@ class Executor:
     def _void(self, record: ActionRecord, reason: str, counts: Counts) -> None:
         if not self._store.void(record, reason):
             return
-        paths = [path for path in self._layout.files(Stage.APPROVED) if path.stem == record.request_id]
+        paths = self._layout.named(record.request_id, Stage.APPROVED)
         for path in paths:
             self._back(path, f"Not executed: {reason}.", counts)
 
@@ -447,6 +497,15 @@ class Executor:
         self._filing.send_back(path, reason)
         self._alert("INFO", f"{path.stem} asks again", reason, source="executor")
         counts.add("back to pending")
+
+
+def _find(hand: Hand, record: ActionRecord) -> Receipt | Absence:
+    """What the world has of an action, by the mark that the journal kept; what it was made from may be gone by now.
+
+    Raises `AdapterError`, `InvalidTask`.
+    """
+    order = requests.order(record)
+    return hand.find(order, Plan(order.reference))
 
 
 def acting_lock(state_dir: Path) -> Path:

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from utils.core import badges, lookalike
 from utils.core.badges import Deal, Letter
+from utils.core.revision import own_task
 from utils.core.task import ApprovalRequest
 from utils.execution import requests
 
@@ -24,6 +25,14 @@ CREATE TABLE deals (
     iban TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (kind, party)
 ) WITHOUT ROWID
 """
+#: Before, a letter was known by the task that was made of it alone.
+MESSAGE_IDS = """
+ALTER TABLE letters ADD COLUMN message_id TEXT NOT NULL DEFAULT '';
+CREATE INDEX letters_by_message_id ON letters (message_id)
+"""
+_LETTER = "SELECT sender, reply_to, genuine, message_id FROM letters"
+#: The worst first: of two letters that could be meant, a request must not choose the better.
+_TRUST = (False, None, True)
 #: Before, only senders found genuine were kept.
 FROM_VERIFIED_SENDERS = """
 INSERT INTO letters SELECT task_id, address, '', 1, at FROM verified_senders;
@@ -51,22 +60,49 @@ class FactLog:
         """
         with self._transaction() as db:
             db.execute(
-                "INSERT OR IGNORE INTO letters VALUES (?, ?, ?, ?, ?)",
-                (task_id, letter.sender.lower(), letter.reply_to.lower(), letter.genuine, self._now()),
+                "INSERT OR IGNORE INTO letters (task_id, sender, reply_to, genuine, at, message_id)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    task_id,
+                    letter.sender.lower(),
+                    letter.reply_to.lower(),
+                    letter.genuine,
+                    self._now(),
+                    letter.message_id,
+                ),
             )
 
     def letter(self, task_id: str | None) -> Letter | None:
         """The mail of a task as this node read it, or None where it did not."""
-        rows = self._rows("SELECT sender, reply_to, genuine FROM letters WHERE task_id = ?", task_id)
-        if not rows:
-            return None
-        sender, reply_to, genuine = rows[0]
-        return Letter(sender, reply_to, None if genuine is None else bool(genuine))
+        return next(iter(self._letters("task_id", task_id)), None)
 
-    def verified_sender(self, task_id: str | None) -> str | None:
-        """The authenticated sender of the mail that this node read for the task, or None."""
-        letter = self.letter(task_id)
-        return letter.sender if letter is not None and letter.genuine else None
+    def answered(self, request: ApprovalRequest) -> Letter | None:
+        """The mail that a request answers or forwards, as this node read it, or None where it did not.
+
+        It is the one whose Message-ID the request names; a task may be named by anybody (`own_task`), and its letter
+        counts where it is that one, or where it is forged.
+        """
+        own = self.letter(own_task(request.id, request.source_task))
+        named = {str(request.fields[name]) for name in ("in_reply_to", "source_message") if request.fields.get(name)}
+        found = [letter for name in named for key in ("message_id", "task_id") for letter in self._letters(key, name)]
+        if own is not None and (own.genuine is False or not named or own.message_id in {"", *named}):
+            found.insert(0, own)
+        return min(found, key=lambda letter: _TRUST.index(letter.genuine), default=None)
+
+    def verified_sender(self, request: ApprovalRequest) -> str | None:
+        """The authenticated sender of the mail of the request's own task, where it is a reply to that mail, or None."""
+        letter = self.answered(request)
+        if letter is None or letter != self.letter(own_task(request.id, request.source_task)) or not letter.genuine:
+            return None
+        is_reply = request.action == "reply_email" and letter.message_id == request.fields.get("in_reply_to")
+        return letter.sender if is_reply else None
+
+    def _letters(self, key: str, value: str | None) -> list[Letter]:
+        rows = self._rows(f"{_LETTER} WHERE {key} = ?", value)
+        return [
+            Letter(sender, reply_to, None if genuine is None else bool(genuine), message_id)
+            for sender, reply_to, genuine, message_id in rows
+        ]
 
     def last_deal(self, request: ApprovalRequest) -> Deal | None:
         """The newest receipt with the party that this payment or invoice names, or None."""

@@ -23,6 +23,8 @@ from utils.vault.layout import Layout
 log = logging.getLogger(__name__)
 
 SOURCE = "executor"
+#: Where a request lies that nobody took away while it was carried out.
+_ON_ITS_WAY = {Stage.PENDING_APPROVAL, Stage.APPROVED, Stage.DONE}
 
 
 class Filing:
@@ -38,20 +40,40 @@ class Filing:
         self._alert = alert
 
     def file(self, record: ActionRecord, *, again: bool = False) -> None:
-        """Show the outcome of a `done`, `failed` or `unknown` action; `again` where it may be half shown already."""
-        self._log.write(record.to_dict(), again=again)
+        """Show the outcome of a `done`, `failed` or `unknown` action; `again` where it may be half shown already.
+
+        A log that can't be written keeps nothing else from being shown. Raises `OSError` then, and the next cycle tries
+        again.
+        """
+        trouble: OSError | None = None
+        if record.state is not State.DONE:
+            self._tell(record)
+        try:
+            self._log.write(record.to_dict(), again=again)
+        except OSError as error:
+            trouble = error
+        live = self._store.live(record.request_id)
         if record.state is State.DONE:
             self._file_done(record)
-        elif record.state is State.FAILED:
-            self._alert("WARNING", f"{record.action} failed: {record.request_id}", record.error, source=SOURCE)
-            for path in self._places(record, Stage.APPROVED):
-                self.send_back(path, f"It was approved, but {record.action} failed: {record.error}")
-        else:
-            text = notes.unknown(record)
-            self._alert("CRITICAL", f"Nobody knows whether {record.request_id} was carried out", text, source=SOURCE)
-            for path in self._places(record, Stage.APPROVED):
-                self._claims.explain(path, text)
+        elif live is None or live.action_id == record.action_id:  # else it was approved anew meanwhile
+            self._explain(record)
+        if trouble is not None:
+            raise trouble
         self._store.mark_filed(record)
+
+    def _tell(self, record: ActionRecord) -> None:
+        if record.state is State.FAILED:
+            self._alert("WARNING", f"{record.action} failed: {record.request_id}", record.error, source=SOURCE)
+        else:
+            title = f"Nobody knows whether {record.request_id} was carried out"
+            self._alert("CRITICAL", title, notes.unknown(record), source=SOURCE)
+
+    def _explain(self, record: ActionRecord) -> None:
+        for path in self._places(record, Stage.APPROVED):
+            if record.state is State.FAILED:
+                self.send_back(path, f"It was approved, but {record.action} failed: {record.error}")
+            else:
+                self._claims.explain(path, notes.unknown(record))
 
     def send_back(self, path: Path, reason: str) -> None:
         """From `Approved/` to `Pending_Approval/`, with the reason: it asks again."""
@@ -98,6 +120,9 @@ class Filing:
         self._alert("INFO", title, "It went back to Done/; nothing was sent again.", source=SOURCE)
 
     def _file_done(self, record: ActionRecord) -> None:
+        lies = self._layout.find(record.request_id)
+        if not {self._layout.stage_of(path) for path in lies} & _ON_ITS_WAY:
+            self._tell_too_late(record, lies)
         # A file still in Pending_Approval/ was never carried on; it goes the way the table knows.
         for path in self._places(record, Stage.PENDING_APPROVAL):
             self._carry(path, Stage.APPROVED)
@@ -109,8 +134,16 @@ class Filing:
             else:
                 self._carry(path, Stage.DONE, reason=self._receipt(record))
         task = own_task(record.request_id, record.source_task)
-        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task]:
+        for path in self._layout.named(task, Stage.IN_PROGRESS):
             self._carry(path, Stage.DONE)
+
+    def _tell_too_late(self, record: ActionRecord, lies: list[Path]) -> None:
+        """A person rejected or removed the request while it was carried out: it stays there, and they hear of it."""
+        where = " and ".join(self._layout.relative(path) for path in lies)
+        text = notes.too_late(record, f"moved to {where}" if where else "removed")
+        self._alert("WARNING", f"{record.request_id} was carried out all the same", text, source=SOURCE)
+        for path in lies:
+            self._claims.explain(path, text)
 
     def _receipt(self, record: ActionRecord) -> str:
         """The receipt, which task is left where it is, and what the human changed of the draft."""
@@ -131,4 +164,4 @@ class Filing:
         return None
 
     def _places(self, record: ActionRecord, stage: Stage) -> list[Path]:
-        return [path for path in self._layout.files(stage) if path.stem == record.request_id]
+        return self._layout.named(record.request_id, stage)

@@ -82,7 +82,7 @@ class ActionRecord:
     expires_at: datetime
     state: State
     attempts: int = 0
-    next_try_at: datetime | None = None
+    next_try_at: datetime | None = None  # in `sending`: when at the earliest, as the provider asks
     started_at: datetime | None = None  # of the newest attempt
     token: str | None = field(default=None, repr=False)  # of the newest attempt; None once revoked
     token_consumed_at: datetime | None = None
@@ -154,9 +154,11 @@ def proof(record: ActionRecord) -> Proof:
 def next_try(record: ActionRecord, *, retry: bool, now: datetime) -> datetime | None:
     """When to try again after an attempt that certainly did nothing, or None to give up.
 
-    The pauses grow from half a minute to half an hour, which greylisting mail servers need. Payments never retry.
+    The pauses grow from half a minute to half an hour, which greylisting mail servers need; they are longer where the
+    provider asked for it (Retry-After). Payments never retry.
     """
     if not retry or record.attempts >= MAX_ATTEMPTS or record.action == "payment":
         return None
     pauses: int = 4 ** max(record.attempts - 1, 0)
-    return now + _FIRST_PAUSE * pauses
+    when = now + _FIRST_PAUSE * pauses
+    return max(when, record.next_try_at) if record.next_try_at is not None else when

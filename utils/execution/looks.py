@@ -15,8 +15,9 @@ from utils.core.acting import Order, Plan
 from utils.core.badges import Badge, Facts
 from utils.core.links import MAX_LINKS, Link
 from utils.core.policy import MAIL_ACTIONS, PEOPLE, Mode, recipients, tool_for
-from utils.core.request_notes import bare
+from utils.core.request_notes import bare, is_sender_flag, no_address_flag
 from utils.core.task import ApprovalRequest, InvalidTask
+from utils.execution.render import FALLBACK_SENDER
 from utils.execution.store import ExecutionStore
 from utils.ports import AdapterError, Clock, Hand
 
@@ -40,20 +41,37 @@ class Person:
 class Looks:
     """How requests look from this node. A draft-only one keeps no receipts and has no hands."""
 
-    def __init__(self, store: ExecutionStore, hand: Callable[[str], Hand] | None, *, mode: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: ExecutionStore,
+        hand: Callable[[str], Hand] | None,
+        *,
+        mode: str,
+        clock: Clock,
+        mail_from: str = "",
+    ) -> None:
+        """`mail_from`: the address that mail goes out from, "" where none is set."""
         self._store = store
         self._hand = hand if mode == Mode.FULL else None
         self._is_full = mode == Mode.FULL
         self._clock = clock
+        self._mail_from = mail_from
 
     def badges(self, request: ApprovalRequest) -> tuple[Badge, ...]:
         """What to look at, the gravest first."""
         return badges.badges(request, self.facts(request))
 
+    def outdated(self, request: ApprovalRequest) -> tuple[str, ...]:
+        """Flags that stand in the file and are no news: of the sender, where this node read the mail itself and says it
+        by a badge; and that there is no address to send from, once there is one."""
+        told = self._store.facts.letter(request.source_task) is not None
+        stale = {no_address_flag(FALLBACK_SENDER)} if self._mail_from else set()
+        return tuple(flag for flag in request.risk if flag in stale or (told and is_sender_flag(flag)))
+
     def facts(self, request: ApprovalRequest) -> Facts:
         """What this node knows of whom a request concerns."""
         store = self._store
-        letter = store.facts.letter(request.source_task)
+        letter = store.facts.answered(request)
         if not self._is_full:
             return Facts(None, letter)
         if request.action not in _BOOKS:

@@ -21,9 +21,12 @@ _MEND = "It can't be used as it is:"
 _LINE = re.compile(r"in line (\d+)")
 
 
-def mend(problems: Sequence[str]) -> str:
-    """For a file in `Pending_Approval/` that can't be used."""
-    return f"{_MEND} {_sentences(problems)}\n\n{_what(problems)}; this note then goes away. Nothing is sent until then."
+def mend(problems: Sequence[str], kept: str | None = None) -> str:
+    """For a file in `Pending_Approval/` that can't be used; `kept`: its request's id, where a version that could be is
+    kept."""
+    back = f" To have back what it said before: `{elsewhere(f'approve restore {kept}')}`." if kept else ""
+    what = f"{_what(problems)}; this note then goes away. Nothing is sent until then."
+    return f"{_MEND} {_sentences(problems)}\n\n{what}{back}"
 
 
 def asks_to_mend(note: str) -> bool:
@@ -154,7 +157,7 @@ _OPEN = "may or may not have taken effect"
 
 def incomplete(why: str) -> str:
     """For a decision in the properties that says too little."""
-    return f"{_UNDECIDED}{why}."
+    return _ended(f"{_UNDECIDED}{why}")
 
 
 def is_incomplete(note: str) -> bool:
@@ -189,9 +192,10 @@ def held(hold: Hold, approval_ends: datetime) -> str:
             f" That holds until about {format_time(hold.until)}, but the approval ends before, at"
             f" {format_time(approval_ends)}: it will ask again, and nothing is sent."
         )
+    why = hold.remedy or "The limits stand in zones.json under brakes."
     return (
-        f"Approved, and not carried out yet: {hold.reason}.{when} The limits stand in zones.json under brakes. To take"
-        " the approval back, move the file to Pending_Approval/."
+        f"Approved, and not carried out yet: {hold.reason.removesuffix('.')}.{when} {why} To take the approval back,"
+        " move the file to Pending_Approval/."
     )
 
 
@@ -249,6 +253,11 @@ def unknown(record: ActionRecord) -> str:
     )
 
 
+def too_late(record: ActionRecord, what: str) -> str:
+    """For a file that was taken away (`what`) while its request was carried out."""
+    return f"It was {what} while it was being carried out; that was too late to stop it.\n\n{receipt(record)}"
+
+
 def is_unknown(note: str) -> bool:
     """Whether a note is that of an action whose outcome nobody knew."""
     return _OPEN in note
@@ -276,7 +285,12 @@ def _before(record: ActionRecord) -> str:
 
 
 def _sentences(problems: Sequence[str]) -> str:
-    return "; ".join(problem.rstrip(".") for problem in problems) + "."
+    return _ended("; ".join(problem.rstrip(".") for problem in problems))
+
+
+def _ended(text: str) -> str:
+    """A sentence has one mark at its end."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _what(problems: Sequence[str]) -> str:

@@ -158,6 +158,8 @@ class RemoteApprovals:
                 except AdapterError as error:  # who is enrolled can't be read: nobody is, and the rest goes on
                     log.error("%s is not taken in: %s", self._layout.relative(path), error)
                     why = f"it was approved remotely, but {error}"
+                    for file in self._waiting(statement.request)[:1]:
+                        self._tell(path, data, file, why)
                 except Exception as error:
                     log.exception("%s could not be taken in", self._layout.relative(path))
                     why = f"it was approved remotely, but that could not be taken in: {type(error).__name__}: {error}"
@@ -191,19 +193,17 @@ class RemoteApprovals:
     def doubt(self, statement: Statement, file: RequestFile | None = None) -> str | None:
         """Why an approval makes no record here, or None. `file`: the request that lies here."""
         file = file or next(iter(self._waiting(statement.request)), None)
-        if file is None:
-            return "its request does not wait here"
-        request = file.request
+        request = file.request if file is not None else None
         genuine = bool(statement.signature) and self._is_genuine(statement)
         policy = self._zones.actions.get(statement.action)
         return remote_approval.doubt(
             statement,
             Circumstances(
                 action=request.action if request else None,
-                sha256=file.sha256,
+                sha256=file.sha256 if file is not None else None,
                 approver=self._approver_of(statement.signer) if genuine else None,
                 genuine=genuine,
-                seen=self._store.was_seen(file.request_id, file.sha256),
+                seen=file is not None and self._store.was_seen(file.request_id, file.sha256),
                 used=self._store.was_via(_via(statement)),
                 hours=policy.expires_hours if policy else 0.0,
                 put_back_at=self._put_back_at(),
@@ -290,7 +290,7 @@ class RemoteApprovals:
             self._alert("WARNING", "Files in Updates/approvals/ are no approvals", text, source="approvals")
 
     def _waiting(self, request_id: str) -> list[RequestFile]:
-        paths = [path for stage in _WAITING for path in self._layout.files(stage) if path.stem == request_id]
+        paths = self._layout.named(request_id, *_WAITING)
         return [file for file in (requests.read(self._layout, path) for path in paths) if file is not None]
 
     def _remove(self, path: Path, data: bytes) -> None:

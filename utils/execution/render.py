@@ -29,6 +29,8 @@ MAX_RECIPIENTS = 100
 MAX_REFERENCES = 100
 #: Characters; longer ones are no subject and no name, and slow to check.
 MAX_SUBJECT, MAX_NAME = 998, 200
+#: Bytes of a draft; the API takes no longer body either.
+MAX_DRAFT = 1024 * 1024
 #: The sender where none is set: good enough for the outbox, which sends nothing anywhere.
 FALLBACK_SENDER = "ai-employee@localhost"
 _LINE = 900
@@ -131,6 +133,8 @@ def _problems_of_fields(request: ApprovalRequest) -> list[str]:
     found += attached.read(fields)[1]
     if not request.draft.strip():
         found.append("the draft is empty")
+    if len(request.draft.encode("utf-8", "replace")) > MAX_DRAFT:
+        found.append(f"the draft is longer than {MAX_DRAFT // 1024} KiB: attach it as a file")
     if "\r" in request.draft.replace("\r\n", "\n"):
         found.append("the draft holds a carriage return that is no line end: remove it, or put a line break there")
     return found

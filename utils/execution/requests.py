@@ -37,7 +37,7 @@ RULES: Mapping[str, Callable[[ApprovalRequest], list[str]]] = {
 }
 #: A file that can't be used and was written less long ago (seconds) may still be in the making.
 SETTLE_SECONDS = 2.0
-_REMEMBERED_BYTES = 64 * 1024
+_USUAL_BYTES = _REMEMBERED_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class RequestFile:
     data: bytes = field(repr=False)
     sha256: str
 
-    @property
+    @cached_property
     def request_id(self) -> str:
         """The id that the file's name says."""
         return self.path.stem
@@ -82,7 +82,9 @@ def read(layout: Layout, path: Path) -> RequestFile | None:
         raise ValueError(f"{path} lies in no stage")
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(_USUAL_BYTES)
+            if len(data) == _USUAL_BYTES:  # room for the largest is made for these alone
+                data += file.read(MAX_BYTES + 1 - _USUAL_BYTES)
     except FileNotFoundError:
         return None
     return RequestFile(path, stage, data, sha256(data))
@@ -112,6 +114,18 @@ def read_all(layout: Layout, *stages: Stage) -> list[RequestFile]:
         if file is not None:
             files.append(file)
     return files
+
+
+def note(layout: Layout, path: Path) -> str | None:
+    """The note beside a file; None where there is none that can be read: a note only explains."""
+    place = layout.reason(path)
+    try:
+        return place.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("%s can't be read: %s", layout.relative(place), error.strerror)
+        return None
 
 
 def parse(data: bytes, name: str) -> tuple[ApprovalRequest | None, list[str]]:
@@ -164,7 +178,9 @@ def order(record: ActionRecord) -> Order:
         raise InvalidTask([f"the approved request can't be used: {'; '.join(problems)}"])
     if request.action != record.action:
         raise InvalidTask([f"the approved request is a {request.action}, not a {record.action}"])
-    return Order(record.action_id, request, record.approved_at, record.reference, record.prepared)
+    return Order(
+        record.action_id, request, record.approved_at, record.reference, record.prepared, max(record.attempts, 1)
+    )
 
 
 def edited(data: bytes, changes: Mapping[str, Any], draft: str | None) -> tuple[dict[str, Any], str]:

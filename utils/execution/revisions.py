@@ -13,7 +13,7 @@ from pathlib import Path
 
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
-from utils.core.revision import MOST, number_of, revision_of
+from utils.core.revision import MOST, number_of, own_task, revision_of
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, format_time, request_id
 from utils.execution import notes, requests
@@ -38,7 +38,12 @@ class Revisions:
 
     def plan(self, request: ApprovalRequest, instruction: str, *, by: str, now: datetime) -> NewDraft:
         """What asking for a new draft of `request` means. Raises `Invalid` where nobody can draft it anew."""
-        task = request.source_task
+        task = own_task(request.id, request.source_task)
+        if task is None and request.source_task is not None:
+            raise Invalid(
+                f"it was not made for the task that it names ({request.source_task}), so nobody can draft it anew:"
+                " edit it, or reject it"
+            )
         if task is None:
             raise Invalid("it was not made for a task, so nobody can draft it anew: edit it, or reject it")
         places = self._layout.find(task)
@@ -61,7 +66,7 @@ class Revisions:
             log.warning("the new draft of %s is not asked for yet: %s", new.task, error)
             return
         for stage in (Stage.PENDING_APPROVAL, Stage.APPROVED):
-            for path in [path for path in self._layout.files(stage) if path.stem == new.request_id]:
+            for path in self._layout.named(new.request_id, stage):
                 self.put_away(path, new)
         self._answers.finish(new.request_id)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from utils.execution import facts
 from utils.execution.journal import LIVE
 
-_VERSION = 5
+_VERSION = 6
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
 _ONE_LIVE_RECORD = f"CREATE UNIQUE INDEX one_live_record ON actions (request_id) WHERE state IN ({_LIVE})"
 _PAUSES = "CREATE TABLE pauses (provider TEXT PRIMARY KEY, at TEXT NOT NULL)"
@@ -80,13 +82,15 @@ CREATE TABLE IF NOT EXISTS verified_senders (task_id TEXT PRIMARY KEY, address T
 _FROM_2 = f"{_REACHED};{_ANSWERS}"  # its first files had no `reached`
 _FROM_3 = f"{facts.TABLES};{facts.FROM_VERIFIED_SENDERS};"
 _FROM_4 = "ALTER TABLE actions ADD COLUMN provider TEXT NOT NULL DEFAULT ''"
+_FROM_5 = f"{facts.MESSAGE_IDS};ALTER TABLE seen ADD COLUMN brought INTEGER NOT NULL DEFAULT 0"
 #: What brings a file of which version to today's; 0 is a new one.
 _STEPS = {
-    0: _SCHEMA + _ANSWERS + facts.TABLES,
-    1: _FROM_1 + _FROM_2 + _FROM_3 + _FROM_4,
-    2: _FROM_2 + _FROM_3 + _FROM_4,
-    3: _FROM_3 + _FROM_4,
-    4: _FROM_4,
+    0: _SCHEMA + _ANSWERS + facts.TABLES + ";" + _FROM_5,
+    1: _FROM_1 + _FROM_2 + _FROM_3 + _FROM_4 + ";" + _FROM_5,
+    2: _FROM_2 + _FROM_3 + _FROM_4 + ";" + _FROM_5,
+    3: _FROM_3 + _FROM_4 + ";" + _FROM_5,
+    4: _FROM_4 + ";" + _FROM_5,
+    5: _FROM_5,
 }
 
 
@@ -94,19 +98,36 @@ class StoreProblem(RuntimeError):
     """The file can't be used; the text says what to do."""
 
 
+@contextmanager
+def undamaged(path: Path) -> Iterator[None]:
+    """Raise `StoreProblem`, with the remedy, where SQLite finds inside that the file is damaged or none of its own."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):  # extended codes too
+            raise
+        raise StoreProblem(
+            f"{path} is damaged ({error}), so nothing can be approved or sent. Stop this node, move the file and what"
+            f" is called {path.name}-wal and {path.name}-shm away, put one back from a backup if there is one, and"
+            " start the node again: what was approved asks again. Look first at what lies in Approved/: it may have"
+            " been sent"
+        ) from error
+
+
 def open_database(path: Path) -> sqlite3.Connection:
     """Open the file (mode 0600), with its tables made where they are missing, and renewed where they are older.
 
-    A commit is on the disk when it returns. Raises `StoreProblem` for a file of a newer version.
+    A commit is on the disk when it returns. Raises `StoreProblem` for a damaged file, and one of a newer version.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
     try:
         db.row_factory = sqlite3.Row
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        _prepare(db)
+        with undamaged(path):
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            _prepare(db)
     except BaseException:
         db.close()
         raise

@@ -99,7 +99,7 @@ class SourceTasks:
     def _follow_away(self, task: str, names: list[str]) -> None:
         stages = {self._layout.stage_of(path) for name in names for path in self._layout.find(name)}
         reason = self._reason(names)
-        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task]:
+        for path in self._layout.named(task, Stage.IN_PROGRESS):
             try:
                 if not stages:
                     self._claims.move(path, Stage.REJECTED, reason=notes.removed(names, reason, task))
@@ -127,7 +127,7 @@ class SourceTasks:
 
     def reject(self, task_id: str, reason: str) -> None:
         """Carry a task in progress to `Rejected/`."""
-        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task_id]:
+        for path in self._layout.named(task_id, Stage.IN_PROGRESS):
             try:
                 self._claims.move(path, Stage.REJECTED, reason=reason)
             except (Gone, TargetTaken) as error:
@@ -135,7 +135,7 @@ class SourceTasks:
 
     def follow(self, task: str | None, stages: set[Stage | None], reason: str) -> None:
         """To where its approved request went; without a request it is work to be done again: it was wanted."""
-        for path in [path for path in self._layout.files(Stage.IN_PROGRESS) if path.stem == task]:
+        for path in self._layout.named(task, Stage.IN_PROGRESS):
             words = f"It waited for a request that was approved, but {reason}."
             try:
                 if not stages:

@@ -8,6 +8,7 @@ step that somebody else was first with answers False or None and changes nothing
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import sqlite3
 import threading
@@ -25,8 +26,11 @@ from utils.execution import facts
 from utils.execution.answer_log import AnswerLog
 from utils.execution.facts import FactLog
 from utils.execution.journal import LIVE, TRANSITIONS, ActionRecord, Outcome, State, check_transition
-from utils.execution.schema import StoreProblem, open_database
+from utils.execution.mark import Mark
+from utils.execution.schema import StoreProblem, open_database, undamaged
 from utils.ports import Clock
+
+log = logging.getLogger(__name__)
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
 #: Each step of a record writes an event, each answer a line. Few requests are hidden, superseded or doubted at once.
@@ -58,19 +62,23 @@ class ExecutionStore:
         self._clock = clock
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._outside = Mark(path)
+        self._steps = 0
         self.answers = AnswerLog(self._rows, lambda: self._transaction(), self._now)
         self.facts = FactLog(self._rows, lambda: self._transaction(), self._now)
 
     # What was seen, what was doubted
 
-    def saw(self, name: str, sha256: str, path: str, source_task: str | None) -> None:
-        """Note that the request `name` lay in this node's `Pending_Approval/` with these bytes."""
+    def saw(self, name: str, sha256: str, path: str, source_task: str | None, *, brought: bool = False) -> None:
+        """Note that the request `name` lay in this node's `Pending_Approval/` with these bytes. `brought`: in the place
+        of other ones, by a sync."""
         if self.was_seen(name, sha256):
             return
         with self._transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO seen (name, sha256, path, source_task, at, counts) VALUES (?, ?, ?, ?, ?, 1)",
-                (name, sha256, path, source_task, self._now()),
+                "INSERT OR REPLACE INTO seen (name, sha256, path, source_task, at, counts, brought)"
+                " VALUES (?, ?, ?, ?, ?, 1, ?)",
+                (name, sha256, path, source_task, self._now(), brought),
             )
 
     def was_seen(self, name: str, sha256: str) -> bool:
@@ -81,6 +89,15 @@ class ExecutionStore:
         """When these bytes of the request `name` were first seen in `Pending_Approval/`, as `was_seen` counts."""
         rows = self._rows("SELECT at FROM seen WHERE name = ? AND sha256 = ? AND counts", name, sha256)
         return parse_time(rows[0][0]) if rows else None
+
+    def brought_at(self, name: str, sha256: str) -> datetime | None:
+        """When a sync brought these bytes of the request `name` in the place of others; None where it did not."""
+        rows = self._rows("SELECT at FROM seen WHERE name = ? AND sha256 = ? AND counts AND brought", name, sha256)
+        return parse_time(rows[0][0]) if rows else None
+
+    def had_others(self, name: str, sha256: str) -> bool:
+        """Whether the request `name` was seen with other bytes than these."""
+        return bool(self._rows("SELECT 1 FROM seen WHERE name = ? AND sha256 <> ? LIMIT 1", name, sha256))
 
     def requests_of(self, task_id: str) -> list[str]:
         """The requests that were seen to ask for the task `task_id`."""
@@ -205,6 +222,23 @@ class ExecutionStore:
             state.value, format_time(when),
         )  # fmt: skip
 
+    def owner(self, receipt: Receipt) -> ActionRecord | None:
+        """The action that was done by this very receipt, or None."""
+        return _first(
+            self._records(
+                "WHERE json_extract(receipt, '$.provider') = ? AND json_extract(receipt, '$.id') = ? AND state = ?",
+                receipt.provider, receipt.id, State.DONE.value,
+            )
+        )  # fmt: skip
+
+    def without_receipt(self, action: str, provider: str) -> list[ActionRecord]:
+        """The newest 20 of this kind that happened, or may have, and nobody knows under what id."""
+        return self._records(
+            "WHERE action = ? AND provider = ? AND token_consumed_at IS NOT NULL AND (state = ? OR (state = ? AND"
+            " json_extract(receipt, '$.provider') = 'human')) ORDER BY rowid DESC LIMIT 20",
+            action, provider, State.UNKNOWN.value, State.DONE.value,
+        )  # fmt: skip
+
     def was_approved(self, request_id: str, sha256: str) -> bool:
         """Whether these bytes of a request ever had a record, whatever became of it."""
         return bool(self._rows("SELECT 1 FROM actions WHERE request_id = ? AND sha256 = ?", request_id, sha256))
@@ -319,11 +353,15 @@ class ExecutionStore:
         receipt: Receipt | None = None,
         error: str = "",
         retry: bool = False,
+        not_before: datetime | None = None,
     ) -> bool:
-        """What the server that consumed this record's token has to say about the act."""
+        """What the server that consumed this record's token has to say about the act.
+
+        `not_before`: the provider asked not to be tried again until then.
+        """
         with self._transaction() as db:
             done = db.execute(
-                "UPDATE actions SET outcome = ?, outcome_retry = ?, receipt = ?, error = ?"
+                "UPDATE actions SET outcome = ?, outcome_retry = ?, receipt = ?, error = ?, next_try_at = ?"
                 " WHERE action_id = ? AND state = ? AND token = ? AND token_consumed_at IS NOT NULL"
                 " AND outcome IS NULL",
                 (
@@ -331,6 +369,7 @@ class ExecutionStore:
                     retry,
                     _receipt_json(receipt),
                     error,
+                    format_time(not_before) if not_before is not None else None,
                     record.action_id,
                     State.SENDING.value,
                     record.token,
@@ -388,6 +427,7 @@ class ExecutionStore:
         fields: dict[str, Any] = {
             "receipt": _receipt_json(receipt),
             "error": error,
+            "next_try_at": None,
             "finished_at": self._now(),
             "filed": 0,
         }
@@ -434,6 +474,12 @@ class ExecutionStore:
             self._event(db, action_id, event, detail)
         return True
 
+    def put_back_at(self) -> datetime | None:
+        """When it was last found that this journal was put back from a backup; None where it never was."""
+        with self._lock:
+            self._open()
+            return self._outside.put_back_at()
+
     def close(self) -> None:
         """Close the file. The next call opens it again."""
         with self._lock:
@@ -476,10 +522,11 @@ class ExecutionStore:
             )
 
     def _event(self, db: sqlite3.Connection, action_id: str, event: str, detail: str) -> None:
-        db.execute(
+        done = db.execute(
             "INSERT INTO events (at, action_id, event, detail) VALUES (?, ?, ?, ?)",
             (self._now(), action_id, str(event), detail),
         )
+        self._steps = done.lastrowid or self._steps
 
     def _now(self) -> str:
         return format_time(self._clock.now())
@@ -488,13 +535,14 @@ class ExecutionStore:
         return [_record(row) for row in self._rows(f"SELECT * FROM actions {where}", *values)]  # noqa: S608
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
+        with self._lock, undamaged(self._path):
             return self._open().execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, undamaged(self._path):
             db = self._open()
+            self._steps = 0
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -503,12 +551,31 @@ class ExecutionStore:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+            if self._steps:
+                self._outside.reached(self._steps)
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is not None:
-            return self._connection
-        self._connection = open_database(self._path)
+        if self._connection is None:
+            db = open_database(self._path)
+            try:
+                self._compare(db)
+            except BaseException:
+                db.close()
+                raise
+            self._connection = db
         return self._connection
+
+    def _compare(self, db: sqlite3.Connection) -> None:
+        """Notice a journal that was put back from a backup: then what lies in `Approved/` may have been carried out,
+        so no move counts of what was seen before it was put back (see `put_back_at` for the approvals)."""
+        known = self._outside.steps()  # first, for others may write on meanwhile
+        steps = db.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()[0]
+        if known is not None and known <= steps:
+            self._outside.reached(steps)
+            return
+        log.warning("the execution journal was put back from a backup: what was approved before asks again")
+        db.execute("UPDATE seen SET counts = 0 WHERE counts = 1")
+        self._outside.put_back(steps, self._clock.now())
 
 
 def _first(records: list[ActionRecord]) -> ActionRecord | None:

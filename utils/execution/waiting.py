@@ -40,6 +40,7 @@ class Waiting:
         mode: str,
         clock: Clock,
         alert: Callable[..., Any],
+        known_to_git: Callable[[str, bytes], bool],
         passed_on: Callable[[str, str], str | None],
         looks: Looks,
         soon: Soon,
@@ -52,6 +53,7 @@ class Waiting:
         self._here = mode == Mode.FULL
         self._clock = clock
         self._alert = alert
+        self._known_to_git = known_to_git
         self._passed_on = passed_on
         self._looks = looks
         self._soon = soon
@@ -121,13 +123,14 @@ class Waiting:
             snoozed_until=snoozed.get(file.request_id),
             superseded=self._store.answers.superseded(file.request_id) if self._here else None,
             badges=self._looks.badges(file.request) if file.request else (),
+            outdated=self._looks.outdated(file.request) if file.request else (),
         )
 
     # Read
 
     def files(self, request_id: str) -> list[RequestFile]:
         """Where a request lies that waits, or was approved."""
-        paths = [path for stage in _WHERE for path in self._layout.files(stage) if path.stem == request_id]
+        paths = self._layout.named(request_id, *_WHERE)
         return [file for file in (requests.read(self._layout, path) for path in paths) if file is not None]
 
     def unanswered(self, request_id: str) -> list[RequestFile]:
@@ -153,10 +156,7 @@ class Waiting:
 
     def note(self, file: RequestFile) -> str | None:
         """The note beside a file."""
-        try:
-            return self._layout.reason(file.path).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return None
+        return requests.note(self._layout, file.path)
 
     def _is_answered(self, file: RequestFile) -> bool:
         return file.stage is Stage.APPROVED and self._store.live(file.request_id) is not None
@@ -191,10 +191,13 @@ class Waiting:
             if file.problems:
                 if not requests.is_settled(file.path, self._clock.now(), soon=self._soon):
                     return
-                self._store.doubt(path, file.sha256, notes.mend(file.problems))
+                versions = self._store.answers.versions(file.request_id)
+                kept = any(not requests.parse(data, file.request_id)[1] for data in versions)
+                self._store.doubt(path, file.sha256, notes.mend(file.problems, file.request_id if kept else None))
             task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
-            self._store.saw(file.request_id, file.sha256, path, task)
+            brought = self._store.had_others(file.request_id, file.sha256) and self._known_to_git(path, file.data)
+            self._store.saw(file.request_id, file.sha256, path, task, brought=brought)
         obstacles = self._looks.obstacles(file.request) if file.request and not file.problems else ()
         if self._looked.get(file.request_id) != (file.sha256, obstacles):  # once for each version and process
             self._say_look(file, obstacles)

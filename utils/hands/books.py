@@ -115,7 +115,8 @@ class SepaPaymentHand:
     def act(self, order: Order, plan: Plan, prepared: Callable[[str], None]) -> Receipt:
         """The file is there complete or not at all."""
         name = sepa.write(self._folder, plan.reference, self._data(order, plan.reference))
-        return Receipt(self.provider, plan.reference, f"written to {name}: upload it to the bank")
+        where = f"{self._folder.name}/{name} (SEPA_PATH on Local)"
+        return Receipt(self.provider, plan.reference, f"written to {where}: upload it to the bank")
 
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
         """Whether the file is there, for the human: it may be at the bank by now."""

@@ -58,6 +58,12 @@ def read_mark(prepared: str) -> Mark | None:
         raise AdapterError(f"what the journal kept of it can't be read: {prepared[:100]!r}", retry=False) from error
 
 
+def forget_mark(order: Order, prepared: Callable[[str], None]) -> None:
+    """Take away the mark that a try before left, which certainly did nothing: it says nothing of this one."""
+    if order.prepared:
+        prepared("")
+
+
 def check_account(provider: str, missing: Sequence[str]) -> None:
     """Raise `AdapterError` where settings of an account are missing."""
     if missing:
@@ -108,12 +114,14 @@ class SocialHand:
         except InvalidTask as error:
             raise AdapterError(str(error), retry=False) from error
         channel = self._channel()
+        forget_mark(order, prepared)
         made = channel.prepare(post)
         prepared(str(Mark(self._now(), made)))
         return channel.publish(post, made)
 
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
         """By the container, or by the very text since the mark. Raises `AdapterError`."""
+        check_account(self.provider, self._missing)
         mark = read_mark(order.prepared)
         if mark is None:
             return Absence.PROVEN

@@ -12,7 +12,7 @@ from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.social import same_text
 from utils.core.task import format_time
 from utils.core.whatsapp import WINDOW, Message, Template
-from utils.hands.social import Mark, check_account, read_mark
+from utils.hands.social import Mark, check_account, forget_mark, read_mark
 from utils.ports import AdapterError
 
 log = logging.getLogger(__name__)
@@ -64,10 +64,11 @@ class WhatsAppHand:
                 shown.append(("Last message", f"{format_time(wrote)}, as {told_by}"))
                 shown.append((f"Window {ended} at", format_time(wrote + WINDOW)))
         obstacles = (obstacle,) if obstacle else ()
-        return Plan(order.action_id, recipients=(message.to,), shown=tuple(shown), obstacles=obstacles)
+        return Plan(order.mark, recipients=(message.to,), shown=tuple(shown), obstacles=obstacles)
 
     def act(self, order: Order, plan: Plan, prepared: Callable[[str], None]) -> Receipt:
         """Check what changes with time, note, send. Raises `AdapterError` or `OutcomeUnknown`."""
+        forget_mark(order, prepared)
         sender, message = self._sender(), whatsapp.message(order.request)
         if message.template is None:
             self._check_window(sender, message)
@@ -77,10 +78,17 @@ class WhatsAppHand:
         return sender.send(message, plan.reference)
 
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
-        """By our mark in webhooks, where those are kept. Raises `AdapterError`."""
+        """By our mark in webhooks, where those are kept. Raises `AdapterError`.
+
+        `failed` proves something of the very try that it is told of; the mark that an older version left was that of
+        all tries.
+        """
+        check_account(self.provider, self._missing)
         if read_mark(order.prepared) is None:
             return Absence.PROVEN
-        return self._sender().find(order.reference or plan.reference)
+        mark = order.reference or plan.reference
+        found = self._sender().find(mark)
+        return Absence.OPEN if found is Absence.PROVEN and mark != order.mark else found
 
     def _last_message(self, message: Message) -> tuple[datetime | None, str]:
         """When this number wrote last, and who says so, before anything is sent."""

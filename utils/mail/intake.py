@@ -146,7 +146,9 @@ class MailIntake:
             mail = self._parse(raw)
             task_id, exists = self._id(mail, known)
             if mail.from_address:
-                self._noted(task_id, Letter(mail.from_address, mail.reply_to, mail.sender_authenticated))
+                self._noted(
+                    task_id, Letter(mail.from_address, mail.reply_to, mail.sender_authenticated, mail.message_id)
+                )
             if not exists:
                 path = self._create(mail, task_id, now)
                 known.setdefault(_suffix(task_id), []).append(path)

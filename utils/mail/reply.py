@@ -10,7 +10,7 @@ from typing import Any
 
 from utils.core import visible
 from utils.core.mail import IncomingMail, ReplyRules
-from utils.core.request_notes import reply_to_flag
+from utils.core.request_notes import no_address_flag, reply_to_flag, sender_flag
 from utils.execution.render import FALLBACK_SENDER
 from utils.mail.handbook import HANDBOOK
 from utils.mail.text import one_line
@@ -73,11 +73,8 @@ def fields(mail: IncomingMail) -> dict[str, Any]:
 
 def risks(mail: IncomingMail) -> list[str]:
     """What the human should look at before approving, in plain words, the gravest first."""
-    found = []
-    if mail.sender_authenticated is False:
-        found.append(f"Sender not genuine: our mail server's check of {mail.from_address} failed; it may be forged.")
-    elif mail.sender_authenticated is None:
-        found.append("Sender not verified: our mail server did not say whether the address is genuine.")
+    sender = sender_flag(mail.from_address, mail.sender_authenticated)
+    found = [sender] if sender else []
     if mail.reply_to and mail.reply_to.lower() != mail.from_address.lower():
         found.append(reply_to_flag(mail.reply_to, mail.from_address))
     shown = _ADDRESS.search(mail.from_name)
@@ -111,5 +108,5 @@ def own_risks(rules: ReplyRules, *, sends: bool) -> list[str]:
     if not rules.our_name and not _CLOSING.sub("", rules.signature).strip():
         found.append(f"No signature: fill in ## Signature in {HANDBOOK} or MAIL_FROM_NAME.")
     if sends and not rules.our_address:
-        found.append(f"Goes out from {FALLBACK_SENDER}: set MAIL_FROM.")
+        found.append(no_address_flag(FALLBACK_SENDER))
     return found

@@ -21,7 +21,7 @@ from utils.sync.values import (
     SyncStopped,
     WrongAnswer,
     printable,
-    shortly_after,
+    was_awake,
 )
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def _was_awake(session: Session) -> bool:
     memory, now = session.memory.load(), session.clock.now()
     back = memory.get("back_at")
     settled_in = back is None or now - parse_time(back) >= LONG_WHILE
-    return settled_in and shortly_after(memory.get("last_success_at"), now) and not session.memory.is_put_back()
+    return settled_in and was_awake(memory, now) and not session.memory.is_put_back()
 
 
 def _touching(commit: Commit) -> str:

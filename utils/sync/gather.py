@@ -143,9 +143,11 @@ def look(session: Session, head: str | None) -> Picture:
     if session.zone == CLOUD and session.remote and head:  # what is new at first contact, the merge tells
         _keep_cloud_in_its_paths(session, head, picture)
     moving = {path.rpartition("/")[2] for path in picture.waiting}
-    for path in [path for path, entry in picture.changes.items() if entry is None]:
-        if path.rpartition("/")[2] in moving:
-            del picture.changes[path]  # a move whose other half still waits: both travel next time
+    gone = [path for path, entry in picture.changes.items() if entry is None]
+    staying = {path for path in gone if path.rpartition("/")[2] in moving}  # moves whose other half still waits: both
+    new = {path for path, entry in picture.changes.items() if entry and picture.before.get(path) is None}
+    for path in staying | merge.clashes(staying, new).keys():  # … travel next time, and what needs the room they leave
+        del picture.changes[path]
     return picture
 
 
@@ -288,6 +290,9 @@ def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Pictur
     asides = []
     reasons = {path: Refusal(reason) for path, reason in judge.cloud_reasons(session, head, changes).items()}
     judge.hold_moves_together(reasons, changes)
+    while found := merge.clashes(*_halves(reasons, changes)):  # what would need the room of what may not go
+        reasons |= {path: Refusal(f"it can't lie beside {stands}") for path, stands in found.items()}
+        judge.hold_moves_together(reasons, changes)
     staying = {before.oid for path in reasons if (before := changes[path][0])}
     for path, refusal in reasons.items():
         before, entry = changes[path]
@@ -301,6 +306,13 @@ def _keep_cloud_in_its_paths(session: Session, head: str | None, picture: Pictur
         picture.restore(path, before, lying=entry.oid if entry else None)
     for path, entry in judge.kept(session, asides).items():
         picture.put(path, entry, lying=None)
+
+
+def _halves(reasons: Collection[str], changes: Difference) -> tuple[set[str], set[str]]:
+    """What was to go and stays, because it is refused, and what comes that is not refused."""
+    gone = {path for path, (before, after) in changes.items() if before and not after}
+    new = {path for path, (before, after) in changes.items() if after and not before}
+    return gone.intersection(reasons), new.difference(reasons)
 
 
 def _settle_overtaken(session: Session, head: str, picture: Picture) -> list[str]:
@@ -323,7 +335,7 @@ def _merge_edits(session: Session, base: str, head: str, paths: list[str], pictu
     difference = session.git.diff(base, head)
     theirs = {path: after for path, (_, after) in difference.items()}
     befores: dict[str, Entry | None] = {path: before for path, (before, _) in difference.items()}
-    ours = {}
+    ours: dict[str, Entry | None] = {}
     for path in paths:
         if path in picture.changes and path in theirs:
             edit = picture.changes.pop(path)
@@ -335,6 +347,10 @@ def _merge_edits(session: Session, base: str, head: str, paths: list[str], pictu
     for path in [path for path in picture.changes if path.rpartition("/")[2] in moved and stage_at(path)]:
         befores.setdefault(path, picture.before.get(path))
         ours[path] = picture.changes.pop(path)  # where the task lies now: both halves of a move are judged together
+    new = {path for path, entry in picture.changes.items() if entry and path not in theirs}
+    for path in merge.clashes((path for path, entry in theirs.items() if entry), new):
+        befores.setdefault(path, picture.before.get(path))
+        ours[path] = picture.changes.pop(path)  # what could not be put here, because this lies in its way
     peer = "local" if session.zone == CLOUD else CLOUD
     plan = merge.decide(befores, ours, theirs, zone=session.zone, their_zone=lambda _: peer, stage_at=stage_at)
     made = judge.outcome(session, plan)

@@ -16,9 +16,10 @@ from utils.claim_task import Claims
 from utils.core.routing import LOCAL
 from utils.core.task import format_time
 from utils.ports import AdapterError, Clock, Damaged, VaultGlance, VaultKeeper
-from utils.sync.values import RUNNING, Memory
+from utils.sync.values import RUNNING
 from utils.vault import atomic, locks
 from utils.vault.layout import Layout
+from utils.vault.memory import Memory
 
 log = logging.getLogger(__name__)
 

@@ -47,10 +47,13 @@ def judge(session: Session, base: str | None, tip: str, difference: Difference, 
         return judged
     judged.told |= tell_forged(session, found)
     halves = _halves_of_forged(found, fresh)
+    offered = fresh
     fresh = without_forged(session, judged, found, start, tip, fresh)
     if start and session.zone == LOCAL:
         fresh = _unhidden(session, judged, found, start, fresh)
     _judge_fresh(session, judged, found, start, tip, fresh, halves)
+    if start:
+        _refuse_clashes(session, judged, offered, fresh)
     _add_word(session, judged, word, never_travels(word))
     return judged
 
@@ -146,6 +149,27 @@ def _settle_copies(session: Session, base: str, judged: Judged) -> None:
         judged.told |= copies.explain(session, copied)
 
 
+def _refuse_clashes(session: Session, judged: Judged, offered: Difference, fresh: Difference) -> None:
+    """Refuse what can't lie beside what stands since it was refused to go (S3, S10): no tree has a file and a folder of
+    one name, so to take one is to delete the other.
+
+    `offered`: what they sent, a tree that was possible; `fresh`: the same as judged. Both relative to the start.
+    """
+    pairs = {**offered, **fresh}
+    sent = {path for path, pair in pairs.items() if (offered[path][1] if path in offered else pair[0]) is not None}
+    while True:
+        lying = {path for path, (before, _) in pairs.items() if judged.changes.get(path, before) is not None}
+        coming = {path for path in lying & sent if pairs[path][0] is None}
+        found = merge.clashes(lying - sent, coming)
+        if not found:
+            return
+        reasons = {path: Refusal(f"it can't lie beside {stands}") for path, stands in found.items()}
+        hold_moves_together(reasons, pairs)
+        for path in [path for path in reasons if path in judged.changes.keys() - (lying - sent)]:
+            before, after = pairs[path][0], judged.changes.pop(path)
+            _refuse(session, judged, path, (before, after), reasons[path], [], set())
+
+
 def _decided_here(session: Session, commits: list[Commit], difference: Difference) -> set[str]:
     """Paths that lie as this node itself decided, in the merge that it pushed before it was killed: judged already."""
     offered = set(session.memory.load().get("offered", []))
@@ -196,15 +220,29 @@ def _warnings(reasons: Mapping[str, str]) -> dict[str, Refusal]:
 
 
 def hold_moves_together(reasons: dict[str, Refusal], changes: Difference) -> None:
-    """A move is one thing: where one half of it is refused, the other is too, so that no file vanishes or doubles."""
+    """A move is one thing: where one half of it is refused, the other is too, so that no file vanishes or doubles. So
+    is what comes in the place of a file of its name: where it is refused, the file stays."""
     left, came = _by_name(changes, left=True), _by_name(changes, left=False)
+    gone = [path for paths in left.values() for path in paths]
+    held = 0
+    while held < len(reasons):
+        held = len(reasons)
+        new = [path for path in reasons if path in changes and changes[path][1] and not changes[path][0]]
+        for path, other in merge.clashes(new, gone).items():
+            reasons.setdefault(path, Refusal(f"it would have made room for {other}", None))
+        _hold_halves(reasons, changes, left, came)
+
+
+def _hold_halves(
+    reasons: dict[str, Refusal], changes: Difference, left: Mapping[str, list[str]], came: Mapping[str, list[str]]
+) -> None:
     for path in list(reasons):
         before, after = changes.get(path, (None, None))
         name = path.rpartition("/")[2]
         if name == sync_rules.KEEP:
             continue
         if after is not None and before is None:
-            others = left.get(name, ())
+            others = left.get(name, [])
         elif after is None and before is not None and stage_at(path) is not None:
             others = [other for other in came.get(name, ()) if stage_at(other) is not None]
         else:

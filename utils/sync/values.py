@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
 import shlex
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -22,8 +19,9 @@ from utils.core.signing import ADDRESSES, Keyring, claimed_zone
 from utils.core.sync_rules import Refusal
 from utils.core.task import parse_time
 from utils.ports import Clock, Commit, SecretScanner, VaultGit
-from utils.vault import atomic, disk
+from utils.vault.heartbeats import boot_id
 from utils.vault.layout import Layout
+from utils.vault.memory import Memory
 from utils.vault.moving import Moves
 
 log = logging.getLogger(__name__)
@@ -34,7 +32,6 @@ _REMEMBERED = 10_000
 SHORT_WHILE = timedelta(minutes=10)
 #: For so long after a node was away it may meet its own work again, brought by a node that was not put back.
 LONG_WHILE = timedelta(days=1)
-_COPIED = 30.0  # seconds between what a file says of its writing and its change time
 
 
 #: Who commits: the agents' addresses. Every other author counts as the Local zone's human.
@@ -189,65 +186,15 @@ class WrongAnswer(SyncStopped):
     """A person's answer names nothing that was asked about: nobody but that person needs to know."""
 
 
-class Memory:
-    """What a vault's syncs remember: `STATE_DIR/sync.json`. Written durably; a damaged file counts as empty.
-
-    A file that came out of a backup is noticed by its change time (stat(2)), which no copy keeps, and stays noted
-    (`put_back`) until a sync went well; so does a person's word that the node was put back. Times are the disk's, for a
-    file server has a clock of its own; and a file with several links was not copied: it is in a backup.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def load(self) -> dict[str, Any]:
-        """Everything remembered."""
-        return self._read() or {}
-
-    def problem(self) -> str | None:
-        """Why the file can't be believed or written right now, with the remedy, or None. Writes nothing."""
-        if self._read() is None:
-            return f"{self._path} is damaged: the next sync makes it anew"
-        return disk.trouble(self._path.parent)
-
-    def _read(self) -> dict[str, Any] | None:
-        """Everything remembered, or None where the file is damaged."""
-        try:
-            value = json.loads(self._path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except ValueError:
-            return None
-        return value if isinstance(value, dict) else None
-
-    def update(self, **values: Any) -> None:
-        """Remember `values`; None forgets."""
-        before = self.load()
-        put_back = {"put_back": True} if self.is_put_back() else {}
-        after = {key: value for key, value in {**before, **put_back, **values}.items() if value is not None}
-        if after != before:
-            after["written"] = self._disk_time()
-            atomic.write(self._path, json.dumps(after, indent=1).encode(), mode=0o600)
-
-    def is_put_back(self) -> bool:
-        """Whether the file was copied to where it lies since it was written, and no sync has gone well after that."""
-        before = self.load()
-        written = before.get("written")
-        if before.get("put_back") or not isinstance(written, (int, float)):
-            return bool(before.get("put_back"))
-        status = self._path.stat()
-        return status.st_nlink <= 1 and abs(status.st_ctime - written) > _COPIED
-
-    def _disk_time(self) -> float:
-        """Now, in seconds since 1970, as the disk stamps its files."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self._path.parent) as file:
-            return os.fstat(file.fileno()).st_ctime
+def is_same_boot(memory: Mapping[str, Any]) -> bool:
+    """Whether the machine has run since the last good sync: a snapshot of its disk is put back by a start."""
+    return bool(memory.get("boot", boot_id()) == boot_id())
 
 
-def shortly_after(then: str | None, now: datetime) -> bool:
-    """Whether a sync went well at `then` (ISO 8601) and so short a while before `now` that nobody put the node back."""
-    return then is not None and timedelta(0) <= now - parse_time(then) < SHORT_WHILE
+def was_awake(memory: Mapping[str, Any], now: datetime) -> bool:
+    """Whether a sync went well so short a while before `now` that nobody put the node back."""
+    then = memory.get("last_success_at")
+    return then is not None and is_same_boot(memory) and timedelta(0) <= now - parse_time(then) < SHORT_WHILE
 
 
 @dataclass

@@ -61,7 +61,7 @@ class Board:
     def cards(self, stage: Stage | None = None, domain: str | None = None) -> Iterator[Card]:
         """Every task file, of one stage or domain if given. No file is opened."""
         for wanted in Stage if stage is None else (stage,):
-            for path in self._layout.files(wanted):
+            for path in self._layout.files(wanted, misnamed=True):
                 card = self._card(path, wanted)
                 if domain in (None, card.domain):
                     yield card

@@ -6,8 +6,8 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
-from stat import S_ISREG
 
 from utils.core import archive
 from utils.core.stages import DOMAINS, Stage
@@ -24,6 +24,7 @@ FOLDERS: dict[Stage, str] = {
     Stage.DONE: "Done",
     Stage.QUARANTINE: "Quarantine",
 }
+_NAME = attrgetter("name")
 _STAGES = {name: stage for stage, name in FOLDERS.items()}
 BY_DOMAIN = frozenset({Stage.NEEDS_ACTION, Stage.PENDING_APPROVAL})
 AGENTS = ("cloud", "local")
@@ -51,12 +52,27 @@ SKELETON = (
 ROOT_MARKER = ".vault"
 
 
-def _is_file(path: Path) -> bool:
-    """Whether a plain file lies there: no link, and no pipe at which a reader would wait for ever."""
+def is_text(name: str) -> bool:
+    """Whether the name of a file is UTF-8. (Of another one, Python has each byte as a lone surrogate, PEP 383.)"""
     try:
-        return S_ISREG(path.lstat().st_mode)
-    except FileNotFoundError:
+        name.encode()
+    except UnicodeEncodeError:
         return False
+    return True
+
+
+def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Every plain file at any depth, in a stable order: no link, no pipe at which a reader would wait for ever, and
+    nothing hidden. A folder that can't be read is passed over, as one that is not there."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=_NAME)
+    except OSError:
+        return
+    yield from (entry for entry in entries if entry.is_file(follow_symlinks=False))
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path)
 
 
 def stage_at(path: str) -> Stage | None:
@@ -90,7 +106,7 @@ class Layout:
         part = domain if stage in BY_DOMAIN else agent if stage is Stage.IN_PROGRESS else None
         return Path(f"{self.root}/{FOLDERS[stage]}/{part or ''}")
 
-    def relative(self, path: Path) -> str:
+    def relative(self, path: Path | str) -> str:
         """`path` as the vault's posix path; raises `OutsideVault`."""
         whole, root = os.fspath(path), f"{self.root}{os.sep}"
         if ".." in whole or not whole.startswith(root):
@@ -113,26 +129,38 @@ class Layout:
         parts = PurePosixPath(self.relative(path)).parts
         return parts[1] if len(parts) > 2 and parts[0] == FOLDERS[Stage.IN_PROGRESS] else None
 
-    def files(self, stage: Stage, *, agent: str | None = None) -> Iterator[Path]:
-        """Every task file of a stage, at any depth, in a stable order; notes beside them (`.reason.md`) are none."""
-        for folder, subfolders, names in os.walk(self.folder(stage, agent=agent)):
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            for name in sorted(names):
-                path = Path(folder, name)
-                is_note = name.startswith(".") or name.endswith(REASON_SUFFIX)
-                if name.endswith(".md") and not is_note and _is_file(path):
-                    yield path
+    def files(self, stage: Stage, *, agent: str | None = None, misnamed: bool = False) -> Iterator[Path]:
+        """Every task file of a stage, at any depth, in a stable order; notes beside them (`.reason.md`) are none.
+
+        Whose name is no UTF-8 is passed over unless asked for (`misnamed`): no database and no answer can hold it.
+        """
+        for entry in _files(self.folder(stage, agent=agent)):
+            is_task = entry.name.endswith(".md") and not entry.name.endswith(REASON_SUFFIX)
+            if is_task and (misnamed or is_text(self.relative(entry.path))):
+                yield Path(entry.path)
+
+    def misnamed(self, *stages: Stage) -> list[str]:
+        """Paths of Markdown files of these stages whose names are no UTF-8, with what is none as `\\udcXX`."""
+        lying = (self.relative(entry.path) for stage in stages for entry in _files(self.folder(stage)))
+        wrong = [path for path in lying if path.endswith(".md") and not is_text(path)]
+        return [path.encode("utf-8", "backslashreplace").decode() for path in wrong]
 
     def notes(self, stage: Stage) -> Iterator[Path]:
         """Every note of a stage (`.reason.md`), at any depth."""
-        for folder, subfolders, names in os.walk(self.folder(stage)):
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            yield from (Path(folder, name) for name in sorted(names) if name.endswith(REASON_SUFFIX))
+        for entry in _files(self.folder(stage)):
+            if entry.name.endswith(REASON_SUFFIX):
+                yield Path(entry.path)
 
     def find(self, task_id: str) -> list[Path]:
         """Where files of this id lie, over all stages (one, unless something went wrong)."""
+        return self.named(task_id, *Stage)
+
+    def named(self, task_id: str | None, *stages: Stage) -> list[Path]:
+        """Where files of this id (None: of no id) lie in these stages. No path is made of what is called otherwise."""
         name = f"{task_id}.md"
-        return [path for stage in Stage for path in self.files(stage) if path.name == name]
+        if task_id is None or name.endswith(REASON_SUFFIX):
+            return []
+        return [Path(entry.path) for stage in stages for entry in _files(self.folder(stage)) if entry.name == name]
 
     def plan(self, domain: str, task_id: str) -> Path:
         """The plan of a task: an artefact, not a stage."""

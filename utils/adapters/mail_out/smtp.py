@@ -12,6 +12,7 @@ import smtplib
 import socket
 import ssl
 
+from utils.adapters.smtp_replies import Smtp, SmtpTls
 from utils.core.acting import Receipt
 from utils.core.mail import OutgoingMail
 from utils.ports import AdapterError, AuthRefused, OutcomeUnknown
@@ -55,34 +56,18 @@ class SmtpSender:
         s = self._settings
         if not (s.imap_host and s.imap_user and s.imap_pass):
             return None
-        from imapclient import IMAPClient
-        from imapclient.exceptions import IMAPClientError
+        from utils.adapters.mail_out import sent_folder  # loads the library
 
-        try:
-            context = None if s.imap_security == "none" else ssl.create_default_context()
-            tls = s.imap_security == "tls"
-            with IMAPClient(
-                s.imap_host, s.imap_port, ssl=tls, ssl_context=context, timeout=s.smtp_timeout_seconds
-            ) as box:
-                if s.imap_security == "starttls":
-                    box.starttls(context)
-                box.login(s.imap_user, s.imap_pass)
-                box.select_folder(s.imap_sent_folder, readonly=True)
-                found = box.search(["HEADER", "Message-ID", message_id])
-        except (OSError, IMAPClientError) as error:
-            raise AdapterError(
-                f"the Sent folder {s.imap_sent_folder!r} at {s.imap_host} can't be read: {error}", retry=True
-            ) from error
-        return Receipt("imap", message_id, f"found in {s.imap_sent_folder}") if found else None
+        return sent_folder.find(s, message_id)
 
-    def _connect(self) -> smtplib.SMTP:
+    def _connect(self) -> Smtp:
         s = self._settings
         where = f"SMTP server {s.smtp_host}:{s.smtp_port}"
         try:
             if s.smtp_security == "tls":
                 context = ssl.create_default_context()
-                return smtplib.SMTP_SSL(s.smtp_host, s.smtp_port, timeout=s.smtp_timeout_seconds, context=context)
-            return smtplib.SMTP(s.smtp_host, s.smtp_port, timeout=s.smtp_timeout_seconds)
+                return SmtpTls(s.smtp_host, s.smtp_port, timeout=s.smtp_timeout_seconds, context=context)
+            return Smtp(s.smtp_host, s.smtp_port, timeout=s.smtp_timeout_seconds)
         except ssl.SSLCertVerificationError as error:
             raise AdapterError(
                 f"{where} has a certificate that can't be trusted ({error.verify_message}): check SMTP_HOST, or name "
@@ -96,7 +81,7 @@ class SmtpSender:
                 f"{where} can't be reached: {error}. Check SMTP_HOST and SMTP_PORT", retry=True
             ) from error
 
-    def _introduce(self, server: smtplib.SMTP) -> None:
+    def _introduce(self, server: Smtp) -> None:
         s = self._settings
         try:
             server.ehlo_or_helo_if_needed()
@@ -126,7 +111,7 @@ class SmtpSender:
         except (OSError, smtplib.SMTPException) as error:
             raise AdapterError(f"the SMTP server went away before the mail: {error}", retry=True) from error
 
-    def _envelope(self, server: smtplib.SMTP, mail: OutgoingMail) -> None:
+    def _envelope(self, server: Smtp, mail: OutgoingMail) -> None:
         """MAIL, RCPT and DATA up to 354. One refused recipient, and nobody gets the mail."""
         try:
             options = [f"SIZE={len(mail.data)}"] if server.has_extn("size") else []
@@ -151,7 +136,7 @@ class SmtpSender:
         except (OSError, smtplib.SMTPException) as error:
             raise AdapterError(f"the SMTP server went away before the mail: {error}", retry=True) from error
 
-    def _transmit(self, server: smtplib.SMTP, mail: OutgoingMail) -> None:
+    def _transmit(self, server: Smtp, mail: OutgoingMail) -> None:
         """The message, dots stuffed (RFC 5321 §4.5.2), then the final dot as a write of its own."""
         stuffed = re.sub(rb"(?m)^\.", b"..", mail.data)
         if not stuffed.endswith(b"\r\n"):
@@ -167,7 +152,7 @@ class SmtpSender:
         except (OSError, smtplib.SMTPException) as error:
             raise OutcomeUnknown(f"the SMTP server went away at the end of the mail: {error}") from error
 
-    def _final_reply(self, server: smtplib.SMTP) -> str:
+    def _final_reply(self, server: Smtp) -> str:
         try:
             code, text = server.getreply()
         except (OSError, smtplib.SMTPException) as error:

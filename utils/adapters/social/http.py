@@ -11,6 +11,7 @@ import re
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -19,6 +20,7 @@ from requests.auth import AuthBase
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, SSLError
 
 from utils.adapters.one_call import OneCall, TooMuch
+from utils.core import retry_after
 from utils.ports import AdapterError, AuthRefused, OutcomeUnknown
 
 _LONGEST_ANSWER = 4 * 1024 * 1024
@@ -103,7 +105,7 @@ class Api:
         try:
             return self._call(method, path, options, allow)
         except OutcomeUnknown as error:
-            raise AdapterError(str(error), retry=True) from error
+            raise AdapterError(str(error), retry=True, retry_after=error.retry_after) from error
 
     def act(self, method: str, path: str, **options: Any) -> Answer:
         """A call that takes effect. Raises `AdapterError` where it certainly did not, else `OutcomeUnknown`."""
@@ -156,13 +158,14 @@ class Api:
     def _refused(self, answer: Answer) -> Exception:
         verdict = self._judge(answer)
         said = self._explain(answer) or f"status {answer.status}"
+        after = retry_after.wish(answer.status, answer.headers, datetime.now(UTC))
         if verdict is Verdict.CREDENTIALS:
             return AuthRefused(f"{self._name} refuses the credentials ({self._credentials}): {said}")
         if verdict is Verdict.LATER:
-            return AdapterError(f"{self._name} takes no more for now: {said}", retry=True)
+            return AdapterError(f"{self._name} takes no more for now: {said}", retry=True, retry_after=after)
         if verdict is Verdict.REFUSED:
             return AdapterError(f"{self._name} refused it: {said}", retry=False)
-        return OutcomeUnknown(f"{self._name} answered {answer.status}: {said}")
+        return OutcomeUnknown(f"{self._name} answered {answer.status}: {said}", retry_after=after)
 
 
 def _root(error: BaseException) -> BaseException:

@@ -79,7 +79,9 @@ class Instagram:
         """
         state, _ = self._state(media)
         if state == "PUBLISHED":
-            return Receipt("instagram", self._media_id(post, since) or media, f"container {media} is published")
+            # The container is proof; which post it became, only its caption tells, which another post may have too.
+            seen = self._media_id(post, since)
+            return Receipt("instagram", f"container {media}", f"published; post {seen}" if seen else "published")
         return Absence.PROVEN if state in ("EXPIRED", "ERROR") else Absence.OPEN
 
     def _state(self, container: str) -> tuple[str, str]:
