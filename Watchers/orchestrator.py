@@ -271,7 +271,7 @@ class Orchestrator(Worker):
 
 
 def default_children(services: Services) -> dict[str, list[str]]:
-    """The processes of a node; API, web dashboard and health monitor may be somebody else's (systemd's) to look after."""
+    """The processes of a node; API, web dashboard and health monitor may be somebody else's (systemd's) to run."""
     names = ["gmail_watcher", "approval_watcher", "scheduler"]
     if services.settings.supervise_api:
         names.insert(0, "dashboard")
