@@ -11,7 +11,7 @@ help:
 	@echo "make setup   virtual environment with everything that tests and linters need"
 	@echo "make run     start a node (the same as ./start_everything.sh)"
 	@echo "make test    all tests; T=path limits them"
-	@echo "make lint    ruff, mypy, shellcheck"
+	@echo "make lint    ruff, mypy, shellcheck, and eslint and tsc for the dashboard"
 	@echo "make demo    the demo gate: one e-mail through two nodes on this machine"
 	@echo "make bench   the benchmarks"
 	@echo "make soak    random histories of sync, lease and executions without end; ARGS='--minutes 30' or '--seed N' limit"
@@ -38,6 +38,8 @@ lint: setup
 	"$(BIN)/mypy"
 	@if command -v shellcheck >/dev/null; then echo shellcheck $(SHELL_SCRIPTS); shellcheck $(SHELL_SCRIPTS); \
 	else echo "shellcheck is not installed: shell scripts are not checked"; test "$$CI" != true; fi
+	@if command -v npm >/dev/null; then cd dashboard && { test -d node_modules || npm ci --silent; } && npm run lint; \
+	else echo "Node is not installed: the dashboard is not checked"; test "$$CI" != true; fi
 
 demo: setup
 	"$(BIN)/python" -m scripts.demo_gate

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # AI Employee v3.0 (Platinum): sets up on first use and starts the node: the orchestrator, which runs the API, the
-# watchers, scheduler and health monitor and starts again what falls.  Works with bash 3.2 (macOS), needs no root.
+# watchers, scheduler, health monitor and web dashboard and starts again what falls.  Works with bash 3.2 (macOS), needs no root.
 set -uo pipefail
 
 cd "$(dirname "$0")" || exit 1
@@ -11,13 +11,14 @@ PATIENCE=60 # seconds that the API may take to answer
 
 usage() {
     cat <<'TEXT'
-./start_everything.sh [start|stop|restart|status|logs]
+./start_everything.sh [start|stop|restart|status|logs|password]
 
   start    (default) set up what is missing, start the orchestrator, wait until its API answers
   stop     stop all of it cleanly, with bad settings too
   restart  stop, then start
   status   what runs; exit code 0 if all of it does
   logs     follow the logs (Ctrl-C ends)
+  password make a new password for the web dashboard, and print it
 
 Settings: .env (made from .env.example at the first start), or the environment.
 TEXT
@@ -81,6 +82,19 @@ set_up() {
     take_facts
 }
 
+# The web dashboard needs Node; without it, or where it can't be built, the node runs all the same.
+set_up_dashboard() {
+    WEB=false
+    PASSWORD=
+    [ "${SUPERVISE_DASHBOARD-}" != false ] || return 0
+    step "Looking at the web dashboard (built at first use)"
+    if "$PY" -m scripts.web build && PASSWORD=$("$PY" -m scripts.web prepare); then
+        WEB=true
+    else
+        say "Note: the node runs without its web dashboard (see above). The API and Obsidian do all of it too."
+    fi
+}
+
 # Sets STATE_DIR, API_URL, API_PORT, VAULT, MAIL_IN, MAIL_OUT, NODE.
 take_facts() {
     eval "$facts"
@@ -134,7 +148,7 @@ lock_holder() {
 launch() {
     if [ -f "$LOG" ] && [ "$(wc -c <"$LOG")" -gt 10000000 ]; then mv -f "$LOG" "$LOG.1"; fi
     set -m # a process group of its own: Ctrl-C here is not meant for it
-    SUPERVISE_API=true nohup "$PY" -X "state_dir=$STATE_DIR" -m Watchers.orchestrator >>"$LOG" 2>&1 </dev/null &
+    SUPERVISE_API=true SUPERVISE_DASHBOARD=$WEB nohup "$PY" -X "state_dir=$STATE_DIR" -m Watchers.orchestrator >>"$LOG" 2>&1 </dev/null &
     printf '%s\n' "$!" >"$PIDS/orchestrator.pid"
     LAUNCHED=1
     set +m
@@ -158,6 +172,7 @@ start() {
             [ -n "$problem" ] || problem="the port cannot be checked"
             fail "$(printf '%s' "$problem" | head -n 1)" "$(printf '%s' "$problem" | tail -n +2)"
         }
+        set_up_dashboard
         step "Starting the orchestrator with its watchers and the API on $API_URL (up to $PATIENCE s)"
         launch
         wait_for_api
@@ -197,6 +212,9 @@ report() {
     LAUNCHED=
     say ""
     say "The node runs ($NODE)."
+    web=$("$PY" -m scripts.web url)
+    if [ -n "$web" ]; then say "  Dashboard $web"; fi
+    if [ -n "${PASSWORD-}" ]; then say "  Password $PASSWORD    (shown this once; a new one: $0 password)"; fi
     say "  API      $API_URL/api/platinum/status"
     say "  Vault    $VAULT"
     if [ -n "$MAIL_IN" ]; then say "  Mail in  drop a mail (.eml) into $MAIL_IN"; fi
@@ -270,6 +288,10 @@ restart)
     start ready
     ;;
 status) status ;;
+password)
+    [ -x "$PY" ] || fail "the node is not set up yet" "Set it up: $0"
+    "$PY" -m scripts.web password
+    ;;
 logs)
     read_facts
     [ -f "$LOG" ] || fail "there is no log yet: $LOG" "Start the node: $0"

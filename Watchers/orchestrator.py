@@ -271,13 +271,16 @@ class Orchestrator(Worker):
 
 
 def default_children(services: Services) -> dict[str, list[str]]:
-    """The processes of a node; the API and the health monitor may be somebody else's (systemd's) to look after."""
+    """The processes of a node; API, web dashboard and health monitor may be somebody else's (systemd's) to run."""
     names = ["gmail_watcher", "approval_watcher", "scheduler"]
     if services.settings.supervise_api:
         names.insert(0, "dashboard")
     if services.settings.supervise_health_monitor:
         names.append("health_monitor")
-    return {name: [sys.executable, "-m", f"Watchers.{name}"] for name in names}
+    children = {name: [sys.executable, "-m", f"Watchers.{name}"] for name in names}
+    if services.settings.supervise_dashboard:
+        children["web"] = [sys.executable, "-m", "scripts.web", "run"]
+    return children
 
 
 if __name__ == "__main__":

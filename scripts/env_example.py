@@ -22,7 +22,8 @@ SECTIONS = {
     "MAIL_SENDER": "Mail out: an outbox folder by default, needs no account",
     "PROVIDER_TIMEOUT_SECONDS": "Posts and WhatsApp: an account is there where its settings are; on Local alone",
     "DRAFT_ENGINE": "Drafting",
-    "DASHBOARD_URL": "Health",
+    "DASHBOARD_HOST": "Web dashboard",
+    "HEALTH_INTERVAL_SECONDS": "Health",
     "ALERTS_ENABLED": "Alerts by e-mail",
     "MCP_IDLE_SECONDS": "Processes",
 }

@@ -47,6 +47,8 @@ MUTANTS = (
      "if record.action in SETTLED_BY_HAND:", "if False:", ACTING, "payment"),
     ("window-forgotten", "what may go on since the cycle began waits for the next one", "Watchers/approval_watcher.py",
      "next_look(self._looked)", "next_look(self.services.clock.now())", "tests/test_brakes.py", "ended_while"),
+    ("unknown-unsaid", "a file whose outcome nobody knows lies there without a note once it was away", EXECUTOR,
+     "            self._filing.remind(file.path, record)\n", "", "tests/test_execution_executor.py", "comes_back_with"),
     ("unknown-approved", "an approval of what may have happened is said to count", APPROVALS,
      "        if live is not None and live.state is State.UNKNOWN:\n", "        if False:\n",
      "tests/test_execution_executor.py", "dragging_it_back"),

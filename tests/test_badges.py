@@ -336,6 +336,14 @@ def slips(word: str) -> set[str]:
     ) - {word}
 
 
+def test_who_writes_from_a_host_one_slip_away_has_not_made_it_honest() -> None:
+    known = frozenset({"ann@acme.example"})
+    wrote = frozenset({"x@acmee.example"})
+    assert lookalike.first_like("pay@acmee.example", known, wrote) == ("ann@acme.example", True)
+    assert lookalike.first_like("pay@acmee.example", known | wrote) is None, "a host that we wrote to is one"
+    assert lookalike.first_like("ann@acrne.example", frozenset(), known) == ("ann@acme.example", True)
+
+
 @given(st.text("abc", max_size=6), st.text("abc", max_size=6))
 def test_one_slip_is_what_the_definition_says(one: str, other: str) -> None:
     assert lookalike.is_one_slip(one, other) == (other in slips(one))

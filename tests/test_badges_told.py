@@ -190,7 +190,8 @@ def test_receipts_of_an_older_file_are_known_after_the_upgrade(desk: Desk, clock
     path = desk.node.settings.state_dir / "execution.sqlite3"
     with closing(sqlite3.connect(path)) as db:
         db.executescript(
-            "DROP TABLE deals; DROP TABLE letters; ALTER TABLE actions DROP COLUMN provider; PRAGMA user_version = 3;"
+            "DROP TABLE deals; DROP TABLE letters; ALTER TABLE actions DROP COLUMN provider;"
+            "ALTER TABLE seen DROP COLUMN brought; PRAGMA user_version = 3;"
             "CREATE TABLE verified_senders (task_id TEXT PRIMARY KEY, address TEXT NOT NULL, at TEXT NOT NULL);"
             f"INSERT INTO verified_senders VALUES ('email-1', '{ANN}', '2026-06-01T12:00:00Z');"
         )

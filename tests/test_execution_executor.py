@@ -173,6 +173,19 @@ def test_what_nobody_knows_is_not_approved_anew_by_dragging_it_back(desk: Desk, 
         assert desk.cycle() == "sent 1"
 
 
+def test_the_note_of_what_nobody_knows_comes_back_with_its_file(desk: Desk) -> None:
+    record = approved(desk)
+    desk.world.lost_answers = [OutcomeUnknown("cut off")]
+    assert desk.cycle() == "unknown 1"
+    lying = desk.vault / "Approved" / f"{record.request_id}.md"
+    note, away = lying.with_name(f"{record.request_id}.reason.md"), desk.vault / lying.name
+    lying.rename(away)
+    note.unlink()
+    desk.cycle()
+    away.rename(lying)
+    assert desk.cycle() == "unknown 1" and "may or may not have taken effect" in note.read_text()
+
+
 def test_a_server_that_does_not_start_costs_a_retry(desk: Desk) -> None:
     record = approved(desk)
     desk.tools.broken = [AdapterError("no memory", retry=True)]

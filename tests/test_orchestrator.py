@@ -198,6 +198,8 @@ def test_the_table_of_a_node(make_node: Callable[..., Services]) -> None:
     assert list(default_children(node)) == ["gmail_watcher", "approval_watcher", "scheduler", "health_monitor"]
     by_script = make_node("local", ready=False, SUPERVISE_API="true")
     assert list(default_children(by_script)) == ["dashboard", *default_children(node)]
+    whole = make_node("local", ready=False, SUPERVISE_DASHBOARD="true")
+    assert default_children(whole)["web"][1:] == ["-m", "scripts.web", "run"]
     by_systemd = make_node("cloud", ready=False, SUPERVISE_HEALTH_MONITOR="false")
     assert "health_monitor" not in default_children(by_systemd)
 

@@ -10,12 +10,13 @@ import threading
 class Wire:
     """Passes connections to `port` on to `target`. While it is cut, none goes through and none that was open lives."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int], *, host: str = "127.0.0.1") -> None:
+        """`host`: where it listens."""
         self._target = target
         self._cut = False
         self._open: set[socket.socket] = set()
         self._guard = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=50)
+        self._listener = socket.create_server((host, 0), backlog=50)
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()

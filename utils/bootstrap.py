@@ -466,7 +466,7 @@ class Services:
         return HealthMonitor(
             [
                 Target("api", f"{s.own_api_url}/api/health", "API_PORT"),
-                Target("dashboard", s.dashboard_url, "DASHBOARD_URL"),
+                Target("dashboard", s.own_dashboard_url, "DASHBOARD_URL"),
                 Target("odoo", f"{s.odoo_url}/web/health" if s.odoo_url else "", "ODOO_URL"),
             ],
             self.layout,

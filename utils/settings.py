@@ -134,6 +134,13 @@ _month = _matching(r"20[0-9]{2}(0[1-9]|1[0-2])", "a year and a month, as 202605"
 _graph_version = _matching(r"v[0-9]{1,3}\.[0-9]", "a version like v25.0")
 
 
+def _reachable(host: str) -> str:
+    """The host of a URL for who listens on `host` of this machine."""
+    everywhere = ("", "0.0.0.0", "::", "localhost")  # noqa: S104  # to compare with, not to bind to
+    name = "127.0.0.1" if host in everywhere else host.strip("[]")
+    return f"[{name}]" if ":" in name else name
+
+
 def _setting(default: str, parse: Callable[[str], Any], help_text: str, *, secret: bool = False) -> Any:
     return field(metadata={"default": default, "parse": parse, "help": help_text, "secret": secret}, repr=not secret)
 
@@ -248,7 +255,21 @@ class Settings:
 
     draft_engine: str = _setting("builtin", _choice("builtin", "anthropic", "openai", "claude-code"), "who drafts")
 
-    dashboard_url: str = _setting("", _url, "web dashboard to watch; empty: not watched")
+    dashboard_host: str = _setting("127.0.0.1", _text, "address that the web dashboard binds to")
+    dashboard_port: int = _setting("3000", _number(1, 65535), "port of the web dashboard")
+    dashboard_password_hash: str = _setting(
+        "",
+        _matching(r"scrypt:\d+:\d+:\d+:[\w-]+:[\w-]+", "what `npm run hash-password` prints"),
+        "hash of the dashboard's password; empty: one is made at the first start",
+        secret=True,
+    )
+    dashboard_secret: str = _setting(
+        "",
+        _matching(r"\S{32,}", "at least 32 random characters"),
+        "what the dashboard's sessions are signed with; empty: made at the first start",
+        secret=True,
+    )
+    dashboard_url: str = _setting("", _url, "web dashboard to watch; empty: the one that the orchestrator runs")
     health_interval_seconds: int = _setting("30", _number(1, 3600), "how often services are checked")
     health_timeout_seconds: float = _setting("5", _number(0.1, 60, float), "limit of one check")
     health_failure_threshold: int = _setting("3", _number(1, 100), "failures in a row before an alert")
@@ -267,6 +288,9 @@ class Settings:
     supervise_health_monitor: bool = _setting("true", _boolean, "false where a systemd unit runs the health monitor")
     supervise_api: bool = _setting(
         "false", _boolean, "true: the orchestrator runs the API too; `start_everything.sh` sets it"
+    )
+    supervise_dashboard: bool = _setting(
+        "false", _boolean, "true: the orchestrator runs the web dashboard too; `start_everything.sh` sets it"
     )
 
     zones: ZonesConfig = field(repr=False, default=None)  # type: ignore[assignment]  # from zones_file
@@ -294,9 +318,17 @@ class Settings:
     @property
     def own_api_url(self) -> str:
         """Where the processes of this node reach its API."""
-        everywhere = ("", "0.0.0.0", "::", "localhost")  # noqa: S104  # to compare with, not to bind to
-        host = "127.0.0.1" if self.api_host in everywhere else self.api_host.strip("[]")
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
+        return f"http://{_reachable(self.api_host)}:{self.api_port}"
+
+    @property
+    def own_dashboard_url(self) -> str:
+        """Where the web dashboard is: `DASHBOARD_URL`, else the one that the orchestrator runs, else empty."""
+        return self.dashboard_url or (self.web_url if self.supervise_dashboard else "")
+
+    @property
+    def web_url(self) -> str:
+        """Where this node's web dashboard listens, if it runs."""
+        return f"http://{_reachable(self.dashboard_host)}:{self.dashboard_port}"
 
     @property
     def draft_only(self) -> bool:

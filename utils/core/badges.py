@@ -185,7 +185,7 @@ def _recipients(request: ApprovalRequest, facts: Facts) -> list[Badge]:
     found = []
     for person in [person for person in people if person not in known]:
         # Whoever wrote may be genuine and no stranger, and still write from acrne.example.
-        alike = lookalike.first_like(person, known | (wrote - {person}))
+        alike = lookalike.first_like(person, known, frozenset(wrote - {person}))
         if alike is not None and alike.is_trick:
             found.append(_is_not(_say(person), alike.known))
         elif alike is not None:

@@ -131,8 +131,9 @@ def plain(name: str) -> str:
     return " ".join(name.casefold().split())
 
 
-def first_like(address: str, known: frozenset[str]) -> Alike | None:
-    """The first of the known mail addresses that `address` could be taken for; None where it is one of them.
+def first_like(address: str, known: frozenset[str], wrote: frozenset[str] = frozenset()) -> Alike | None:
+    """The first of the known mail addresses that `address` could be taken for, or of those who `wrote` the mail that is
+    answered; None where it is a known one.
 
     No trick is somebody with a name of their own at the same name below another ending (zoe@example.org beside
     ann@example.com), nor at a host one slip away where somebody is known too: hosts that are met are two hosts.
@@ -141,8 +142,8 @@ def first_like(address: str, known: frozenset[str]) -> Alike | None:
     local, _, domain = address.rpartition("@")
     if address in known or not local:
         return None
-    by_host, hint = _by_host(known), None
-    is_met = host(domain) in by_host
+    by_host, hint = _by_host(known | wrote), None
+    is_met = host(domain) in _by_host(known)  # who writes from a host has not made it an honest one
     for other, people in by_host.items():
         likeness = host_likeness(domain, other)
         if likeness is None and other != host(domain):

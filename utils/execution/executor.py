@@ -248,6 +248,7 @@ class Executor:
         if record is None:
             self._handle_unapproved(file, now, counts)
         elif record.state is State.UNKNOWN:
+            self._filing.remind(file.path, record)
             counts.add("unknown", record.action_id)
         elif record.state is State.DONE:
             self._replay(file, record, counts)

@@ -75,6 +75,11 @@ class Filing:
             else:
                 self._claims.explain(path, notes.unknown(record))
 
+    def remind(self, path: Path, record: ActionRecord) -> None:
+        """Beside a file whose outcome nobody knows a note says so, also where the file was away and its note went."""
+        if not notes.is_unknown(requests.note(self._layout, path) or ""):
+            self._claims.explain(path, notes.unknown(record))
+
     def send_back(self, path: Path, reason: str) -> None:
         """From `Approved/` to `Pending_Approval/`, with the reason: it asks again."""
         domain = path.stem.partition("-")[0]

@@ -1,0 +1,56 @@
+import { apiIsDown, apiIsUp } from "@/live/connection";
+
+/** An answer that is an error, as the API tells it (RFC 9457). `kind` is the last part of its type. */
+export class Problem extends Error {
+  readonly status: number;
+  readonly kind: string;
+  readonly body: Readonly<Record<string, unknown>>;
+
+  constructor(status: number, body: Readonly<Record<string, unknown>>) {
+    super(typeof body.detail === "string" ? body.detail : `The server answered ${status}.`);
+    this.status = status;
+    this.kind = typeof body.type === "string" ? (body.type.split(":").at(-1) ?? "") : "";
+    this.body = body;
+  }
+}
+
+type Method = "GET" | "POST" | "PUT" | "DELETE";
+
+const NOT_THE_API = ["offline", "api-down", "api-token"];
+
+/** Whether the API itself was not reached. The shell says so for all of the page. */
+export function isAway(problem: Problem): boolean {
+  return NOT_THE_API.includes(problem.kind);
+}
+
+/** Ask the API by way of the dashboard's server. Raises `Problem`, a lost network included (status 0). */
+export async function call<Answer>(method: Method, path: string, body?: unknown): Promise<Answer> {
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers: body === undefined ? undefined : { "Content-Type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch {
+    apiIsDown("The dashboard's server can't be reached.");
+    throw new Problem(0, { type: "offline", detail: "The dashboard's server can't be reached." });
+  }
+  const answer: unknown = await response.json().catch(() => ({}));
+  if (response.ok) {
+    apiIsUp();
+    return answer as Answer;
+  }
+  const problem = new Problem(response.status, answer as Record<string, unknown>);
+  if (problem.kind === "no-session") location.reload(); // the server leads to the login, and back to this page
+  else if (isAway(problem)) apiIsDown(problem.message);
+  else apiIsUp();
+  throw problem;
+}
+
+/** `/api/…` with query parameters; what is empty is left out. */
+export function withQuery(path: string, parameters: Record<string, string | number | boolean | undefined>): string {
+  const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== "");
+  const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
+  return given.length ? `${path}?${query}` : path;
+}

@@ -1,0 +1,5 @@
+import { Actions } from "@/actions/actions";
+
+export default function Page() {
+  return <Actions />;
+}

@@ -1,0 +1,5 @@
+import { Alerts } from "@/alerts/alerts";
+
+export default function Page() {
+  return <Alerts />;
+}

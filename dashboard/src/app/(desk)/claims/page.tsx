@@ -1,0 +1,5 @@
+import { ClaimsPage } from "@/claims/claims";
+
+export default function Page() {
+  return <ClaimsPage />;
+}

@@ -1,0 +1,5 @@
+import { Health } from "@/health/health";
+
+export default function Page() {
+  return <Health />;
+}

@@ -1,0 +1,5 @@
+import { Today } from "@/today/today";
+
+export default function TodayPage() {
+  return <Today />;
+}

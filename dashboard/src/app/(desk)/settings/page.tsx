@@ -1,0 +1,5 @@
+import { Settings } from "@/settings/settings";
+
+export default function Page() {
+  return <Settings />;
+}

@@ -1,0 +1,5 @@
+import { Sync } from "@/sync/sync";
+
+export default function Page() {
+  return <Sync />;
+}

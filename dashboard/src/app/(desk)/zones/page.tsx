@@ -1,0 +1,5 @@
+import { Zones } from "@/zones/zones";
+
+export default function Page() {
+  return <Zones />;
+}

@@ -1,0 +1,27 @@
+/** Characters that can't be seen or that turn the text around are written out, as `utils/core/visible.py` does. */
+
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0]/gu;
+
+export interface Piece {
+  text: string;
+  isUnseen: boolean;
+}
+
+/** `text` in pieces; those that can't be seen read `⟦U+202E⟧`. Line breaks and tabs stay. */
+export function pieces(text: string): Piece[] {
+  const lines = text.replaceAll("\r\n", "\n");
+  const found: Piece[] = [];
+  let from = 0;
+  for (const { 0: character, index } of lines.matchAll(UNSEEN)) {
+    if (character === "\n" || character === "\t") continue;
+    if (index > from) found.push({ text: lines.slice(from, index), isUnseen: false });
+    found.push({ text: written(character), isUnseen: true });
+    from = index + character.length;
+  }
+  if (from < lines.length) found.push({ text: lines.slice(from), isUnseen: false });
+  return found;
+}
+
+function written(character: string): string {
+  return `⟦U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}⟧`;
+}
