@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +17,9 @@ from scripts import approve
 from tests.conftest import FakeClock
 from tests.fakes.desk import Desk, Killed, World, sha
 from utils.bootstrap import Services
+from utils.execution.counts import ExecutionProblem
 from utils.execution.source_tasks import GONE
+from utils.ports import AdapterError
 from utils.vault import frontmatter
 from Watchers.approval_watcher import ApprovalWatcher
 
@@ -169,3 +175,50 @@ def test_an_approved_request_is_not_taken_for_a_removed_one(desk: Desk) -> None:
     assert desk.cycle() == "sent 1"
     rounds(desk)
     assert desk.places(path.name) == ["Done"] and not desk.alerts
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE, errno.EACCES])
+@pytest.mark.parametrize("approved", [False, True])
+@pytest.mark.parametrize("folder", ["Pending_Approval/email", "Approved", "Rejected"])
+def test_a_folder_that_can_not_be_read_is_no_word_about_a_request_and_is_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, folder: str, approved: bool, code: int
+) -> None:
+    """The disk has a bad minute: nothing is void, no task is moved; when it is over, all goes on."""
+    path = desk.request()
+    task = task_of(path)
+    desk.cycle()
+    if approved:
+        desk.move(path, "Approved")
+        desk.approvals.observe()
+        (record,) = desk.store.recent()
+        desk.store.mark_placed(record)
+        desk.tools.broken = [AdapterError("away", retry=True)]
+    elif folder == "Rejected":
+        path = desk.move(path, "Rejected")
+    elif folder == "Approved":
+        path = desk.move(path, "Approved/later")
+        folder = "Approved/later"
+    real = os.scandir
+
+    def scandir(place: str) -> Any:
+        if os.fspath(place).rstrip("/") == str(desk.vault / folder):
+            raise OSError(code, os.strerror(code), str(place))
+        return real(place)
+
+    with monkeypatch.context() as bad:
+        bad.setattr(os, "scandir", scandir)
+        for _ in range(3):
+            with suppress(OSError, ExecutionProblem):
+                desk.cycle()
+            desk.clock.advance(GONE.total_seconds())
+    assert desk.places(f"{task}.md") == ["In_Progress/cloud"] and not desk.store.answers.recent(answer="removed")
+    assert [title for _, title, text in desk.alerts if os.strerror(code) in text][:1] == [
+        "Some requests could not be looked at"
+    ]
+    for _ in range(2):
+        desk.cycle()
+        desk.clock.advance(3600)
+    if approved:
+        assert desk.places(path.name) == ["Done"] and desk.world.calls == 1
+    elif folder == "Rejected":
+        assert desk.places(f"{task}.md") == ["Rejected"]

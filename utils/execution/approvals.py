@@ -351,9 +351,10 @@ class Approvals:
         if self._mode != Mode.FULL:
             return
         trouble = Counts()
-        self._tell_misnamed()
         self._soon.clear()
-        self._observe(trouble.trying)
+        with trouble.trying("what lies in the vault"):  # a folder can't be read: what is in it is nobody's to guess
+            self._tell_misnamed()
+            self._observe(trouble.trying)
         if trouble.problems:
             told = "\n".join(f"- {problem[:_LONGEST_PROBLEM]}" for problem in trouble.problems[:_MOST_PROBLEMS])
             self._alert("WARNING", "Some requests could not be looked at", told, source="approvals")

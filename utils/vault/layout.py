@@ -63,11 +63,12 @@ def is_text(name: str) -> bool:
 
 def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
     """Every plain file at any depth, in a stable order: no link, no pipe at which a reader would wait for ever, and
-    nothing hidden. A folder that can't be read is passed over, as one that is not there."""
+    nothing hidden. A folder that is not there has none; one that can't be read raises `OSError`, for what nobody can
+    look into must not pass for empty."""
     try:
         with os.scandir(folder) as found:
             entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=_NAME)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     yield from (entry for entry in entries if entry.is_file(follow_symlinks=False))
     for entry in entries:
