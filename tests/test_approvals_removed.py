@@ -222,3 +222,24 @@ def test_a_folder_that_can_not_be_read_is_no_word_about_a_request_and_is_told(
         assert desk.places(path.name) == ["Done"] and desk.world.calls == 1
     elif folder == "Rejected":
         assert desk.places(f"{task}.md") == ["Rejected"]
+
+
+def test_a_node_that_waits_for_a_sync_follows_no_removal(desk: Desk) -> None:
+    """Its vault was put back, older than its state: the requests that are missing were not removed by anybody."""
+    path, rejected = desk.request("mail 1"), desk.request("mail 2")
+    tasks, data = [task_of(path), task_of(rejected)], path.read_bytes()
+    desk.cycle()
+    path.unlink()
+    desk.move(rejected, "Rejected")
+    desk.waits = "this node's state was copied or put back"
+    rounds(desk)
+    rounds(desk)
+    assert [desk.places(f"{task}.md") for task in tasks] == [["In_Progress/cloud"]] * 2
+    assert not desk.alerts and not desk.store.answers.recent()
+    path.write_bytes(data)  # as the sync brings it
+    desk.waits = None
+    rounds(desk)
+    assert [desk.places(f"{task}.md") for task in tasks] == [["In_Progress/cloud"], ["Rejected"]]
+    path.unlink()
+    rounds(desk)
+    assert desk.places(f"{tasks[0]}.md") == ["Rejected"]

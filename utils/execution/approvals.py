@@ -77,9 +77,12 @@ class Approvals:
         passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
         hand: Callable[[str], Hand] | None = None,
         mail_from: str = "",
+        reason_to_wait: Callable[[], str | None] = lambda: None,
     ) -> None:
         """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local.
-        `hand(action)` is asked what would go out, and does nothing. `mail_from`: the address mail goes out from."""
+        `hand(action)` is asked what would go out, and does nothing. `mail_from`: the address mail goes out from.
+        `reason_to_wait()`: why what lies here may be older than what this node did, or None
+        (`VaultSync.reason_to_wait`)."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -97,6 +100,7 @@ class Approvals:
         )  # fmt: skip
         self._copies = Copies(layout, claims, clock=clock, alert=alert, soon=self._soon)
         self._tasks = SourceTasks(layout, claims, store, clock=clock, alert=alert)
+        self._reason_to_wait = reason_to_wait
         self._revisions = Revisions(layout, claims, store.answers)
         self._by_move = ByMove(
             layout, claims, store, zones, clock=clock, known_to_git=known_to_git, alert=alert, looks=self._looks,
@@ -373,6 +377,7 @@ class Approvals:
         return self._soon.at
 
     def _observe(self, trying: Trying) -> None:
+        is_current = self._reason_to_wait() is None  # asked before the files are read: a sync may move them
         self._revisions.carry_on(trying)
         waiting = self._without_superseded(Stage.PENDING_APPROVAL, trying)
         for file in waiting:
@@ -387,9 +392,10 @@ class Approvals:
         for file in self._copies.follow(waiting, unanswered, trying):
             with trying(file.path.name):
                 self._by_move.judge(file, remote.get(file.request_id))
-        self._tasks.follow_rejections(trying)
-        with trying("what was removed"):
-            self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
+        if is_current:
+            self._tasks.follow_rejections(trying)
+            with trying("what was removed"):
+                self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
         self._waiting.wake(waiting, trying)
         self._waiting.warn_of_expiry([*waiting, *moved], trying)
         self._store.answers.forget_all_but({file.request_id for file in (*waiting, *moved)})
