@@ -26,6 +26,8 @@ MUTANTS = (
      "    except OSError:\n        return\n    yield from (entry", REMOVED, "can_not_be_read"),
     ("removed-waits", "a node that waits for a sync follows removals (S8)", "utils/execution/approvals.py",
      "        if is_current:\n            self._tasks", "        if True:\n            self._tasks", REMOVED, "waits_for_a_sync"),
+    ("exchanged-forgotten", "what is gone for a moment is forgotten", "utils/execution/waiting.py",
+     "if now - since < GONE}", "if False}", REMOVED, "loses_nothing"),
     ("edit-lost", "what a person wrote is lost with a mistake in it", "scripts/approve.py",
      "        if sheet is None or not sheet.is_written():\n", "        if True:\n", COMMAND, "never_lost or finds_it"),
     ("edit-their-own", "a person's own file is removed", "scripts/editing.py",

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +244,49 @@ def test_a_node_that_waits_for_a_sync_follows_no_removal(desk: Desk) -> None:
     path.unlink()
     rounds(desk)
     assert desk.places(f"{tasks[0]}.md") == ["Rejected"]
+
+
+@pytest.mark.parametrize("then", ["decided", "snoozed", "emptied"])
+def test_what_is_gone_for_a_moment_loses_nothing_that_was_kept_of_it(desk: Desk, then: str) -> None:
+    """A sync client takes the file away and puts it back; what a person typed, and their snooze, still count."""
+    path = desk.request()
+    desk.cycle()
+    data = path.read_bytes()
+    if then == "snoozed":
+        desk.approvals.snooze(path.stem, desk.clock.now() + timedelta(hours=5), by="anna")
+    path.unlink()
+    desk.cycle()
+    desk.clock.advance(3)
+    path.write_bytes(data)
+    desk.cycle()
+    if then == "snoozed":
+        assert [pending.snoozed_until is not None for pending in desk.approvals.pending()] == [True]
+        return
+    path.write_bytes(b"" if then == "emptied" else data.replace(b"---\n", b"---\ndecision: approve\n", 1))
+    os.utime(path, (1, 1))
+    desk.cycle()
+    if then == "emptied":
+        desk.approvals.restore(path.stem, sha(path), by="anna")
+        assert path.read_bytes() == data
+    assert desk.world.calls == (then == "decided")
+
+
+def test_what_was_kept_of_a_request_is_forgotten_when_it_is_answered_or_stays_away(desk: Desk) -> None:
+    answered, away, renamed = (desk.request(f"mail {number}") for number in range(3))
+    desk.cycle()
+    desk.move(answered, "Rejected")
+    renamed.rename(renamed.with_name("Answer to Ann.md"))
+    away.unlink()
+    desk.cycle()
+    assert [desk.store.answers.has_version(path.stem) for path in (answered, away, renamed)] == [False, True, True]
+    desk.restart()
+    rounds(desk)
+    assert [desk.store.answers.has_version(path.stem) for path in (answered, away, renamed)] == [False, False, True]
+
+
+def test_where_no_version_is_kept_of_what_was_seen_the_one_that_lies_there_is(desk: Desk) -> None:
+    path = desk.request()
+    desk.cycle()
+    desk.store.answers.forget_all_but(())
+    desk.cycle()
+    assert desk.store.answers.versions(path.stem) == [path.read_bytes()]

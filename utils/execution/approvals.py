@@ -398,7 +398,8 @@ class Approvals:
                 self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
         self._waiting.wake(waiting, trying)
         self._waiting.warn_of_expiry([*waiting, *moved], trying)
-        self._store.answers.forget_all_but({file.request_id for file in (*waiting, *moved)})
+        if is_current:
+            self._waiting.forget_all_but(_ids(waiting, moved))
 
     def _without_superseded(self, stage: Stage, trying: Trying) -> list[RequestFile]:
         """The requests of a stage. One that a new draft was asked for goes back to where that put it."""
