@@ -290,3 +290,54 @@ def test_where_no_version_is_kept_of_what_was_seen_the_one_that_lies_there_is(de
     desk.store.answers.forget_all_but(())
     desk.cycle()
     assert desk.store.answers.versions(path.stem) == [path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("base", "goes_to"),
+    [("Archive", "Rejected"), ("Rejected", "Rejected"), ("Done", "Done")]
+    + [(folder, "In_Progress/cloud") for folder in ("Pending_Approval", "Approved")],
+)
+@pytest.mark.parametrize("approved", [False, True])
+def test_a_folder_whose_name_is_no_text_is_a_place_like_another(
+    desk: Desk, base: str, goes_to: str, approved: bool
+) -> None:
+    path = desk.request()
+    task = task_of(path)
+    desk.cycle()
+    if approved:
+        desk.tools.broken = [AdapterError("away", retry=True)] * 9
+        desk.approvals.approve(path.stem, sha(path), by="anna")
+        desk.cycle()
+        path = desk.vault / "Approved" / path.name
+    folder = Path(os.fsdecode(os.fsencode(desk.vault / base) + b"/b\xffd"))
+    folder.mkdir(parents=True)
+    path.rename(folder / path.name)
+    for _ in range(3):
+        rounds(desk)
+    if approved and base == "Archive":
+        goes_to = "Needs_Action/email"  # it was wanted
+    assert desk.places(f"{task}.md") == [goes_to]
+    assert not [text for _, title, text in desk.alerts if "could not be looked at" in title]
+    told = [text for _, title, text in desk.alerts if "removed" in title or "not be executed" in title]
+    silent = ("Pending_Approval", "Approved") if approved else ("Pending_Approval", "Approved", "Rejected")
+    assert len(told) == (base not in silent)
+    assert all(f"moved to {base}/b\\udcffd/{path.name}" in text for text in told)
+
+
+def test_the_vault_is_walked_once_for_all_that_was_removed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [desk.request(f"mail {number}") for number in range(5)]
+    tasks = [task_of(path) for path in paths]
+    (desk.vault / "Archive").mkdir()
+    desk.cycle()
+    for path in paths[1:]:
+        path.unlink()
+    desk.move(paths[0], "Archive")
+    desk.cycle()
+    desk.clock.advance(GONE.total_seconds())
+    looked: list[str] = []
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda place: looked.append(os.fspath(place)) or real(place))
+    desk.approvals.observe()
+    assert looked.count(str(desk.vault / "Archive")) == 1
+    assert [desk.places(f"{task}.md") for task in tasks] == [["Rejected"]] * 5
+    assert f"{paths[0].stem}: its file was moved to Archive/{paths[0].name}" in desk.alerts[-1][2]

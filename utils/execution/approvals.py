@@ -51,7 +51,7 @@ from utils.execution.store import ExecutionStore
 from utils.execution.waiting import Waiting
 from utils.ports import Clock, Hand
 from utils.vault import frontmatter
-from utils.vault.layout import Layout
+from utils.vault.layout import Layout, as_text
 
 log = logging.getLogger(__name__)
 
@@ -513,7 +513,7 @@ class Approvals:
         if self._store.once(record.action_id, "file missing"):
             return  # a sync may just be exchanging it: the next look decides
         lies = self._layout.find(record.request_id)
-        where = " and ".join(self._layout.relative(path) for path in lies)
+        where = " and ".join(as_text(self._layout.relative(path)) for path in lies)
         reason = f"its file was moved to {where} by a person" if where else "its file was removed"
         task = own_task(record.request_id, record.source_task)
         self._tasks.follow(task, {self._layout.stage_of(path) for path in lies}, reason)

@@ -235,6 +235,8 @@ class Waiting:
         One whose file lies nowhere may only be being exchanged, by a sync or an editor: then it was not answered, and
         is forgotten after `GONE`.
         """
+        if not self._layout.folder(Stage.PENDING_APPROVAL).is_dir():  # that is nobody's word about a request
+            return
         now, kept = self._clock.now(), self._store.answers.kept()
         away = kept.difference(waiting)
         away -= self._names(*_WHERE) if away else set()  # what can't be read waits all the same
