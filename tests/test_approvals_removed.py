@@ -341,3 +341,23 @@ def test_the_vault_is_walked_once_for_all_that_was_removed(desk: Desk, monkeypat
     assert looked.count(str(desk.vault / "Archive")) == 1
     assert [desk.places(f"{task}.md") for task in tasks] == [["Rejected"]] * 5
     assert f"{paths[0].stem}: its file was moved to Archive/{paths[0].name}" in desk.alerts[-1][2]
+
+
+def test_the_note_of_a_task_says_that_its_removed_request_was_put_back(desk: Desk) -> None:
+    path = desk.request()
+    task, data = task_of(path), path.read_bytes()
+    desk.cycle()
+    path.unlink()
+    rounds(desk)
+    note = desk.vault / "Rejected" / f"{task}.reason.md"
+    assert "its file was removed" in note.read_text()
+    desk.clock.advance(60)
+    path.write_bytes(data)
+    desk.cycle()
+    assert "was put back since" in note.read_text() and path.stem in note.read_text()
+    note.unlink()
+    rounds(desk)
+    assert not note.exists(), "said once"
+    desk.move(path, "Approved")
+    assert desk.cycle() == "sent 1"
+    assert desk.places(f"{task}.md") == ["Rejected"]

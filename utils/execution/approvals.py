@@ -382,6 +382,7 @@ class Approvals:
         waiting = self._without_superseded(Stage.PENDING_APPROVAL, trying)
         for file in waiting:
             with trying(file.path.name):
+                self._tasks.tell_returned(file)
                 self._waiting.see(file)
         self._decisions.follow(waiting, trying)
         remote: Mapping[str, str] = {}

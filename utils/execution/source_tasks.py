@@ -14,6 +14,7 @@ from utils.core.revision import own_task
 from utils.core.stages import Stage
 from utils.execution import notes
 from utils.execution.counts import Trying
+from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
 from utils.vault.layout import Layout, as_text, stage_at
@@ -115,6 +116,20 @@ class SourceTasks:
                     self._go_along(path, stages, f"It waited for a request that nobody answered, but {reason}.")
             except (Gone, TargetTaken) as error:
                 log.warning("the task of a removed request stays where it is: %s", error)
+
+    def tell_returned(self, file: RequestFile) -> None:
+        """A request that was found removed and now waits again, seen for the first time since: the note beside its
+        task, which stays in `Rejected/` (nothing of ours leaves that), no longer says that nobody is asked."""
+        newest = next(iter(self._store.answers.recent(1, request=file.request_id)), None)
+        if newest is None or newest.answer != "removed" or self._store.was_seen(file.request_id, file.sha256):
+            return
+        task = own_task(file.request_id, file.request.source_task if file.request else None)
+        words = (
+            f"It was put away when its request {file.request_id} was removed. That was put back since, and waits for"
+            " your answer again; this task stays here whatever becomes of it, and nobody drafts it anew."
+        )
+        for path in self._layout.named(task, Stage.REJECTED):
+            self._claims.explain(path, words)
 
     def _places(self, names: Collection[str]) -> _Places:
         """Where in the whole vault the files of these requests lie. Raises `OSError` where a stage can't be read."""
