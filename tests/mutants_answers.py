@@ -15,7 +15,7 @@ MUTANTS = (
      "UPDATE seen SET counts = 0 WHERE name = ? AND counts = 2",
      "UPDATE seen SET counts = 1 WHERE name = ? AND counts = 2", REMOVED, "drafted_anew"),
     ("removed-half", "a crash between the word and the move leaves the task in progress", TASKS,
-     "        for name, task in self._store.removals():", "        for name, task in ():", REMOVED, "crash"),
+     "        if removals := self._store.removals():", "        if removals := []:", REMOVED, "crash"),
     ("removed-folder", "a folder that is gone rejects every task", TASKS,
      "        if not self._layout.folder(Stage.PENDING_APPROVAL).is_dir():", "        if False:", REMOVED, "folder"),
     ("removed-renamed", "a renamed file counts as removed", "utils/execution/approvals.py",
