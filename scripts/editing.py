@@ -18,6 +18,7 @@ from utils.core.task import ApprovalRequest
 from utils.vault import frontmatter
 
 FIELDS = ("subject", "to", "cc", "bcc")
+_MAY_GO = ("cc", "bcc")  # whose line a person may take out: nobody gets a copy then
 
 
 class Refused(Exception):
@@ -78,6 +79,10 @@ class Sheet:
         if unknown:
             raise Refused(f"{unknown}: can't be changed here; only {', '.join(FIELDS)} and the text")
         shown = _shown(request)
+        missing = [name for name in shown if name not in meta]
+        if needed := ", ".join(name for name in missing if name not in _MAY_GO):
+            raise Refused(f"{needed}: taken out, but a mail needs it; write what should stand there")
+        meta |= {name: [] for name in missing}
         changes = {name: meta[name] for name in meta if meta[name] != shown.get(name)}
         draft = body.removesuffix("\n")
         return changes | ({"draft": draft} if draft != request.draft else {})

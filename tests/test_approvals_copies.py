@@ -16,6 +16,7 @@ from utils.bootstrap import Services
 from utils.execution.answers import Invalid
 from utils.execution.copies import Copies
 from utils.execution.requests import RequestFile
+from utils.execution.source_tasks import GONE
 
 
 @pytest.fixture
@@ -155,3 +156,50 @@ def test_a_crash_at_any_step_leaves_one_file_and_one_mail(desk: Desk) -> None:
         if not died:
             return
     raise AssertionError("it did not end")
+
+
+@pytest.mark.parametrize("odd", ["folder", "link loop"])
+def test_a_note_that_can_not_be_read_keeps_no_move_from_counting(desk: Desk, odd: str) -> None:
+    path = desk.request()
+    desk.cycle()
+    lies = desk.move(path, "Approved")
+    note = lies.with_name(f"{path.stem}.reason.md")
+    if odd == "folder":
+        note.mkdir()
+    else:
+        note.symlink_to(note.name)
+    assert desk.cycle() == "sent 1"
+    assert desk.world.calls == 1 and not desk.alerts
+
+
+def test_a_file_that_is_taken_back_by_a_copy_is_not_lost(desk: Desk) -> None:
+    """A sync client, or a move across disks: first the copy is made, then the original goes."""
+    path = desk.request(verified=False)
+    desk.cycle()
+    lies = desk.move(path, "Approved")
+    assert desk.cycle() == "waiting for a confirmation 1"
+    alerts = len(desk.alerts)
+    while not path.exists() or path.stat().st_ctime_ns <= lies.stat().st_ctime_ns:
+        shutil.copy2(lies, path)
+    desk.cycle()
+    assert desk.places(path.name) == ["Approved", "Pending_Approval/email"]
+    assert desk.approvals.next_look() is not None
+    lies.unlink()
+    desk.cycle()
+    desk.clock.advance(GONE.total_seconds())
+    desk.cycle()
+    assert desk.places(path.name) == ["Pending_Approval/email"] and len(desk.alerts) == alerts
+    (shown,) = desk.approvals.pending()
+    assert not shown.problems and not shown.needs_confirmation
+
+
+def test_a_copy_that_was_made_later_and_stays_is_the_humans_move_all_the_same(desk: Desk) -> None:
+    path = desk.request()
+    desk.cycle()
+    lies = desk.move(path, "Approved")
+    while not path.exists() or path.stat().st_ctime_ns <= lies.stat().st_ctime_ns:
+        shutil.copy2(lies, path)
+    assert desk.cycle() == "waiting for a confirmation 1" and desk.world.calls == 0
+    desk.clock.advance(GONE.total_seconds())
+    assert desk.cycle() == "sent 1"
+    assert desk.places(path.name) == ["Done"] and not desk.alerts

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +18,9 @@ from scripts import approve
 from tests.conftest import FakeClock
 from tests.fakes.desk import Desk, Killed, World, sha
 from utils.bootstrap import Services
+from utils.execution.counts import ExecutionProblem
 from utils.execution.source_tasks import GONE
+from utils.ports import AdapterError
 from utils.vault import frontmatter
 from Watchers.approval_watcher import ApprovalWatcher
 
@@ -169,3 +176,189 @@ def test_an_approved_request_is_not_taken_for_a_removed_one(desk: Desk) -> None:
     assert desk.cycle() == "sent 1"
     rounds(desk)
     assert desk.places(path.name) == ["Done"] and not desk.alerts
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE, errno.EACCES])
+@pytest.mark.parametrize("approved", [False, True])
+@pytest.mark.parametrize("folder", ["Pending_Approval/email", "Approved", "Rejected"])
+def test_a_folder_that_can_not_be_read_is_no_word_about_a_request_and_is_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, folder: str, approved: bool, code: int
+) -> None:
+    """The disk has a bad minute: nothing is void, no task is moved; when it is over, all goes on."""
+    path = desk.request()
+    task = task_of(path)
+    desk.cycle()
+    if approved:
+        desk.move(path, "Approved")
+        desk.approvals.observe()
+        (record,) = desk.store.recent()
+        desk.store.mark_placed(record)
+        desk.tools.broken = [AdapterError("away", retry=True)]
+    elif folder == "Rejected":
+        path = desk.move(path, "Rejected")
+    elif folder == "Approved":
+        path = desk.move(path, "Approved/later")
+        folder = "Approved/later"
+    real = os.scandir
+
+    def scandir(place: str) -> Any:
+        if os.fspath(place).rstrip("/") == str(desk.vault / folder):
+            raise OSError(code, os.strerror(code), str(place))
+        return real(place)
+
+    with monkeypatch.context() as bad:
+        bad.setattr(os, "scandir", scandir)
+        for _ in range(3):
+            with suppress(OSError, ExecutionProblem):
+                desk.cycle()
+            desk.clock.advance(GONE.total_seconds())
+    assert desk.places(f"{task}.md") == ["In_Progress/cloud"] and not desk.store.answers.recent(answer="removed")
+    assert [title for _, title, text in desk.alerts if os.strerror(code) in text][:1] == [
+        "Some requests could not be looked at"
+    ]
+    for _ in range(2):
+        desk.cycle()
+        desk.clock.advance(3600)
+    if approved:
+        assert desk.places(path.name) == ["Done"] and desk.world.calls == 1
+    elif folder == "Rejected":
+        assert desk.places(f"{task}.md") == ["Rejected"]
+
+
+def test_a_node_that_waits_for_a_sync_follows_no_removal(desk: Desk) -> None:
+    """Its vault was put back, older than its state: the requests that are missing were not removed by anybody."""
+    path, rejected = desk.request("mail 1"), desk.request("mail 2")
+    tasks, data = [task_of(path), task_of(rejected)], path.read_bytes()
+    desk.cycle()
+    path.unlink()
+    desk.move(rejected, "Rejected")
+    desk.waits = "this node's state was copied or put back"
+    rounds(desk)
+    rounds(desk)
+    assert [desk.places(f"{task}.md") for task in tasks] == [["In_Progress/cloud"]] * 2
+    assert not desk.alerts and not desk.store.answers.recent()
+    path.write_bytes(data)  # as the sync brings it
+    desk.waits = None
+    rounds(desk)
+    assert [desk.places(f"{task}.md") for task in tasks] == [["In_Progress/cloud"], ["Rejected"]]
+    path.unlink()
+    rounds(desk)
+    assert desk.places(f"{tasks[0]}.md") == ["Rejected"]
+
+
+@pytest.mark.parametrize("then", ["decided", "snoozed", "emptied"])
+def test_what_is_gone_for_a_moment_loses_nothing_that_was_kept_of_it(desk: Desk, then: str) -> None:
+    """A sync client takes the file away and puts it back; what a person typed, and their snooze, still count."""
+    path = desk.request()
+    desk.cycle()
+    data = path.read_bytes()
+    if then == "snoozed":
+        desk.approvals.snooze(path.stem, desk.clock.now() + timedelta(hours=5), by="anna")
+    path.unlink()
+    desk.cycle()
+    desk.clock.advance(3)
+    path.write_bytes(data)
+    desk.cycle()
+    if then == "snoozed":
+        assert [pending.snoozed_until is not None for pending in desk.approvals.pending()] == [True]
+        return
+    path.write_bytes(b"" if then == "emptied" else data.replace(b"---\n", b"---\ndecision: approve\n", 1))
+    os.utime(path, (1, 1))
+    desk.cycle()
+    if then == "emptied":
+        desk.approvals.restore(path.stem, sha(path), by="anna")
+        assert path.read_bytes() == data
+    assert desk.world.calls == (then == "decided")
+
+
+def test_what_was_kept_of_a_request_is_forgotten_when_it_is_answered_or_stays_away(desk: Desk) -> None:
+    answered, away, renamed = (desk.request(f"mail {number}") for number in range(3))
+    desk.cycle()
+    desk.move(answered, "Rejected")
+    renamed.rename(renamed.with_name("Answer to Ann.md"))
+    away.unlink()
+    desk.cycle()
+    assert [desk.store.answers.has_version(path.stem) for path in (answered, away, renamed)] == [False, True, True]
+    desk.restart()
+    rounds(desk)
+    assert [desk.store.answers.has_version(path.stem) for path in (answered, away, renamed)] == [False, False, True]
+
+
+def test_where_no_version_is_kept_of_what_was_seen_the_one_that_lies_there_is(desk: Desk) -> None:
+    path = desk.request()
+    desk.cycle()
+    desk.store.answers.forget_all_but(())
+    desk.cycle()
+    assert desk.store.answers.versions(path.stem) == [path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("base", "goes_to"),
+    [("Archive", "Rejected"), ("Rejected", "Rejected"), ("Done", "Done")]
+    + [(folder, "In_Progress/cloud") for folder in ("Pending_Approval", "Approved")],
+)
+@pytest.mark.parametrize("approved", [False, True])
+def test_a_folder_whose_name_is_no_text_is_a_place_like_another(
+    desk: Desk, base: str, goes_to: str, approved: bool
+) -> None:
+    path = desk.request()
+    task = task_of(path)
+    desk.cycle()
+    if approved:
+        desk.tools.broken = [AdapterError("away", retry=True)] * 9
+        desk.approvals.approve(path.stem, sha(path), by="anna")
+        desk.cycle()
+        path = desk.vault / "Approved" / path.name
+    folder = Path(os.fsdecode(os.fsencode(desk.vault / base) + b"/b\xffd"))
+    folder.mkdir(parents=True)
+    path.rename(folder / path.name)
+    for _ in range(3):
+        rounds(desk)
+    if approved and base == "Archive":
+        goes_to = "Needs_Action/email"  # it was wanted
+    assert desk.places(f"{task}.md") == [goes_to]
+    assert not [text for _, title, text in desk.alerts if "could not be looked at" in title]
+    told = [text for _, title, text in desk.alerts if "removed" in title or "not be executed" in title]
+    silent = ("Pending_Approval", "Approved") if approved else ("Pending_Approval", "Approved", "Rejected")
+    assert len(told) == (base not in silent)
+    how = "removed" if approved and base == "Archive" else f"moved to {base}/b\\udcffd/{path.name}"
+    assert all(how in text for text in told)
+
+
+def test_the_vault_is_walked_once_for_all_that_was_removed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [desk.request(f"mail {number}") for number in range(5)]
+    tasks = [task_of(path) for path in paths]
+    (desk.vault / "Archive").mkdir()
+    desk.cycle()
+    for path in paths[1:]:
+        path.unlink()
+    desk.move(paths[0], "Archive")
+    desk.cycle()
+    desk.clock.advance(GONE.total_seconds())
+    looked: list[str] = []
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda place: looked.append(os.fspath(place)) or real(place))
+    desk.approvals.observe()
+    assert looked.count(str(desk.vault / "Archive")) == 1
+    assert [desk.places(f"{task}.md") for task in tasks] == [["Rejected"]] * 5
+    assert f"{paths[0].stem}: its file was moved to Archive/{paths[0].name}" in desk.alerts[-1][2]
+
+
+def test_the_note_of_a_task_says_that_its_removed_request_was_put_back(desk: Desk) -> None:
+    path = desk.request()
+    task, data = task_of(path), path.read_bytes()
+    desk.cycle()
+    path.unlink()
+    rounds(desk)
+    note = desk.vault / "Rejected" / f"{task}.reason.md"
+    assert "its file was removed" in note.read_text()
+    desk.clock.advance(60)
+    path.write_bytes(data)
+    desk.cycle()
+    assert "was put back since" in note.read_text() and path.stem in note.read_text()
+    note.unlink()
+    rounds(desk)
+    assert not note.exists(), "said once"
+    desk.move(path, "Approved")
+    assert desk.cycle() == "sent 1"
+    assert desk.places(f"{task}.md") == ["Rejected"]

@@ -22,7 +22,9 @@ from tests.fakes.desk import DRAFT, Desk, World, sha
 from tests.fakes.money import IBAN, PAYMENT
 from tests.servers import eventually
 from utils.bootstrap import Services
+from utils.execution.requests import MAX_BYTES
 from utils.settings import PROJECT_ROOT
+from utils.vault import frontmatter
 
 
 @pytest.fixture
@@ -132,7 +134,7 @@ def test_a_text_that_no_mail_bears_is_refused(terminal: Terminal, tmp_path: Path
     assert DRAFT.split(chr(10))[0] in path.read_text()
 
 
-@pytest.mark.parametrize("broken", [b"", b"only the text\n"])
+@pytest.mark.parametrize("broken", [b"", b"only the text\n", b"x" * (MAX_BYTES + 9)], ids=["none", "text", "large"])
 def test_a_request_that_an_editor_emptied_is_put_back(terminal: Terminal, broken: bytes) -> None:
     desk = terminal.desk
     path = desk.request("mail 1")
@@ -326,6 +328,22 @@ def test_what_was_written_is_never_lost_and_one_goes_on_with_it(terminal: Termin
     code, _, err = terminal.run("edit", path.stem, "--file", str(file))
     assert code == 0, err
     assert b"Cheers from the lake" in path.read_bytes() and kept(desk) == []
+
+
+def test_a_line_that_was_taken_out_of_the_sheet_counts(terminal: Terminal, tmp_path: Path) -> None:
+    """Without its line nobody gets a copy; without a subject or a recipient there is no mail."""
+    path = terminal.desk.request(cc=["boss@example.org"], bcc=["eve@example.org"])
+    without = "import re\np.write_text(re.sub(r'(?m)^%s:.*\\n(- .*\\n)*', '', text))"
+    for name in ("to", "subject"):
+        code, _, err = terminal.run("edit", path.stem, editor=editor(tmp_path, without % name))
+        assert code == 1 and f"{name}: taken out" in err
+    for file in kept(terminal.desk):
+        file.unlink()
+    code, _, err = terminal.run("edit", path.stem, editor=editor(tmp_path, without % "cc"))
+    assert code == 0, err
+    fields = frontmatter.read(path.read_bytes())[0]
+    assert not fields.get("cc") and fields["bcc"] == ["eve@example.org"] and fields["to"] == ["ann@example.org"]
+    assert "boss@example.org" not in path.read_text()
 
 
 def test_at_a_terminal_it_is_opened_again_as_it_was_written(terminal: Terminal, tmp_path: Path) -> None:

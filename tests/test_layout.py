@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -53,4 +54,5 @@ def test_of_a_request_so_much_is_read_as_can_be_used(tmp_path: Path) -> None:
         os.truncate(path, size)
         file = requests.read(Layout(tmp_path), path)
         assert file is not None and file.data == path.read_bytes()[: requests.MAX_BYTES + 1]
+        assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert file.problems == ("the file is larger than 4 MiB",)

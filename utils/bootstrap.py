@@ -230,6 +230,7 @@ class Services:
             passed_on=lambda request_id, sha256: self.remote_approvals.passed_on(request_id, sha256),
             hand=lambda action: self.hand(action),
             mail_from=s.mail_from,
+            reason_to_wait=partial(self.sync.reason_to_wait, self.clock.now()),
         )
 
     @cached_property

@@ -424,10 +424,15 @@ def _has(place: Path, sha256: str) -> bool:
 
 
 def _as_ours(note: Path) -> re.Match[str] | None:
-    """What a note of ours says; None for one that a person wrote or went on writing, and where there is none."""
+    """What a note of ours says; None for one that a person wrote or went on writing, and where there is none that can
+    be read: it only explains, so what it lies beside moves without it."""
     try:
         return _OUR_NOTE.match(note.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
+    except UnicodeDecodeError:
+        return None
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            log.warning("%s stays: %s", note.name, error.strerror)
         return None
 
 

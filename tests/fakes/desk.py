@@ -183,7 +183,7 @@ class Desk:
             known_to_git=lambda path, data: (path, data) in self.in_git,
             in_git=lambda path: [data for at, data in self.in_git if at == path], alert=self._alert,
             remote=lambda approve: node.remote_approvals.take(approve), hand=lambda action: node.hand(action),
-            mail_from=s.mail_from,
+            mail_from=s.mail_from, reason_to_wait=lambda: self.waits,
         )  # fmt: skip
         parts["remote_approvals"] = RemoteApprovals(
             node.layout, claims, store, zones, state_dir=s.state_dir, clock=self.clock, alert=self._alert,

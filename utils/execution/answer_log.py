@@ -53,6 +53,10 @@ class NewDraft:
     finished: bool  # the vault shows it
 
 
+#: What is kept of a request while it waits.
+_OF_WAITING = ("versions", "snoozes", "warned", "typed")
+
+
 class AnswerLog:
     """The answers of one node. Every method is durable when it returns."""
 
@@ -81,9 +85,18 @@ class AnswerLog:
         rows = self._rows("SELECT data FROM versions WHERE request_id = ? ORDER BY number", request_id)
         return [bytes(row[0]) for row in rows]
 
+    def has_version(self, request_id: str) -> bool:
+        """Whether anything was kept of a request's bytes."""
+        return bool(self._rows("SELECT 1 FROM versions WHERE request_id = ? LIMIT 1", request_id))
+
+    def kept(self) -> set[str]:
+        """The requests of which anything was kept."""
+        tables = (self._rows(f"SELECT DISTINCT request_id FROM {table}") for table in _OF_WAITING)  # noqa: S608
+        return {row[0] for rows in tables for row in rows}
+
     def forget_all_but(self, waiting: Collection[str]) -> None:
         """What was kept of requests that do not wait any more is of no use."""
-        for table in ("versions", "snoozes", "warned", "typed"):
+        for table in _OF_WAITING:
             known = {row[0] for row in self._rows(f"SELECT DISTINCT request_id FROM {table}")}  # noqa: S608
             gone = [(request_id,) for request_id in known.difference(waiting)]
             if gone:

@@ -51,7 +51,7 @@ from utils.execution.store import ExecutionStore
 from utils.execution.waiting import Waiting
 from utils.ports import Clock, Hand
 from utils.vault import frontmatter
-from utils.vault.layout import Layout
+from utils.vault.layout import Layout, as_text
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +77,12 @@ class Approvals:
         passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
         hand: Callable[[str], Hand] | None = None,
         mail_from: str = "",
+        reason_to_wait: Callable[[], str | None] = lambda: None,
     ) -> None:
         """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local.
-        `hand(action)` is asked what would go out, and does nothing. `mail_from`: the address mail goes out from."""
+        `hand(action)` is asked what would go out, and does nothing. `mail_from`: the address mail goes out from.
+        `reason_to_wait()`: why what lies here may be older than what this node did, or None
+        (`VaultSync.reason_to_wait`)."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -97,6 +100,7 @@ class Approvals:
         )  # fmt: skip
         self._copies = Copies(layout, claims, clock=clock, alert=alert, soon=self._soon)
         self._tasks = SourceTasks(layout, claims, store, clock=clock, alert=alert)
+        self._reason_to_wait = reason_to_wait
         self._revisions = Revisions(layout, claims, store.answers)
         self._by_move = ByMove(
             layout, claims, store, zones, clock=clock, known_to_git=known_to_git, alert=alert, looks=self._looks,
@@ -351,9 +355,10 @@ class Approvals:
         if self._mode != Mode.FULL:
             return
         trouble = Counts()
-        self._tell_misnamed()
         self._soon.clear()
-        self._observe(trouble.trying)
+        with trouble.trying("what lies in the vault"):  # a folder can't be read: what is in it is nobody's to guess
+            self._tell_misnamed()
+            self._observe(trouble.trying)
         if trouble.problems:
             told = "\n".join(f"- {problem[:_LONGEST_PROBLEM]}" for problem in trouble.problems[:_MOST_PROBLEMS])
             self._alert("WARNING", "Some requests could not be looked at", told, source="approvals")
@@ -372,11 +377,13 @@ class Approvals:
         return self._soon.at
 
     def _observe(self, trying: Trying) -> None:
+        is_current = self._reason_to_wait() is None  # asked before the files are read: a sync may move them
         self._by_move.follow_put_back(trying)
         self._revisions.carry_on(trying)
         waiting = self._without_superseded(Stage.PENDING_APPROVAL, trying)
         for file in waiting:
             with trying(file.path.name):
+                self._tasks.tell_returned(file)
                 self._waiting.see(file)
         self._decisions.follow(waiting, trying)
         remote: Mapping[str, str] = {}
@@ -387,12 +394,14 @@ class Approvals:
         for file in self._copies.follow(waiting, unanswered, trying):
             with trying(file.path.name):
                 self._by_move.judge(file, remote.get(file.request_id))
-        self._tasks.follow_rejections(trying)
-        with trying("what was removed"):
-            self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
+        if is_current:
+            self._tasks.follow_rejections(trying)
+            with trying("what was removed"):
+                self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
         self._waiting.wake(waiting, trying)
         self._waiting.warn_of_expiry([*waiting, *moved], trying)
-        self._store.answers.forget_all_but({file.request_id for file in (*waiting, *moved)})
+        if is_current:
+            self._waiting.forget_all_but(_ids(waiting, moved))
 
     def _without_superseded(self, stage: Stage, trying: Trying) -> list[RequestFile]:
         """The requests of a stage. One that a new draft was asked for goes back to where that put it."""
@@ -510,7 +519,7 @@ class Approvals:
         if self._store.once(record.action_id, "file missing"):
             return  # a sync may just be exchanging it: the next look decides
         lies = self._layout.find(record.request_id)
-        where = " and ".join(self._layout.relative(path) for path in lies)
+        where = " and ".join(as_text(self._layout.relative(path)) for path in lies)
         reason = f"its file was moved to {where} by a person" if where else "its file was removed"
         task = own_task(record.request_id, record.source_task)
         self._tasks.follow(task, {self._layout.stage_of(path) for path in lies}, reason)

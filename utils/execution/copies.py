@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from utils.claim_task import Changed, Claims, Gone
@@ -16,6 +17,7 @@ from utils.execution import notes, requests
 from utils.execution.counts import Trying
 from utils.execution.requests import RequestFile
 from utils.execution.soon import Soon
+from utils.execution.source_tasks import GONE
 from utils.ports import Clock
 from utils.vault.layout import Layout
 
@@ -47,6 +49,15 @@ def problems(layout: Layout, files: Sequence[RequestFile]) -> list[str]:
     return [f"it lies in {'two' if len(files) == 2 else len(files)} places{same}, {places}: remove all but one"]
 
 
+def _is_newer(waiting: Iterable[RequestFile], moved: RequestFile) -> bool:
+    """Whether one of `waiting` with the bytes of `moved` came to its place after it (`st_ctime`: a move sets it)."""
+    try:
+        came = moved.path.stat().st_ctime_ns
+        return any(file.path.stat().st_ctime_ns > came for file in waiting if file.sha256 == moved.sha256)
+    except OSError:
+        return False  # one is gone, or can't be looked at: whoever settles them finds out
+
+
 class Copies:
     """Settles the copies of one node."""
 
@@ -56,6 +67,7 @@ class Copies:
         self._clock = clock
         self._alert = alert
         self._soon = soon
+        self._newer: dict[str, datetime] = {}  # request → since when a copy that came later waits
 
     def settled(self, files: Sequence[RequestFile]) -> list[RequestFile]:
         """The files of one request without what waits in the very bytes that lie in `Approved/` too."""
@@ -68,11 +80,21 @@ class Copies:
         return kept
 
     def follow(self, waiting: Sequence[RequestFile], moved: Sequence[RequestFile], trying: Trying) -> list[RequestFile]:
-        """Settle all; answers those of `moved` (what lies in `Approved/` unanswered) that may be judged."""
+        """Settle all; answers those of `moved` (what lies in `Approved/` unanswered) that may be judged.
+
+        A waiting copy that came after the file in `Approved/` may be a person taking that back, as a sync client or a
+        move across disks does it: the copy is made, then the original goes. So the two have `GONE` to become one.
+        """
         others: Mapping[str, list[RequestFile]] = grouped(waiting)
         judged = []
+        now = self._clock.now()
+        newer = {file.request_id for file in moved if _is_newer(others.get(file.request_id, ()), file)}
+        self._newer = {name: self._newer.get(name, now) for name in newer}
         for file in moved:
             with trying(file.path.name):
+                if file.request_id in newer and now - self._newer[file.request_id] < GONE:
+                    self._soon.ask(self._newer[file.request_id] + GONE)
+                    continue
                 left = self.settled([*others.get(file.request_id, ()), file])
                 if len(left) == 1:
                     self._forget(file)
@@ -94,16 +116,10 @@ class Copies:
         if not requests.is_settled(file.path, self._clock.now(), soon=self._soon):
             return
         wanted = notes.two_places("; ".join(problems(self._layout, files)))
-        if wanted not in self._note(file):
+        if wanted not in (requests.note(self._layout, file.path) or ""):
             self._claims.explain(file.path, wanted)
             self._alert("INFO", f"{file.request_id} lies in two places", wanted, source="approvals")
 
     def _forget(self, file: RequestFile) -> None:
-        if notes.is_two_places(self._note(file)):
+        if notes.is_two_places(requests.note(self._layout, file.path) or ""):
             self._claims.explain(file.path, None)
-
-    def _note(self, file: RequestFile) -> str:
-        try:
-            return self._layout.reason(file.path).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""

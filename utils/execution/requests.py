@@ -76,7 +76,10 @@ def sha256(data: bytes) -> str:
 
 
 def read(layout: Layout, path: Path) -> RequestFile | None:
-    """Read one file; None where it is not there any more. Raises other `OSError`s."""
+    """Read one file; None where it is not there any more. Raises other `OSError`s.
+
+    Of one that is too large to be used so much is kept as shows that; `sha256` is that of all its bytes.
+    """
     stage = layout.stage_of(path)
     if stage is None:
         raise ValueError(f"{path} lies in no stage")
@@ -85,9 +88,12 @@ def read(layout: Layout, path: Path) -> RequestFile | None:
             data = file.read(_USUAL_BYTES)
             if len(data) == _USUAL_BYTES:  # room for the largest is made for these alone
                 data += file.read(MAX_BYTES + 1 - _USUAL_BYTES)
+            digest = hashlib.sha256(data)
+            while len(data) > MAX_BYTES and (rest := file.read(_USUAL_BYTES)):
+                digest.update(rest)
     except FileNotFoundError:
         return None
-    return RequestFile(path, stage, data, sha256(data))
+    return RequestFile(path, stage, data, digest.hexdigest())
 
 
 def is_settled(path: Path, now: datetime, seconds: float = SETTLE_SECONDS, soon: Soon | None = None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,18 @@ from utils.core.revision import own_task
 from utils.core.stages import Stage
 from utils.execution import notes
 from utils.execution.counts import Trying
+from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
-from utils.vault.layout import Layout
+from utils.vault.layout import Layout, as_text, stage_at
 
 log = logging.getLogger(__name__)
 
 #: A file that is gone for less long may only be being exchanged, by a sync or an editor.
 GONE = timedelta(seconds=10)
+
+#: Where the files of requests lie, by their ids: paths in the vault.
+_Places = Mapping[str, Sequence[str]]
 
 
 class SourceTasks:
@@ -59,20 +63,24 @@ class SourceTasks:
         """
         if not self._layout.folder(Stage.PENDING_APPROVAL).is_dir():  # that is nobody's word about a request
             return None
-        for name, task in self._store.removals():  # a crash cut it off, or it is back
-            with trying(name):
-                if name not in waiting:
-                    self._follow_away(task, [name])
-                self._store.shown_removed(name)
+        if removals := self._store.removals():  # a crash cut it off, or it is back
+            places = self._places({name for name, _ in removals if name not in waiting})
+            for name, task in removals:
+                with trying(name):
+                    if name not in waiting:
+                        self._follow_away(task, [name], places)
+                    self._store.shown_removed(name)
         now = self._clock.now()
         away = self._away()
         lying = self._names(Stage.PENDING_APPROVAL, Stage.APPROVED) if away else set()  # what can't be read lies there
         gone = {task: names for task, names in away.items() if lying.union(waiting).isdisjoint(names)}
         self._gone = {task: self._gone.get(task, now) for task in gone}
         told: list[str] = []
-        for task in [task for task, since in self._gone.items() if now - since >= GONE]:
+        due = [task for task, since in self._gone.items() if now - since >= GONE]
+        places = self._places({name for task in due for name in gone[task]})
+        for task in due:
             with trying(task):
-                told += self._remove(task, gone[task])
+                told += self._remove(task, gone[task], places)
         if told:
             title = f"{len(told)} request{'s were' if len(told) > 1 else ' was'} removed unanswered"
             self._alert("INFO", title, "\n".join(told), source="approvals")
@@ -87,18 +95,19 @@ class SourceTasks:
                 found[path.stem] = names
         return found
 
-    def _remove(self, task: str, names: list[str]) -> list[str]:
+    def _remove(self, task: str, names: list[str], places: _Places) -> list[str]:
         """The answer is noted first, and what the vault then shows is noted last. Says what is news."""
-        reason = self._reason(names)
+        reason = _reason(names, places)
         told = [f"- {name}: {reason}" for name in names if self._store.removed(name, reason)]
-        self._follow_away(task, names)
+        self._follow_away(task, names, places)
         for name in names:
             self._store.shown_removed(name)
         return told
 
-    def _follow_away(self, task: str, names: list[str]) -> None:
-        stages = {self._layout.stage_of(path) for name in names for path in self._layout.find(name)}
-        reason = self._reason(names)
+    def _follow_away(self, task: str, names: list[str], places: _Places) -> None:
+        found = {stage_at(place) for name in names for place in places.get(name, ())}
+        stages = found - {None}
+        reason = _reason(names, places)
         for path in self._layout.named(task, Stage.IN_PROGRESS):
             try:
                 if not stages:
@@ -108,22 +117,44 @@ class SourceTasks:
             except (Gone, TargetTaken) as error:
                 log.warning("the task of a removed request stays where it is: %s", error)
 
-    def _reason(self, names: list[str]) -> str:
-        """Where the files of a task's requests went, as the second half of a sentence."""
-        files = {f"{name}.md" for name in names}
-        places = []
-        for folder, subfolders, there in os.walk(self._layout.root):
+    def tell_returned(self, file: RequestFile) -> None:
+        """A request that was found removed and now waits again, seen for the first time since: the note beside its
+        task, which stays in `Rejected/` (nothing of ours leaves that), no longer says that nobody is asked."""
+        newest = next(iter(self._store.answers.recent(1, request=file.request_id)), None)
+        if newest is None or newest.answer != "removed" or self._store.was_seen(file.request_id, file.sha256):
+            return
+        task = own_task(file.request_id, file.request.source_task if file.request else None)
+        words = (
+            f"It was put away when its request {file.request_id} was removed. That was put back since, and waits for"
+            " your answer again; this task stays here whatever becomes of it, and nobody drafts it anew."
+        )
+        for path in self._layout.named(task, Stage.REJECTED):
+            self._claims.explain(path, words)
+
+    def _places(self, names: Collection[str]) -> _Places:
+        """Where in the whole vault the files of these requests lie. Raises `OSError` where a stage can't be read."""
+        found: dict[str, list[str]] = {}
+        if not names:
+            return found
+        files = {f"{name}.md": name for name in names}
+        for folder, subfolders, there in os.walk(self._layout.root, onerror=self._refuse):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            places += [f"{folder}/{name}" for name in sorted(files.intersection(there))]
-        where = " and ".join(os.path.relpath(place, self._layout.root) for place in places)
-        return f"its file was moved to {where}" if where else "its file was removed"
+            for file in files.keys() & set(there):
+                found.setdefault(files[file], []).append(self._layout.relative(f"{folder}/{file}"))
+        return found
+
+    def _refuse(self, error: OSError) -> None:
+        """A folder outside the stages is a person's own: it may be one that we can't read."""
+        is_gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if not is_gone and stage_at(f"{self._layout.relative(error.filename)}/") is not None:
+            raise error
 
     def _of(self, task: str, names: Collection[str]) -> list[str]:
         """Those of these requests that were made from the task, and are not superseded."""
         return [name for name in names if own_task(name, task) and self._store.answers.superseded(name) is None]
 
     def _names(self, *stages: Stage) -> set[str]:
-        return {path.stem for stage in stages for path in self._layout.files(stage)}
+        return {path.stem for stage in stages for path in self._layout.files(stage, misnamed=True)}
 
     def reject(self, task_id: str, reason: str) -> None:
         """Carry a task in progress to `Rejected/`."""
@@ -150,3 +181,9 @@ class SourceTasks:
             self._claims.move(path, Stage.REJECTED if Stage.REJECTED in stages else Stage.DONE, reason=words)
         else:
             self._claims.explain(path, f"{words} Move it back to Pending_Approval/ to have it asked again.")
+
+
+def _reason(names: list[str], places: _Places) -> str:
+    """Where the files of a task's requests went, as the second half of a sentence."""
+    where = " and ".join(as_text(place) for place in sorted(place for name in names for place in places.get(name, ())))
+    return f"its file was moved to {where}" if where else "its file was removed"

@@ -20,6 +20,7 @@ from utils.execution.journal import State
 from utils.execution.looks import Looks
 from utils.execution.requests import RequestFile
 from utils.execution.soon import Soon
+from utils.execution.source_tasks import GONE
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
 from utils.vault.layout import Layout
@@ -59,6 +60,7 @@ class Waiting:
         self._soon = soon
         #: request → sha256 of the version whose badges are in the note beside it, and the obstacles that are
         self._looked: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._gone: dict[str, datetime] = {}  # request of which something is kept → since when it lies nowhere
 
     # Shown
 
@@ -198,6 +200,8 @@ class Waiting:
             self._store.answers.saw(file.request_id, file.sha256, file.data)
             brought = self._store.had_only_others(file.request_id, file.sha256) and self._known_to_git(path, file.data)
             self._store.saw(file.request_id, file.sha256, path, task, brought=brought)
+        elif not self._store.answers.has_version(file.request_id):  # what was kept was forgotten, or lost
+            self._store.answers.saw(file.request_id, file.sha256, file.data)
         self._forget_move(file)
         obstacles = self._looks.obstacles(file.request) if file.request and not file.problems else ()
         if self._looked.get(file.request_id) != (file.sha256, obstacles):  # once for each version and process
@@ -230,6 +234,26 @@ class Waiting:
             self._claims.explain(file.path, wanted)
         elif not wanted and is_ours:
             self._claims.explain(file.path, None)
+
+    def forget_all_but(self, waiting: Collection[str]) -> None:
+        """What was kept of requests that do not wait any more is of no use. `waiting`: the ids of those that do.
+
+        One whose file lies nowhere may only be being exchanged, by a sync or an editor: then it was not answered, and
+        is forgotten after `GONE`.
+        """
+        if not self._layout.folder(Stage.PENDING_APPROVAL).is_dir():  # that is nobody's word about a request
+            return
+        now, kept = self._clock.now(), self._store.answers.kept()
+        away = kept.difference(waiting)
+        away -= self._names(*_WHERE) if away else set()  # what can't be read waits all the same
+        nowhere = away - self._names(*(stage for stage in Stage if stage not in _WHERE)) if away else away
+        self._gone = {name: self._gone.get(name, now) for name in nowhere}
+        exchanged = {name for name, since in self._gone.items() if now - since < GONE}
+        if away - exchanged:
+            self._store.answers.forget_all_but(kept - away | exchanged)
+
+    def _names(self, *stages: Stage) -> set[str]:
+        return {path.stem for stage in stages for path in self._layout.files(stage, misnamed=True)}
 
     def wake(self, waiting: Iterable[RequestFile], trying: Trying) -> None:
         """What was snoozed until now comes back: its note goes away."""

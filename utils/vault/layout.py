@@ -61,13 +61,19 @@ def is_text(name: str) -> bool:
     return True
 
 
+def as_text(name: str) -> str:
+    """The name of a file as any text can hold it: what is no UTF-8 in it as `\\udcXX`."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
     """Every plain file at any depth, in a stable order: no link, no pipe at which a reader would wait for ever, and
-    nothing hidden. A folder that can't be read is passed over, as one that is not there."""
+    nothing hidden. A folder that is not there has none; one that can't be read raises `OSError`, for what nobody can
+    look into must not pass for empty."""
     try:
         with os.scandir(folder) as found:
             entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=_NAME)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     yield from (entry for entry in entries if entry.is_file(follow_symlinks=False))
     for entry in entries:
@@ -142,8 +148,7 @@ class Layout:
     def misnamed(self, *stages: Stage) -> list[str]:
         """Paths of Markdown files of these stages whose names are no UTF-8, with what is none as `\\udcXX`."""
         lying = (self.relative(entry.path) for stage in stages for entry in _files(self.folder(stage)))
-        wrong = [path for path in lying if path.endswith(".md") and not is_text(path)]
-        return [path.encode("utf-8", "backslashreplace").decode() for path in wrong]
+        return [as_text(path) for path in lying if path.endswith(".md") and not is_text(path)]
 
     def notes(self, stage: Stage) -> Iterator[Path]:
         """Every note of a stage (`.reason.md`), at any depth."""
