@@ -13,6 +13,7 @@ from scripts import approve
 from tests.conftest import FakeClock
 from tests.fakes.desk import Bomb, Desk, Killed, World, sha
 from utils.bootstrap import Services
+from utils.core.brakes import Brakes
 from utils.execution.answers import Invalid
 from utils.execution.copies import Copies
 from utils.execution.requests import RequestFile
@@ -137,6 +138,7 @@ def test_a_copy_that_a_sync_brought_approves_nothing(desk: Desk) -> None:
 
 
 def test_a_crash_at_any_step_leaves_one_file_and_one_mail(desk: Desk) -> None:
+    desk.limits = Brakes(per_hour=100, per_recipient_per_day=100)
     for step in range(1, 60):
         path = desk.request(f"mail {step}")
         sent = len(desk.world.ledger)
