@@ -326,7 +326,7 @@ def _edit(services: Services, options: argparse.Namespace, pending: Pending) -> 
     if options.draft_file is not None:
         is_typed = options.draft_file == "-"
         data = sys.stdin.buffer.read() if is_typed else Path(options.draft_file).read_bytes()
-        sheet = Sheet.keep(folder, request.id, data) if is_typed else None
+        sheet = Sheet.keep(folder, request.id, pending.sha256, data) if is_typed else None
         with _kept(sheet, "edit {id} --draft-file {path}", request.id):
             sha256 = _change(services, options, pending, {"draft": _decoded(data).removesuffix("\n")})
     elif options.file is None and options.renew and not sys.stdin.isatty():
@@ -336,9 +336,15 @@ def _edit(services: Services, options: argparse.Namespace, pending: Pending) -> 
             for path in editing.kept(folder, request.id):
                 how = command(f"approve edit {request.id} --file {shlex.quote(str(path))}")
                 print(f"A text that you wrote for it before is kept. To go on with that one: {how}", file=sys.stderr)
-            sheet = Sheet.begin(folder, request)
+            sheet = Sheet.begin(folder, request, pending.sha256)
         else:
             sheet = Sheet(Path(options.file), None, folder)
+            if options.sha256 is None and not sheet.is_built_on(pending.sha256):
+                raise Refused(
+                    f"the request was changed since this text was begun, and the text would go over that: look at it"
+                    f" (`view {request.id}`), then say which bytes it may replace: --sha256 {pending.sha256}",
+                    sheet.path,
+                )
         with _kept(sheet, "edit {id} --file {path}", request.id):
             sha256 = _edited_by_hand(services, options, pending, request, sheet)
     if sha256 is None:

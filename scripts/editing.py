@@ -7,6 +7,7 @@ meanwhile), the text stays in `STATE_DIR/edits/`, and one can go on with it.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from utils.core.task import ApprovalRequest
 from utils.vault import frontmatter
 
 FIELDS = ("subject", "to", "cc", "bcc")
+_BUILT_ON = 12  # digits of a sha256 in a file's name
+_NAME = re.compile(rf"\.(?P<sha256>[0-9a-f]{{{_BUILT_ON}}})(?:-\d+)?\.md\Z")
 _MAY_GO = ("cc", "bcc")  # whose line a person may take out: nobody gets a copy then
 
 
@@ -39,14 +42,21 @@ class Sheet:
         self._is_ours = path.absolute().parent == folder.absolute()
 
     @classmethod
-    def begin(cls, folder: Path, request: ApprovalRequest) -> Sheet:
-        """A new file with this request's fields and text."""
-        return cls._make(folder, request.id, frontmatter.write(_shown(request), request.draft + "\n"))
+    def begin(cls, folder: Path, request: ApprovalRequest, sha256: str) -> Sheet:
+        """A new file with the fields and the text of this request, whose bytes have this hash."""
+        return cls._make(
+            folder, f"{request.id}.{sha256[:_BUILT_ON]}", frontmatter.write(_shown(request), request.draft + "\n")
+        )
 
     @classmethod
-    def keep(cls, folder: Path, request_id: str, data: bytes) -> Sheet:
+    def keep(cls, folder: Path, request_id: str, sha256: str, data: bytes) -> Sheet:
         """A new file with what a person gave already."""
-        return cls(cls._make(folder, request_id, data).path, None, folder)
+        return cls(cls._make(folder, f"{request_id}.{sha256[:_BUILT_ON]}", data).path, None, folder)
+
+    def is_built_on(self, sha256: str) -> bool:
+        """Whether this was written for a request with these bytes, as far as the file's name tells."""
+        built_on = _NAME.search(self.path.name) if self._is_ours else None
+        return built_on is None or sha256.startswith(built_on["sha256"])
 
     @classmethod
     def _make(cls, folder: Path, name: str, data: bytes) -> Sheet:
@@ -79,7 +89,9 @@ class Sheet:
         if unknown:
             raise Refused(f"{unknown}: can't be changed here; only {', '.join(FIELDS)} and the text")
         shown = _shown(request)
-        missing = [name for name in shown if name not in meta]
+        missing = (
+            [name for name in shown if name not in meta] if self._is_ours else []
+        )  # their own file says what it changes
         if needed := ", ".join(name for name in missing if name not in _MAY_GO):
             raise Refused(f"{needed}: taken out, but a mail needs it; write what should stand there")
         meta |= {name: [] for name in missing}

@@ -24,7 +24,7 @@ from utils.core.policy import ACTIONS, MAIL_ACTIONS
 from utils.core.social import LIMITS
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, InvalidTask, Task, format_time
-from utils.daemon import tell_problems
+from utils.daemon import readers_may_leave, tell_problems
 from utils.execution import by_hand, requests
 from utils.execution.answers import ApprovalError, Pending
 from utils.execution.schema import StoreProblem
@@ -114,13 +114,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell_problems("request", error.problems)
         return 2
     try:
-        return _say(services, options, *_new(services, options))
+        new = _new(services, options)
     except (Refused, InvalidTask) as error:
         return _failed(options, error.problems)
     except (ApprovalError, StoreProblem, frontmatter.InvalidFrontMatter) as error:
         return _failed(options, [str(error)])
     except OSError as error:
         return _failed(options, [f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")])
+    else:
+        with readers_may_leave():
+            _say(services, options, *new)
+            sys.stdout.flush()
+        return 0
     finally:
         services.close()
 
@@ -291,7 +296,7 @@ def _sha256(services: Services, path: str) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _say(services: Services, options: argparse.Namespace, pending: Pending, remarks: Sequence[str]) -> int:
+def _say(services: Services, options: argparse.Namespace, pending: Pending, remarks: Sequence[str]) -> None:
     shown = services.approvals.shown(pending)
     expires = format_time(pending.expires) if pending.expires else ""
     if options.json:
@@ -305,13 +310,12 @@ def _say(services: Services, options: argparse.Namespace, pending: Pending, rema
             "remarks": list(remarks),
         }
         print(json.dumps(facts, ensure_ascii=False, indent=1))
-        return 0
+        return
     grave = [badge.words for badge in pending.badges if badge.severity != Severity.INFO]
     lines = [f"  {label}: {visible.plain(text)}" for label, text in shown if label != "Text"]
     lines += [f"  ! {visible.plain(text)}" for text in dict.fromkeys((*remarks, *grave, *pending.risk))]
     print(f"{pending.path} waits for your answer until {expires}", *lines, sep="\n")
     print(f"To look at it and approve it: {command(f'approve approve {pending.request_id}')}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -376,9 +376,14 @@ def test_what_is_changed_or_answered_meanwhile_keeps_the_text(terminal: Terminal
     meanwhile += "q.write_text(q.read_text().replace('10:30', '11:30'))"
     code, _, err = terminal.run("edit", changed.stem, typed="y\n", editor=editor(tmp_path, meanwhile))
     assert code == 1 and "look at it again" in err and len(kept(desk)) == 1
+    (file,) = kept(desk)
+    code, _, err = terminal.run("edit", changed.stem, "--file", str(file))
+    assert code == 1 and f"--sha256 {sha(changed)}" in err and "11:30" in changed.read_text() and file.exists()
+    assert terminal.run("edit", changed.stem, "--file", str(file), "--sha256", sha(changed))[0] == 0
+    assert "Cheers from the lake" in changed.read_text() and kept(desk) == []
     meanwhile = WROTE + f"p.write_text(text)\npathlib.Path({str(moved)!r}).unlink()"
     code, _, err = terminal.run("edit", moved.stem, editor=editor(tmp_path, meanwhile))
-    assert code == 1 and len(kept(desk)) == 2
+    assert code == 1 and len(kept(desk)) == 1
     assert all("Cheers from the lake" in file.read_text() for file in kept(desk))
 
 

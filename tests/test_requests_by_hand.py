@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -178,6 +180,19 @@ def test_the_same_twice_in_a_second_is_one_request_and_later_another(command: Co
     command.desk.clock.advance(1)
     command.run(*words)
     assert len(command.waiting()) == 2
+
+
+def test_whoever_reads_the_answer_may_leave(desk: Desk) -> None:
+    """What was written is not said to be unwritten because nobody read that it was."""
+    environ = {**os.environ, "ENV_FILE": "", "VAULT_PATH": str(desk.vault), "PYTHONPATH": str(PROJECT_ROOT),
+               "STATE_DIR": str(desk.node.settings.state_dir)}  # fmt: skip
+    words = "new send_email --field to=ann@example.org --field subject=Pipe --draft -"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; echo Text | {shlex.quote(sys.executable)} -m scripts.request {words} | true"],
+        env=environ, cwd=PROJECT_ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and "nothing was written" not in done.stderr
+    assert len(list((desk.vault / "Pending_Approval").rglob("*.md"))) == 1
 
 
 def test_all_that_is_wrong_is_said_at_once(command: Command) -> None:
