@@ -169,7 +169,11 @@ def _list(services: Services, options: argparse.Namespace) -> None:
     shown = [pending for pending in found if options.show in ("all", pending.state)]
     shown.sort(key=lambda pending: (pending.expires_in is None, pending.expires_in or 0, pending.request_id))
     now = services.clock.now()
-    removed = _removed(services, now) if options.show in ("waiting", "all") else []
+    removed = (
+        _removed(services, now, {one.request_id for one in approvals.pending()})
+        if options.show in ("waiting", "all")
+        else []
+    )
     if options.json:
         found_removed = [
             {"id": answer.request_id, "at": format_time(answer.at), "how": answer.said} for answer in removed
@@ -186,11 +190,11 @@ def _list(services: Services, options: argparse.Namespace) -> None:
     print(f"{len(shown)} {'requests' if options.show == 'all' else options.show}{more}")
 
 
-def _removed(services: Services, now: datetime) -> list[Answer]:
+def _removed(services: Services, now: datetime, waiting: set[str]) -> list[Answer]:
     """What somebody removed unanswered in the last week; a draft-only node keeps no answers."""
     if services.settings.draft_only:
         return []
-    return services.store.answers.removed_since(now - timedelta(days=7), MOST_REMOVED)
+    return services.store.answers.removed_since(now - timedelta(days=7), MOST_REMOVED, waiting)
 
 
 def _lines(pending: Pending, now: datetime) -> list[str]:

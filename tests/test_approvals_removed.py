@@ -350,11 +350,15 @@ def test_the_note_of_a_task_says_that_its_removed_request_was_put_back(desk: Des
     desk.cycle()
     path.unlink()
     rounds(desk)
-    note = desk.vault / "Rejected" / f"{task}.reason.md"
+    note, board = desk.vault / "Rejected" / f"{task}.reason.md", desk.vault / "Dashboard.md"
     assert "its file was removed" in note.read_text()
+    desk.node.dashboard_note.refresh()
+    assert "Removed unanswered" in board.read_text()
     desk.clock.advance(60)
     path.write_bytes(data)
     desk.cycle()
+    desk.node.dashboard_note.refresh()
+    assert "Removed unanswered" not in board.read_text(), "it waits again"
     assert "was put back since" in note.read_text() and path.stem in note.read_text()
     note.unlink()
     rounds(desk)
@@ -362,3 +366,5 @@ def test_the_note_of_a_task_says_that_its_removed_request_was_put_back(desk: Des
     desk.move(path, "Approved")
     assert desk.cycle() == "sent 1"
     assert desk.places(f"{task}.md") == ["Rejected"]
+    desk.node.dashboard_note.refresh()
+    assert "Removed unanswered" not in board.read_text(), "it was answered since"

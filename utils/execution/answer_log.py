@@ -145,9 +145,16 @@ class AnswerLog:
         rows = self._rows(f"SELECT * FROM answers WHERE {where} ORDER BY number DESC LIMIT ?", *values, limit)  # noqa: S608
         return [_answer(row) for row in rows]
 
-    def removed_since(self, when: datetime, most: int) -> list[Answer]:
-        """The newest requests that somebody removed unanswered since then, newest first."""
-        return [answer for answer in self.recent(most, answer="removed") if answer.at >= when]
+    def removed_since(self, when: datetime, most: int, waiting: Collection[str]) -> list[Answer]:
+        """The newest requests that somebody removed unanswered since then, newest first; none of those that are
+        `waiting` again, or were answered since."""
+        return [
+            answer
+            for answer in self.recent(most, answer="removed")
+            if answer.at >= when
+            and answer.request_id not in waiting
+            and next(iter(self.recent(1, request=answer.request_id))).answer == "removed"
+        ]
 
     def change_of(self, action_id: str) -> Change:
         """What the human had changed of the draft that an action carried out."""

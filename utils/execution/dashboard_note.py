@@ -115,7 +115,7 @@ class DashboardNote:
             done=_ended(self._store.finished_since(now - _DAY, State.DONE)),
             removed=[
                 Removed(answer.request_id, answer.at, answer.said)
-                for answer in self._store.answers.removed_since(now - _WEEK, MOST)
+                for answer in self._store.answers.removed_since(now - _WEEK, MOST, {one.request_id for one in pending})
             ],
             news=list(self._news()),
         )
