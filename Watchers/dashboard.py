@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     `services`, where given, are the parts to use; they bring their settings.
     """
     services = services or Services(settings or load())
-    app = Flask(NAME, static_folder=None)
+    app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = errors.MAX_BODY
     app.url_map.merge_slashes = False
     operation.prepare(app, services)

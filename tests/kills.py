@@ -89,6 +89,7 @@ class Office:
         """As it was when the human had approved."""
         shutil.rmtree(self.home / "node", ignore_errors=True)
         shutil.copytree(self.home / "approved", self.home / "node", symlinks=True)
+        (self.home / "node/state/execution.json").unlink()  # a copied mark would tell of a restore
         self.smtp.ledger.clear()
 
     def run(self, kill: Kill | None = None, **environ: str) -> int:

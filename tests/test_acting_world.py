@@ -63,7 +63,7 @@ def test_an_outcome_that_a_human_settles_while_it_is_told_is_told_too(
     """Random histories come to this once in thousands: what the human says falls between the alert and its mark."""
     world = World(ground, 9)
     world.options |= {"undo_seconds": 0.0, "zones": ground.with_zones(NO_CAPS)}
-    monkeypatch.setattr(world, "_fault", lambda: "lost after")
+    monkeypatch.setattr(world, "_fault", lambda tries: "lost after")
     monkeypatch.setattr(world, "_hand", Hand(world, two_steps=False, sight="nothing"))
     real = world._alert
 
