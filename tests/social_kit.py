@@ -126,8 +126,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch, start: str) -> None:
 
     def call(api: Api, method: str, path: str, *more: Any) -> Any:
         where = path if "://" in path else f"{api.base}{path}"
-        if f"{method} {urlsplit(where).path}".startswith(start):
-            monkeypatch.setattr(api, "_timeout", 0.3)
-        return real(api, method, path, *more)
+        if not f"{method} {urlsplit(where).path}".startswith(start):
+            return real(api, method, path, *more)
+        with monkeypatch.context() as hurried:  # what looks for evidence afterwards waits as long as it takes
+            hurried.setattr(api, "_timeout", 0.3)
+            return real(api, method, path, *more)
 
     monkeypatch.setattr(Api, "_call", call)
