@@ -326,7 +326,9 @@ class History(RuleBasedStateMachine):
     def do_move(self, name: str, task: str, folder: str) -> None:
         """A person on Local, or a cloud that keeps no rule."""
         for path in Layout(self.node(name).root).find(task):
-            self.node(name).move(self.node(name).vault_path(path), f"{folder}/{path.name}")
+            target = f"{folder}/{path.name}"
+            if not (self.node(name).root / target).is_dir():  # somebody made one of that name: no file can go there
+                self.node(name).move(self.node(name).vault_path(path), target)
 
     def do_other_syncs(self, name: str) -> None:
         self.good_sync(_other(name))
