@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -25,7 +24,7 @@ from utils.core import expiry, visible
 from utils.core.action_chain import KEYS, Verdict
 from utils.core.commands import command, elsewhere
 from utils.core.routing import LOCAL
-from utils.daemon import tell_problems
+from utils.daemon import readers_may_leave, tell_problems
 from utils.execution.answers import ApprovalError, NotFound, NotHere
 from utils.execution.journal import ActionRecord, State
 from utils.execution.schema import StoreProblem
@@ -53,12 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("not stopped! Make a file called STOP in STATE_DIR: that stops this node too", file=sys.stderr)
         return 2
     try:
-        code = _do(services, options)
-        sys.stdout.flush()
+        code = 0
+        with readers_may_leave():
+            code = _do(services, options)
+            sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever reads has read enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except NotHere:
         return _failed(options, _elsewhere(services, options))
     except (ApprovalError, Refused, StoreProblem) as error:

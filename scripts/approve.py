@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shlex
 import signal
@@ -30,7 +29,7 @@ from utils.core.decision import LONGEST
 from utils.core.headline import headline
 from utils.core.policy import recipients
 from utils.core.task import ApprovalRequest, bare_id, format_time, parse_time
-from utils.daemon import tell_problems
+from utils.daemon import readers_may_leave, tell_problems
 from utils.execution.answer_log import Answer
 from utils.execution.answers import ApprovalError, BadEdit, Invalid, NotFound, NotHere, Pending
 from utils.execution.brakes import stands_still
@@ -99,11 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell_problems("approve", error.problems)
         return 2
     try:
-        _do(services, options)
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:  # whoever reads has read enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with readers_may_leave():
+            _do(services, options)
+            sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
         print("\nstopped; nothing was answered", file=sys.stderr)

@@ -47,9 +47,9 @@ PATHS = (
 TASKS = tuple(f"email-20260601T10000{n}Z-0a1b2c3d" for n in range(2))
 DRAFTS = tuple(f"email-20260601T11000{n}Z-0a1b2c3d" for n in range(2))
 LOG = "Logs/actions/2026-06-01.jsonl"
-#: Where a forger puts a folder in the place of a file that only Local may take away. (Not of the log: who forges in the
-#: Cloud's name takes away the lines of its own that Local has not seen yet; `test_sync_folders` has the log.)
+#: Where a forger puts a folder in the place of a file that only Local may take away.
 BELOW_FILES = (
+    f"{LOG}/below-log.md",
     f"Pending_Approval/email/{DRAFTS[0]}.md/below-draft.md",
     f"Done/{TASKS[0]}.md/below-done.md",
 )
@@ -368,10 +368,12 @@ class History(RuleBasedStateMachine):
     def do_forge(self, _: str, path: str, author: str) -> None:
         """Somebody who has the cloud's key to the remote keeps no rule."""
         clone = self.clone(update=True)
+        found, seen = (lines_of(root / LOG) for root in (clone, self.two.a.root))
         self.put(clone, path, self.content("text"))
         self.commit(clone, f"AI <{author}>")
         self.witness.forged.add(git(clone, "rev-parse", "HEAD").strip())
-        self.pushed(clone)
+        if self.pushed(clone) and not (clone / LOG).is_file():
+            self.witness.taken |= found - seen
 
     def clone(self, *, update: bool) -> Path:
         place = self.folder / "phone"
@@ -391,6 +393,11 @@ class History(RuleBasedStateMachine):
         git(clone, "push", "-q", check=False)
         git(clone, "fetch", "-q")
         return git(clone, "rev-parse", "HEAD") == git(clone, "rev-parse", "origin/main")
+
+
+def lines_of(log: Path) -> set[bytes]:
+    """The lines of a log; none where there is no such file."""
+    return set(log.read_bytes().splitlines()) if log.is_file() else set()
 
 
 @contextmanager

@@ -7,14 +7,14 @@ import { call } from "@/api/client";
 import type { Action, ActionState } from "@/api/types";
 import { useAttempt } from "@/approvals/answer";
 import { milliseconds } from "@/lib/time";
-import { ACTION_STATES, actionName } from "@/lib/words";
+import { ACTION_STATES } from "@/lib/words";
 import { useList } from "@/live/use-api";
 import { Dialog } from "@/ui/dialog";
 import { More, Page, Shown } from "@/ui/page";
-import { Button, Card, Chip, Choice, cx, Empty, Facts, Field, FIELD, Notice } from "@/ui/parts";
+import { Button, Card, Choice, Empty, Facts, Field, FIELD, Notice } from "@/ui/parts";
 import { Inert } from "@/ui/text";
 import { Time } from "@/ui/time";
-import { LOOKS, summary } from "./row";
+import { Head } from "./row";
 
 const STATES: readonly (readonly [ActionState | "", string])[] = [
   ["", "All"],
@@ -56,23 +56,12 @@ export function Actions() {
 }
 
 function Whole({ action }: { action: Action }) {
-  const [Icon, tone, look] = LOOKS[action.state];
   const { busy, problem, run } = useAttempt();
   return (
     <Card>
       <details className="group" open={action.state === "unknown" || undefined}>
         <summary className="flex list-none items-center gap-3 px-4 py-3.5 outline-offset-[-2px] hover:bg-sunk">
-          <Icon aria-hidden className={cx("size-5 shrink-0", look)} />
-          <span className="min-w-0 flex-1">
-            <span className="block font-medium">{actionName(action.action)}</span>
-            <span className="block text-sm text-soft [overflow-wrap:anywhere]">
-              <Inert text={summary(action)} />
-            </span>
-          </span>
-          <span className="flex shrink-0 flex-col items-end gap-0.5 text-sm text-soft">
-            <Chip tone={tone}>{ACTION_STATES[action.state]}</Chip>
-            <Time at={action.at} />
-          </span>
+          <Head action={action} />
         </summary>
         <div className="border-t border-line">
           <Facts facts={factsOf(action)} />
