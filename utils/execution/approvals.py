@@ -383,7 +383,8 @@ class Approvals:
         waiting = self._without_superseded(Stage.PENDING_APPROVAL, trying)
         for file in waiting:
             with trying(file.path.name):
-                self._tasks.tell_returned(file)
+                if is_current:
+                    self._tasks.take_back(file)
                 self._waiting.see(file)
         self._decisions.follow(waiting, trying)
         remote: Mapping[str, str] = {}
@@ -395,7 +396,7 @@ class Approvals:
             with trying(file.path.name):
                 self._by_move.judge(file, remote.get(file.request_id))
         if is_current:
-            self._tasks.follow_rejections(trying)
+            self._tasks.follow_ends(trying)
             with trying("what was removed"):
                 self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
         self._waiting.wake(waiting, trying)

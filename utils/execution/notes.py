@@ -260,6 +260,11 @@ def receipt(record: ActionRecord) -> str:
     )
 
 
+def left(record: ActionRecord) -> str:
+    """For a task that a person put away before its request was carried out."""
+    return f"{receipt(record)}\n\nIts request {record.request_id} was finished; this task was put away before, and stays."
+
+
 def not_its_task(request: str, task: str | None) -> str:
     """That the task which a request names is left alone; "" where it is its own, or it names none."""
     if task == own_task(request, task):
