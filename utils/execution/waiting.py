@@ -196,10 +196,9 @@ class Waiting:
                 versions = self._store.answers.versions(file.request_id)
                 kept = any(not requests.parse(data, file.request_id)[1] for data in versions)
                 self._store.doubt(path, file.sha256, notes.mend(file.problems, file.request_id if kept else None))
-            task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
             brought = self._store.had_only_others(file.request_id, file.sha256) and self._known_to_git(path, file.data)
-            self._store.saw(file.request_id, file.sha256, path, task, brought=brought)
+            self._store.saw(file.request_id, file.sha256, path, file.request, brought=brought)
         elif not self._store.answers.has_version(file.request_id):  # what was kept was forgotten, or lost
             self._store.answers.saw(file.request_id, file.sha256, file.data)
         self._forget_move(file)
