@@ -110,7 +110,7 @@ class FactLog:
         ]
 
     def replies(self, request: ApprovalRequest) -> tuple[tuple[str, str | None], ...]:
-        """The newest three other requests that answer the same mail: each with when it was sent, None where it waits."""
+        """The newest three other requests that answer the same mail, each with when it was sent; None: it waits."""
         rows = self._rows(
             "SELECT request_id, at FROM replies WHERE message_id = ? AND request_id != ? AND (at IS NOT NULL OR EXISTS"
             " (SELECT 1 FROM versions WHERE versions.request_id = replies.request_id)) ORDER BY at DESC LIMIT 3",

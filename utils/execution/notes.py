@@ -262,7 +262,8 @@ def receipt(record: ActionRecord) -> str:
 
 def left(record: ActionRecord) -> str:
     """For a task that a person put away before its request was carried out."""
-    return f"{receipt(record)}\n\nIts request {record.request_id} was finished; this task was put away before, and stays."
+    words = f"Its request {record.request_id} was finished; this task was put away before, and stays."
+    return f"{receipt(record)}\n\n{words}"
 
 
 def not_its_task(request: str, task: str | None) -> str:

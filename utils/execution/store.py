@@ -71,9 +71,7 @@ class ExecutionStore:
 
     # What was seen, what was doubted
 
-    def saw(
-        self, name: str, sha256: str, path: str, request: ApprovalRequest | None, *, brought: bool = False
-    ) -> None:
+    def saw(self, name: str, sha256: str, path: str, request: ApprovalRequest | None, *, brought: bool = False) -> None:
         """Note that the request `name` lay in this node's `Pending_Approval/` with these bytes. `request`: what they
         say, None where they can't be used; `brought`: in the place of other ones, by a sync."""
         if self.was_seen(name, sha256):
