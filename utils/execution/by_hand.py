@@ -43,7 +43,7 @@ _NO_TEXT = "Nothing of this section is sent: what is booked stands in the proper
 
 
 def fields_of(action: str, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The fields in `name=value` words, and what is wrong. A name that comes again makes a list, where the field is one.
+    """`(fields, problems)` of `name=value` words. A name that comes again makes a list, where the field is one.
 
     `lines`, `image`, `template`, `source` and `attachments` are YAML, as `{name: hello, language: de}`; whatever
     stands in it is text, so that an amount stays exact.

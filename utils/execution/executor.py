@@ -16,6 +16,7 @@ from utils.claim_task import Claims
 from utils.core import visible
 from utils.core.acting import Absence, Plan, Receipt
 from utils.core.brakes import Hold, standstill
+from utils.core.commands import elsewhere
 from utils.core.policy import MAIL_ACTIONS, Mode, refusal, tool_for
 from utils.core.stages import Stage
 from utils.core.task import InvalidTask
@@ -54,6 +55,9 @@ SETTLED_BY_HAND = frozenset({"payment"})
 
 #: A server that is at one action for so long hangs: a call ends by itself after less (`mcp_client.CALL_SECONDS`).
 STUCK = timedelta(minutes=20)
+
+_LONGEST_SHOWN = 120  # characters of a line of what would be done
+_VERBS = {**dict.fromkeys(MAIL_ACTIONS, "send"), "whatsapp_send": "send", "invoice": "post", "payment": "pay by"}
 
 _OLD_APPROVAL = (
     "this node was put back from a backup after it was approved, and may have carried it out in between; if it has"
@@ -171,9 +175,12 @@ class Executor:
         said = f"taken back by {by}"
         if record.state is not State.APPROVED or not self._store.void(record, said):
             current = self._store.get(action_id) or record
+            if current.state is State.VOID:
+                raise AlreadyActed(f"action {action_id} does not count any more: {current.error}")
             raise AlreadyActed(f"too late to take it back: action {action_id} is {current.state}")
         for path in self._layout.named(record.request_id, Stage.APPROVED):
-            self._filing.send_back(path, f"The approval was {said} before anything was done. It asks again.")
+            self._filing.send_back(path, notes.taken_back(said))
+        self._approvals.tell_taken_back(record, said)
         return self._store.get(action_id) or record
 
     def _cycle(self, now: datetime) -> str:
@@ -301,7 +308,8 @@ class Executor:
             counts.add("waiting for the one before")  # one outside call at a time
         elif self._dry_run:
             if self._store.once(record.action_id, "dry run"):
-                log.info("dry run: would %s for %s (action %s)", record.action, record.request_id, record.action_id)
+                log.info("dry run of %s for %s (action %s)", record.action, record.request_id, record.action_id)
+                self._note(record, notes.dry_run(self._would(record)))
             counts.add("dry run")
         elif record.action not in SERVERS:
             self._fail(record, f"this version can't execute {record.action} yet: do it by hand", counts)
@@ -337,9 +345,11 @@ class Executor:
         """Why an approved action is not carried out now: the first that holds of the kill switch, DRY_RUN, a
         failed try, refused credentials (a newer approval tries them again), and what `Brakes.hold` says. None: nothing
         does."""
-        standing = standstill(self._brakes.stopped(), dry_run=self._dry_run)
+        standing = standstill(self._brakes.stopped(), dry_run=False)
         if standing is not None:
             return standing
+        if self._dry_run:
+            return Hold("dry run", f"dry run: {self._would(record)}", is_known=True)
         if record.next_try_at is not None and record.next_try_at > self._clock.now():
             words = f"a try failed and did nothing: {record.error}"
             remedy = f"That was try {record.attempts}; it asks again where none works."
@@ -348,7 +358,10 @@ class Executor:
             provider = self._hand(record.action).provider
             paused_at = self._store.paused_at(provider)
             if paused_at is not None and record.approved_at <= paused_at <= self._clock.now():
-                remedy = "Renew them, then approve one action for it again: once that has worked, the rest follows."
+                remedy = (
+                    f"`{elsewhere('doctor')}` names the settings: put in what the provider takes, start the node again,"
+                    " and approve one action for it again. Once that has worked, the rest follows."
+                )
                 words = f"{provider} refuses our credentials"
                 return Hold("waiting for credentials", words, is_known=True, remedy=remedy)
         return self._brakes.hold(record)
@@ -359,10 +372,27 @@ class Executor:
         key = f"held: {held.reason}" if told else f"noted: {held.reason} {held.until}"
         if (told or held.remedy) and self._store.once(record.action_id, key):
             words = notes.held(held, record.expires_at)
-            for path in self._layout.named(record.request_id, Stage.APPROVED):
-                self._claims.explain(path, words)
+            self._note(record, words)
             if told:
                 self._alert("INFO", f"{record.request_id} is approved and waits", words, source="executor")
+
+    def _note(self, record: ActionRecord, words: str) -> None:
+        """Beside the approved file; it may be taken back in that moment, and then no note stays."""
+        for path in self._layout.named(record.request_id, Stage.APPROVED):
+            self._claims.explain(path, words)
+            if not path.exists():
+                self._claims.explain(path, None)
+
+    def _would(self, record: ActionRecord) -> str:
+        """What would be done, were it not for `DRY_RUN`."""
+        try:
+            plan = self._hand(record.action).plan(requests.order(record))
+        except (AdapterError, InvalidTask, KeyError) as error:
+            return f"{record.action} would fail: {error}"
+        if plan.obstacles:
+            return f"{record.action} would fail: {'; '.join(plan.obstacles)}"
+        shown = "; ".join(f"{label}: {visible.one_line(text)[:_LONGEST_SHOWN]}" for label, text in plan.shown)
+        return f"would {_VERBS.get(record.action, 'publish')} {record.action} ({shown})"
 
     # What became of it
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims
@@ -233,6 +234,13 @@ class Waiting:
             self._claims.explain(file.path, wanted)
         elif not wanted and is_ours:
             self._claims.explain(file.path, None)
+
+    def tell_taken_back(self, path: Path, words: str) -> None:
+        """Also where the note says what to look at, which stays below it."""
+        note = requests.note(self._layout, path) or ""
+        if words not in note:
+            below = notes.said(note) if notes.is_look(note) or notes.is_obstacles(note) else ""
+            self._claims.explain(path, "\n\n".join(filter(None, (words, below))))
 
     def forget_all_but(self, waiting: Collection[str]) -> None:
         """What was kept of requests that do not wait any more is of no use. `waiting`: the ids of those that do.
