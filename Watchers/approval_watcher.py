@@ -23,7 +23,7 @@ log = logging.getLogger("approval_watcher")
 
 
 class ApprovalWatcher(Worker):
-    """Watches `Pending_Approval/`, `Approved/`, `Rejected/` and `Updates/`. A draft-only node leaves all where it is."""
+    """Watches where people decide, and `Updates/`. A draft-only node leaves all where it is."""
 
     name = "approval_watcher"
     description = "Execute what the human approved, once. Does nothing where AGENT_MODE is draft_only."

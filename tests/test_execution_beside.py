@@ -29,7 +29,7 @@ class Post(World):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self._out = SmtpSender(settings)
+        self._out = SmtpSender(settings, final_reply_seconds=20)
 
     def send(self, mail: OutgoingMail) -> Receipt:
         return self._out.send(mail)

@@ -253,7 +253,7 @@ class Executor:
         elif record.state is State.DONE:
             self._replay(file, record, counts)
         elif record.state is not State.APPROVED:
-            counts.add("in flight")
+            counts.add("in flight", record.action_id)
         elif put_back_at is not None and not put_back_at < record.approved_at <= self._clock.now():
             self._void(record, _OLD_APPROVAL, counts)
         elif record.approved_at > self._clock.now() + _CLOCK_SLACK:
@@ -307,7 +307,7 @@ class Executor:
             self._fail(record, f"this version can't execute {record.action} yet: do it by hand", counts)
         elif (held := self.held(record)) is not None:
             self._tell_held(record, held)
-            counts.add(held.short)
+            counts.add(held.short, record.action_id)
         else:
             self._execute(record, counts)
 
@@ -379,7 +379,7 @@ class Executor:
                 current = self._store.get(record.action_id)
         except locks.Locked as locked:
             self._tell_stuck(record, str(locked))
-            counts.add("in flight")
+            counts.add("in flight", record.action_id)
             return
         if current is not None and current.state is State.APPROVED:
             counts.add("stopped")  # by the server, which looks last: it waits as before
@@ -425,7 +425,9 @@ class Executor:
                 log.exception("what became of %s could not be looked for", record.request_id)
             self._unknown(record, f"{known}; the evidence could not be looked for: {error}", counts)
             return
-        if record.action in SETTLED_BY_HAND:
+        if found is Absence.NOT_YET:
+            counts.add("in flight", record.action_id)
+        elif record.action in SETTLED_BY_HAND:
             seen = f"found {found.id} ({found.detail})" if isinstance(found, Receipt) else "nothing of it was found"
             self._unknown(record, f"{known}; {seen}; look for yourself", counts)
         elif isinstance(found, Receipt) and owner is not None:
@@ -478,7 +480,7 @@ class Executor:
         if when is None:
             self._fail(record, error, counts)
         elif self._store.retry_at(record, when, error):
-            counts.add("waiting to try again")
+            counts.add("waiting to try again", record.action_id)
 
     def _fail(self, record: ActionRecord, error: str, counts: Counts) -> None:
         failed = self._store.finish(record, State.FAILED, error=error)
