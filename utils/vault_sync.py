@@ -442,12 +442,14 @@ class VaultSync:
     def prepare(self, remote_url: str = "") -> str:
         """Make the folder a vault with its repository and remote, and sync it once; one line that says what was done.
 
-        Local fills an empty remote or joins one that holds a vault; the cloud only joins. Files that exist stay as they
-        are. Can be repeated. Raises `VaultProblem`.
+        Local fills an empty remote or joins one that holds a vault, and gives a vault of an earlier version what it
+        lacks for Obsidian; the cloud only joins. Files that exist stay as they are. Can be repeated. Raises
+        `VaultProblem`.
         """
         with self._setting_up():
             if self._is_ready(remote_url) and self._layout.marker.is_file():
-                return f"{self._layout.root} is a vault already"
+                added = skeleton.add_obsidian(self._layout) if self._config.zone == LOCAL else []
+                return f"{self._layout.root} is a vault already" + (f"; added {', '.join(added)}" if added else "")
             return self._set_up(remote_url)
 
     def _is_ready(self, remote_url: str) -> bool:
