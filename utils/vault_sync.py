@@ -330,6 +330,10 @@ class VaultSync:
 
     def status(self) -> dict[str, Any]:
         """The fields of `GET /api/vault/sync/status` but `next_run_at`; true also while another process syncs."""
+        return {**self.standing(), **self._glance.summary()}
+
+    def standing(self) -> dict[str, Any]:
+        """`status` without what git has to be asked for: `state`, `branch`, `remote`, and `last`."""
         memory = self.last()
         last = memory["last_sync"]
         state = {"offline": "offline", "error": "error"}.get(last["result"], "idle") if last else "never"
@@ -341,7 +345,6 @@ class VaultSync:
             "state": state,
             "branch": self._config.branch,
             "remote": self._config.remote if self.has_remote() else None,
-            **self._glance.summary(),
             **memory,
         }
 
