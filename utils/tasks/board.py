@@ -30,7 +30,8 @@ MAX_TEXT = 1024 * 1024
 HISTORY = ("at", "agent", "event", "from", "to", "reason", "by")
 _HEAD = 10_000  # characters in which a title is looked for
 _LONGEST_TITLE = 200
-_PLAIN = re.compile(r"[a-z]+|[0-9]+")  # what YAML writes in one way alone
+#: What YAML writes in one way alone: words, whole numbers, and what looks like an id.
+_PLAIN = re.compile(r"[a-z]+|[0-9]+|(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+){2,}")
 
 
 class UnknownTask(LookupError):
