@@ -233,7 +233,7 @@ def test_dry_run_verifies_says_so_once_and_leaves_it(make_node: Callable[..., Se
 def test_anything_but_full_never_executes(desk: Desk, mode: str) -> None:
     approved(desk)
     desk.executor._mode = mode
-    assert desk.executor.run(desk.clock.now()).startswith("draft-only: 1")
+    assert desk.executor.run().startswith("draft-only: 1")
     assert desk.world.calls == 0
 
 

@@ -277,7 +277,7 @@ def test_the_sdk_stays_out_of_the_process_that_calls(desk: Desk) -> None:
         import sys
         from utils.bootstrap import Services
         services = Services.from_environment()
-        print(services.tools.call("email", "server_status", {})["mode"], services.executor.run(services.clock.now()))
+        print(services.tools.call("email", "server_status", {})["mode"], services.executor.run())
         services.close()
         print(sorted({name.split(".")[0] for name in sys.modules} & {"mcp", "pydantic", "asyncio", "anyio", "git"}))
     """

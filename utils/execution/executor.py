@@ -110,13 +110,13 @@ class Executor:
         action_log = ActionLog(layout, state_dir, clock, claims.agent, put_back_at=put_back_at, alert=alert)
         self._filing = Filing(layout, claims, store, alert, action_log)
 
-    def run(self, now: datetime) -> str:
+    def run(self) -> str:
         """Finish what was begun, then execute what is approved. Answers what was done ("sent 1, back to pending 1")."""
         try:
             with locks.hold(self._lock, timeout=0):
                 if self._mode != Mode.FULL:
                     return self._draft_only()
-                return self._cycle(now)
+                return self._cycle()
         except locks.Locked:
             return "another executor is at work"
 
@@ -176,7 +176,7 @@ class Executor:
             self._filing.send_back(path, f"The approval was {said} before anything was done. It asks again.")
         return self._store.get(action_id) or record
 
-    def _cycle(self, now: datetime) -> str:
+    def _cycle(self) -> str:
         counts = Counts()
         waits = self._reason_to_wait()  # asked before the files are read: a sync may move them
         with counts.trying("unfinished actions"):
@@ -185,7 +185,7 @@ class Executor:
             with counts.trying("what waits"):
                 self._keep_waiting(waits, counts)
         else:
-            self._carry_on(now, counts)
+            self._carry_on(counts)
         counts.raise_problems()
         return str(counts)
 
@@ -197,13 +197,13 @@ class Executor:
                 self._alert("INFO", title, f"{waits}: until then nothing is sent.", source="executor")
             counts.add("waiting for a sync")
 
-    def _carry_on(self, now: datetime, counts: Counts) -> None:
+    def _carry_on(self, counts: Counts) -> None:
         with counts.trying("unfinished actions"):
             self._recover(counts)
         put_back_at = self._put_back_at()
-        for file in requests.read_all(self._layout, Stage.APPROVED):
+        for file in requests.each(self._layout, Stage.APPROVED):
             with counts.trying(file.request_id):
-                self._handle(file, now, put_back_at, counts)
+                self._handle(file, put_back_at, counts)
         for file in requests.read_all(self._layout, Stage.PENDING_APPROVAL):
             record = self._store.live(file.request_id)
             if record is not None and record.state is State.DONE:
@@ -243,17 +243,17 @@ class Executor:
 
     # One file in Approved/
 
-    def _handle(self, file: RequestFile, now: datetime, put_back_at: datetime | None, counts: Counts) -> None:
+    def _handle(self, file: RequestFile, put_back_at: datetime | None, counts: Counts) -> None:
         record = self._store.live(file.request_id)
         if record is None:
-            self._handle_unapproved(file, now, counts)
+            self._handle_unapproved(file, counts)
         elif record.state is State.UNKNOWN:
             self._filing.remind(file.path, record)
             counts.add("unknown", record.action_id)
         elif record.state is State.DONE:
             self._replay(file, record, counts)
         elif record.state is not State.APPROVED:
-            counts.add("in flight")
+            counts.add("in flight", record.action_id)
         elif put_back_at is not None and not put_back_at < record.approved_at <= self._clock.now():
             self._void(record, _OLD_APPROVAL, counts)
         elif record.approved_at > self._clock.now() + _CLOCK_SLACK:
@@ -262,11 +262,11 @@ class Executor:
             self._void(record, "it was edited after the approval; look at it and approve it again", counts)
         elif file.problems:
             self._void(record, f"it can't be executed: {'; '.join(file.problems)}", counts)
-        elif record.expires_at <= now:
+        elif record.expires_at <= self._clock.now():
             self._void(record, "the approval expired before it was executed", counts)
         else:
             self._store.mark_placed(record)
-            self._handle_approved(record, now, counts)
+            self._handle_approved(record, counts)
 
     def _replay(self, file: RequestFile, record: ActionRecord, counts: Counts) -> None:
         if not record.filed:
@@ -274,9 +274,9 @@ class Executor:
         self._filing.file_replay(file.path, file.sha256, record)
         counts.add("executed before")
 
-    def _handle_unapproved(self, file: RequestFile, now: datetime, counts: Counts) -> None:
+    def _handle_unapproved(self, file: RequestFile, counts: Counts) -> None:
         request = file.request
-        if not requests.is_settled(file.path, now):
+        if not requests.is_settled(file.path, self._clock.now()):
             counts.add("still being written")
         elif request is None:
             self._filing.quarantine(file.path, notes.mend_and_return(file.problems))
@@ -293,7 +293,7 @@ class Executor:
         forgotten = self._approvals.forgotten(file)
         return f"Perhaps executed: {forgotten}. Now it can't be: {why}" if forgotten else f"Not executed: {why}"
 
-    def _handle_approved(self, record: ActionRecord, now: datetime, counts: Counts) -> None:
+    def _handle_approved(self, record: ActionRecord, counts: Counts) -> None:
         no = refusal(self._mode, record.action)
         if no is not None:
             counts.add(no)
@@ -307,7 +307,7 @@ class Executor:
             self._fail(record, f"this version can't execute {record.action} yet: do it by hand", counts)
         elif (held := self.held(record)) is not None:
             self._tell_held(record, held)
-            counts.add(held.short)
+            counts.add(held.short, record.action_id)
         else:
             self._execute(record, counts)
 
@@ -379,7 +379,7 @@ class Executor:
                 current = self._store.get(record.action_id)
         except locks.Locked as locked:
             self._tell_stuck(record, str(locked))
-            counts.add("in flight")
+            counts.add("in flight", record.action_id)
             return
         if current is not None and current.state is State.APPROVED:
             counts.add("stopped")  # by the server, which looks last: it waits as before
@@ -425,7 +425,9 @@ class Executor:
                 log.exception("what became of %s could not be looked for", record.request_id)
             self._unknown(record, f"{known}; the evidence could not be looked for: {error}", counts)
             return
-        if record.action in SETTLED_BY_HAND:
+        if found is Absence.NOT_YET:
+            counts.add("in flight", record.action_id)
+        elif record.action in SETTLED_BY_HAND:
             seen = f"found {found.id} ({found.detail})" if isinstance(found, Receipt) else "nothing of it was found"
             self._unknown(record, f"{known}; {seen}; look for yourself", counts)
         elif isinstance(found, Receipt) and owner is not None:
@@ -478,7 +480,7 @@ class Executor:
         if when is None:
             self._fail(record, error, counts)
         elif self._store.retry_at(record, when, error):
-            counts.add("waiting to try again")
+            counts.add("waiting to try again", record.action_id)
 
     def _fail(self, record: ActionRecord, error: str, counts: Counts) -> None:
         failed = self._store.finish(record, State.FAILED, error=error)

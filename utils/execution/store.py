@@ -485,6 +485,10 @@ class ExecutionStore:
             self._event(db, action_id, event, detail)
         return True
 
+    def has_event(self, action_id: str, event: str) -> bool:
+        """Whether `once` noted it."""
+        return bool(self._rows("SELECT 1 FROM events WHERE action_id = ? AND event = ?", action_id, event))
+
     def put_back_at(self) -> datetime | None:
         """When it was last found that this journal was put back from a backup; None where it never was."""
         with self._lock:
