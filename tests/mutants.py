@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ from tests import (
     mutants_social,
     mutants_stuck,
     mutants_trust,
+    mutants_web,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,6 +117,7 @@ MUTANTS = (
     *itertools.starmap(_one, mutants_social.MUTANTS),
     *itertools.starmap(_one, mutants_gmail.MUTANTS),
     *itertools.starmap(_one, mutants_trust.MUTANTS),
+    *itertools.starmap(_one, mutants_web.MUTANTS),
     _one("node-wins", "the node that merges wins, not the Local zone (S3)", MERGE,
          "return self.zone == LOCAL", "return True", SCENARIOS, "02_03"),
     _one("renames-on", "git guesses renames in the diff", GIT,
@@ -632,6 +635,14 @@ def run(mutant: Mutant, copy: Path) -> tuple[str, str]:
     return ("SURVIVED", "") if done.returncode == 0 else ("BROKEN", f"pytest ended with {done.returncode}")
 
 
+def _link(source: str, target: str) -> None:
+    """The same file under another name: nobody writes to a package. A copy on another disk."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the named mutants, or all; 1 where one survives."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").split("\n\n")[0])
@@ -654,6 +665,9 @@ def main(arguments: list[str] | None = None) -> int:
         copy = Path(folder, "tree")
         unwanted = shutil.ignore_patterns(".git", ".venv", "node_modules", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, copy, ignore=unwanted, symlinks=True)
+        packages = Path("dashboard", "node_modules")
+        if (ROOT / packages).is_dir() and any(mutant.file == mutants_web.WEB for mutant in chosen):
+            shutil.copytree(ROOT / packages, copy / packages, symlinks=True, copy_function=_link)
         bad = 0
         for mutant in chosen:
             started = time.monotonic()

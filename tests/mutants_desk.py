@@ -11,6 +11,7 @@ NOTE, KEEPER, WATCHER = (
 COMMAND = "scripts/actions.py"
 PURE, SHOWN, TYPED = (f"tests/test_{name}.py" for name in ("dashboard_note", "dashboard_histories", "actions_command"))
 
+SKELETON, OBSIDIAN = "utils/vault/skeleton.py", "tests/test_obsidian.py"
 REQUEST, BY_HAND = "scripts/request.py", "tests/test_requests_by_hand.py"
 
 # fmt: off
@@ -79,6 +80,17 @@ MUTANTS = (
      BY_HAND, "quoted_below"),
     ("forward-hidden", "a forward brings in what nobody sees", "utils/mail/forward.py",
      "return visible.strip(texts.clean(whole))", "return texts.clean(whole)", BY_HAND, "quoted_below"),
+    ("obsidian-overwrites", "a person's view is overwritten by init_vault (S1)", SKELETON,
+     "    if os.path.lexists(path):\n        return False\n    try:\n        atomic.write(path, data, replace=False)",
+     "    try:\n        atomic.write(path, data)", OBSIDIAN, "persons_change"),
+    ("obsidian-by-cloud", "the Cloud writes views and templates (S10)", "utils/vault_sync.py",
+     "skeleton.add_obsidian(self._layout) if self._config.zone == LOCAL else []",
+     "skeleton.add_obsidian(self._layout)", OBSIDIAN, "of_its_own"),
+    ("obsidian-not-filled-in", "a view asks for a property that nobody writes",
+     "utils/vault/templates/obsidian/Tasks.base", "  subject: source.subject\n", "  subject: source.topic\n",
+     OBSIDIAN, "names_what"),
+    ("obsidian-naive-time", "a request of a template expires by another clock than the person's",
+     "utils/vault/templates/obsidian/Templates/Mail.md", "[T23:59:00]Z", "[T00:00:00]Z", OBSIDIAN, "filled_in"),
     ("sign-stale-push", "a laptop's approval is pushed without what Local did meanwhile",
      "scripts/approver_key.py", '"pull --rebase", ', "", "tests/test_approver_key.py", "laptop"),
 )
