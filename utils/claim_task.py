@@ -108,7 +108,7 @@ class Claims:
         if agent not in AGENTS:
             raise ValueError(f"unknown agent {agent!r}; it must be one of {', '.join(AGENTS)}")
         source = self._layout.relative(path)
-        if not _lies_there(path) or self._heartbeats.is_worked_on(path.stem):  # who is late need not wait for the lock
+        if not atomic.is_there(path) or self._heartbeats.is_worked_on(path.stem):  # who is late need not wait
             log.info("claim of %s lost: another was first", source)
             return None
         target = self._layout.place(path.name, Stage.IN_PROGRESS, agent=agent)
@@ -349,7 +349,7 @@ class Claims:
         if source_stage is None or target_stage is None:
             raise IllegalMove(f"{path} is not a task of this vault")
         check_move(source_stage, target_stage)
-        if os.path.islink(path):
+        if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
         task_id, claims = path.stem, event == CLAIMED
         with self._moves.share() if claims else self._moves.hold():
@@ -406,11 +406,6 @@ class Claims:
             atomic.write(self._layout.reason(path), text.encode("utf-8", "replace"))  # a name may be no text
         except IsADirectoryError:  # a note only explains: what it explains happens without it
             log.warning("the note on %s could not be written, for a folder lies in its place", path.name)
-
-
-def _lies_there(path: Path) -> bool:
-    """As `os.path.lexists`, without the price of an exception: of eight who ask, seven are late."""
-    return os.access(path, os.F_OK, follow_symlinks=False)
 
 
 def _has(place: Path, sha256: str) -> bool:
