@@ -413,7 +413,7 @@ def test_revoking_voids_what_was_not_begun(desk: Desk, waiting: Path) -> None:
 # Every byte
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_no_changed_byte_of_an_approval_counts_as_another_approval(desk: Desk, where: int, bit: int) -> None:
     """A flipped bit makes it unreadable, or doubted, or leaves its meaning as it was (white space)."""

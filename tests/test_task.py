@@ -149,7 +149,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*request_meta(), "cc", "bcc", "references", "source", "thread"]), VALUES), TEXT)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @example({"source_task": {"a": 1}}, "")
 @example({"domain": {}, "action": []}, "")
 def test_any_front_matter_is_a_request_or_refused_in_words(changes: dict[str, Any], draft: str) -> None:
