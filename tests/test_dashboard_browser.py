@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dashboard_kit import SCREENSHOTS, Desk, require_dashboard, violations
+from tests.dashboard_kit import PASSWORD, SCREENSHOTS, Desk, require_dashboard, violations
 from tests.servers import eventually
 
 pytest.importorskip("playwright")
@@ -262,6 +262,29 @@ def test_a_dead_api_is_said_and_old_data_is_marked_as_old(desk: Desk) -> None:
         expect(page.get_by_text("The node's API does not answer.")).to_be_hidden()
         expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
         expect(page.get_by_role("button", name="Approve and send")).to_be_enabled()
+
+
+def test_what_was_typed_stays_when_the_session_ends(desk: Desk) -> None:
+    with desk.browser(width=PHONE) as page:
+        desk.mail("Offer for Friday?")
+        page.goto(f"{desk.url}/approvals")
+        open_request(page, "Re: Offer for Friday?")
+        page.get_by_role("button", name="Edit").click()
+        page.get_by_role("textbox", name="Text").fill("Dear Ann,\n\nit costs 1,200 euros.\n\nMax")
+        page.context.clear_cookies()
+        page.get_by_role("button", name="Save and look at it").click()
+        again = page.get_by_role("dialog", name="Log in again")
+        again.get_by_label("Password").fill("a guess")
+        again.get_by_role("button", name="Log in").click()
+        expect(again.get_by_text("That is not the password.")).to_be_visible()
+        assert violations(page) == []
+        again.get_by_label("Password").fill(PASSWORD)
+        again.get_by_role("button", name="Log in").click()
+        expect(again).to_be_hidden()
+        expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+        expect(page.get_by_role("textbox", name="Text")).to_have_value("Dear Ann,\n\nit costs 1,200 euros.\n\nMax")
+        page.get_by_role("button", name="Save and look at it").click()
+        expect(page.get_by_test_id("difference")).to_contain_text("1,200 euros")
 
 
 def test_the_script_of_the_approvals_page_stays_within_its_budget(desk: Desk) -> None:
