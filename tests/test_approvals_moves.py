@@ -314,7 +314,7 @@ def test_after_an_approval_came_to_nothing_a_file_left_behind_is_no_new_move(des
     desk.restart(Bomb(3))
     with pytest.raises(Killed):
         desk.clock.advance(25 * 3600)
-        desk.executor.run(desk.clock.now())
+        desk.executor.run()
     desk.clock.advance(-25 * 3600)  # even if the request itself were still good
     assert desk.store.newest(path.stem).state is State.VOID  # type: ignore[union-attr]
     assert desk.places(path.name) == ["Approved"]

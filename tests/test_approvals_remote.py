@@ -309,8 +309,51 @@ def test_replayed_after_it_was_sent(desk: Desk, waiting: Path) -> None:
     assert desk.cycle() == "sent 1"
     arrives(desk, statement)
     desk.move(desk.vault / "Done" / waiting.name, "Pending_Approval/email")
-    assert desk.cycle() == "executed before 1"
+    assert desk.cycle() == "executed before 1" and desk.cycle() == "idle"
     assert desk.world.calls == 1 and lying(desk) == []
+    told = [(level, text) for level, title, text in desk.alerts if "does not count" in title]
+    assert [level for level, _ in told] == ["WARNING"] and "used before" in told[0][1] and "ada-phone" in told[0][1]
+    events = desk.store.events(desk.store.recent(1)[0].action_id)
+    assert [event["detail"] for event in events if "changed nothing" in event["event"]] == [
+        "this approval was used before: each counts once"
+    ]
+
+
+def test_a_revoked_key_for_what_is_approved_already_is_told(desk: Desk, waiting: Path) -> None:
+    thief = Phone(desk, "lost-phone")
+    statement = thief.sign(waiting)
+    desk.approvals.approve(waiting.stem, sha(waiting), by="anna")
+    ApproverKeys(desk.node.settings.keys_dir).revoke("lost-phone", desk.clock.now())
+    arrives(desk, statement)
+    assert desk.cycle() == "sent 1" and lying(desk) == []
+    ((level, title, text),) = desk.alerts
+    assert (level, title) == ("WARNING", f"An approval of {waiting.stem} does not count")
+    assert "the key of lost-phone was revoked" in text and "Nothing was done" in text
+
+
+def test_a_second_honest_approval_is_no_news(desk: Desk, waiting: Path) -> None:
+    statements = [Phone(desk, name).sign(waiting) for name in ("one", "two")]
+    arrives(desk, statements[0])
+    assert desk.cycle() == "sent 1"
+    arrives(desk, statements[1])
+    assert desk.cycle() == "idle" and lying(desk) == [] and desk.alerts == []
+
+
+def test_replayed_again_it_has_its_note_again(desk: Desk, waiting: Path) -> None:
+    statement = Phone(desk).sign(waiting)
+    arrives(desk, statement)
+    desk.approvals.observe()
+    for by in ("anna", None):
+        record = desk.store.live(waiting.stem)
+        assert record is not None and desk.store.void(record, "taken back")
+        desk.move(desk.vault / "Approved" / waiting.name, "Pending_Approval/email")
+        note = desk.node.layout.reason(waiting)
+        note.unlink(missing_ok=True)
+        arrives(desk, statement)
+        desk.approvals.observe()
+        assert "was used before" in note.read_text()
+        if by:
+            desk.approvals.approve(waiting.stem, sha(waiting), by=by)
 
 
 def test_two_processes_do_not_ask_at_once_whether_it_was_used(desk: Desk, waiting: Path) -> None:

@@ -173,7 +173,7 @@ class Claims:
         With a `reason` a note `<id>.reason.md` is left beside the file for the human; a note from earlier goes away.
         """
         old_note = self._layout.reason(path)
-        target = self._layout.folder(stage, domain=domain) / path.name
+        target = self._layout.folder(stage, domain=domain, agent=self._agent) / path.name
         moved = self._move(path, target, stage.value, reason, explained=True)
         if old_note != self._layout.reason(target):
             _remove_ours(old_note)

@@ -16,6 +16,7 @@ from typing import Any
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core import visible
+from utils.core.commands import command
 from utils.core.policy import Mode
 from utils.core.remote_approval import PassedOn
 from utils.core.revision import own_task
@@ -384,7 +385,8 @@ class Approvals:
         waiting = self._without_superseded(Stage.PENDING_APPROVAL, trying)
         for file in waiting:
             with trying(file.path.name):
-                self._tasks.tell_returned(file)
+                if is_current:
+                    self._tasks.take_back(file)
                 self._waiting.see(file)
         self._decisions.follow(waiting, trying)
         remote: Mapping[str, str] = {}
@@ -396,7 +398,7 @@ class Approvals:
             with trying(file.path.name):
                 self._by_move.judge(file, remote.get(file.request_id))
         if is_current:
-            self._tasks.follow_rejections(trying)
+            self._tasks.follow_ends(trying)
             with trying("what was removed"):
                 self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
         self._waiting.wake(waiting, trying)
@@ -424,8 +426,9 @@ class Approvals:
         expires = self._waiting.expires(file)
         if expires is not None and expires <= self._clock.now():
             raise Expired(
-                f"{file.request_id} expired at {expires:%Y-%m-%d %H:%M} UTC: have it asked again"
-                " ('renew' in an edit), or ask for a new draft"
+                f"{file.request_id} expired at {expires:%Y-%m-%d %H:%M} UTC: give it new time"
+                f" (`{command(f'approve edit {file.request_id} --renew')}`; in the API an edit with renew: true), or"
+                " ask for a new draft"
             )
         self._not_superseded(file.request_id)
         changed = requests.problems_of_files(self._layout, file.request)
@@ -497,8 +500,15 @@ class Approvals:
         stages = {file.stage for file in self._waiting.files(record.request_id)}
         if not stages:
             self._let_go(record)
-        elif stages == {Stage.PENDING_APPROVAL} and self._store.void(record, "taken back by a person"):
+        elif stages == {Stage.PENDING_APPROVAL} and self._store.void(record, said := "taken back by a person"):
             log.info("%s was taken back into Pending_Approval/: not executed", record.request_id)
+            self.tell_taken_back(record, said)
+
+    def tell_taken_back(self, record: ActionRecord, said: str) -> None:
+        """Beside a request that a person moved back, that its approval counts no more; its note in `Approved/` goes."""
+        self._claims.explain(self._layout.folder(Stage.APPROVED) / f"{record.request_id}.md", None)
+        for path in self._layout.named(record.request_id, Stage.PENDING_APPROVAL):
+            self._waiting.tell_taken_back(path, notes.taken_back(said))
 
     def expired(self, file: RequestFile) -> datetime | None:
         """When the time of a request was over, or None where it can still be approved."""

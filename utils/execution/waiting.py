@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims
@@ -199,10 +200,9 @@ class Waiting:
                 versions = self._store.answers.versions(file.request_id)
                 kept = any(not requests.parse(data, file.request_id)[1] for data in versions)
                 self._store.doubt(path, file.sha256, notes.mend(file.problems, file.request_id if kept else None))
-            task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
             brought = self._store.had_only_others(file.request_id, file.sha256) and self._known_to_git(path, file.data)
-            self._store.saw(file.request_id, file.sha256, path, task, brought=brought)
+            self._store.saw(file.request_id, file.sha256, path, file.request, brought=brought)
         elif not self._store.answers.has_version(file.request_id):  # what was kept was forgotten, or lost
             self._store.answers.saw(file.request_id, file.sha256, file.data)
         self._forget_move(file)
@@ -237,6 +237,13 @@ class Waiting:
             self._claims.explain(file.path, wanted)
         elif not wanted and is_ours:
             self._claims.explain(file.path, None)
+
+    def tell_taken_back(self, path: Path, words: str) -> None:
+        """Also where the note says what to look at, which stays below it."""
+        note = requests.note(self._layout, path) or ""
+        if words not in note:
+            below = notes.said(note) if notes.is_look(note) or notes.is_obstacles(note) else ""
+            self._claims.explain(path, "\n\n".join(filter(None, (words, below))))
 
     def forget_all_but(self, waiting: Collection[str]) -> None:
         """What was kept of requests that do not wait any more is of no use. `waiting`: the ids of those that do.
