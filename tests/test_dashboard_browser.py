@@ -338,6 +338,7 @@ def test_every_page_is_accessible_and_has_its_picture_taken(desk: Desk, tmp_path
                 page.goto(desk.url + path)
                 expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
                 expect(page.get_by_role("main").get_by_text("Loading")).to_have_count(0, timeout=120_000)
+                expect(page.locator("main [aria-busy]")).to_have_count(0, timeout=120_000)  # the doctor has looked
                 name = {one: "approval", f"/tasks/{task}": "task"}.get(path, path.strip("/") or "today")
                 if found := violations(page):
                     wrong[f"{name} at {width}, dark={dark}"] = found
