@@ -12,6 +12,8 @@ COMMAND = "scripts/actions.py"
 PURE, SHOWN, TYPED = (f"tests/test_{name}.py" for name in ("dashboard_note", "dashboard_histories", "actions_command"))
 
 SKELETON, OBSIDIAN = "utils/vault/skeleton.py", "tests/test_obsidian.py"
+SIGNING = "tests/test_dashboard_signing.py"
+
 REQUEST, BY_HAND = "scripts/request.py", "tests/test_requests_by_hand.py"
 
 # fmt: off
@@ -91,6 +93,23 @@ MUTANTS = (
      OBSIDIAN, "names_what"),
     ("obsidian-naive-time", "a request of a template expires by another clock than the person's",
      "utils/vault/templates/obsidian/Templates/Mail.md", "[T23:59:00]Z", "[T00:00:00]Z", OBSIDIAN, "filled_in"),
+    ("passed-on-as-signed", "an approval that nobody signed is labelled as signed (S7)", "utils/execution/remote.py",
+     "PassedOn(bool(best.signature), best.time)", "PassedOn(True, best.time)",
+     "tests/test_approvals_remote.py", "clouds_api_passes"),
+    ("sign-other-bytes", "the browser signs text that is not of the hash that is told (S6)",
+     "dashboard/src/approvals/answer.ts",
+     "if ((await sha256(content)) !== approval.sha256) {", "if (!content && key) {",
+     SIGNING, "not_of_the_hash"),
+    ("sign-told-hash", "the browser signs another hash than that of the text which it shows (S6)",
+     "dashboard/src/signing/statement.ts", "sha256: await sha256(content),", 'sha256: await sha256(content + " "),',
+     SIGNING, "test_vector"),
+    ("sign-leaky-key", "a script can carry the approver key away", "dashboard/src/signing/own-key.ts",
+     'generateKey("Ed25519", false,', 'generateKey("Ed25519", true,', SIGNING, "made_on_a_phone"),
+    ("sign-not-asked", "what is signed is not shown before", "dashboard/src/approvals/request.tsx",
+     "if (key || asksTwice(approval))", "if (asksTwice(approval))", SIGNING, "made_on_a_phone"),
+    ("session-loses-text", "what was typed is lost when the session ends", "dashboard/src/api/client.ts",
+     'if (problem.kind === "no-session") sessionIs(false);', 'if (problem.kind === "no-session") location.reload();',
+     "tests/test_dashboard_browser.py", "session_ends"),
     ("sign-stale-push", "a laptop's approval is pushed without what Local did meanwhile",
      "scripts/approver_key.py", '"pull --rebase", ', "", "tests/test_approver_key.py", "laptop"),
 )

@@ -576,7 +576,9 @@ def test_the_clouds_api_passes_an_approval_on(cloud: tuple[Services, Api, str, s
     assert answer["state"] == "approved_remotely" and not answer["signed"] and "confirmation" in answer["detail"]
     assert may_write("cloud", answer["path"]) and answer["path"].startswith("Updates/approvals/")
     assert api.post(f"/api/approvals/{request}/approve", sha256=digest) == answer
-    assert "not signed; Local asks" in api.get("/api/approvals")["items"][0]["reason"]
+    [shown] = api.get("/api/approvals")["items"]
+    assert shown["approved_remotely"]["signed"] is False and shown["approved_remotely"]["words"] == shown["reason"]
+    assert "waits for Local's confirmation" in shown["reason"]
     statement = remote_approval.read((node.layout.root / answer["path"]).read_bytes())
     assert (statement.request, statement.sha256, statement.signature) == (request, digest, "")
     assert node.layout.stage_of(node.layout.find(request)[0]) is Stage.PENDING_APPROVAL
@@ -601,7 +603,9 @@ def test_the_clouds_api_takes_what_a_browser_signed_and_nothing_else(cloud: tupl
         api.refused(409, "POST", path, json={"sha256": digest, "approval": {**values, **wrong}})
     answer = api.post(path, sha256=digest, approval=values)
     assert answer["signed"] and answer["until"] == signed.expires
-    assert "signed; Local executes it" in api.get(f"/api/approvals/{request}")["reason"]
+    shown = api.get(f"/api/approvals/{request}")
+    assert shown["approved_remotely"]["signed"] is True and shown["approved_remotely"]["at"] == signed.time
+    assert "Local carries it out after it verified the signature" in shown["reason"]
     assert remote_approval.read((node.layout.root / answer["path"]).read_bytes()) == signed
 
 

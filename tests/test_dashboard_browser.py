@@ -396,6 +396,29 @@ def test_alerts_are_silenced_for_a_while_and_mailed_again(desk: Desk) -> None:
         assert desk.node.get("alerts/silences")["items"] == []
 
 
+def test_what_was_typed_stays_when_the_session_ends(desk: Desk) -> None:
+    with desk.browser(width=PHONE) as page:
+        desk.mail("Offer for Friday?")
+        page.goto(f"{desk.url}/approvals")
+        open_request(page, "Re: Offer for Friday?")
+        page.get_by_role("button", name="Edit").click()
+        page.get_by_role("textbox", name="Text").fill("Dear Ann,\n\nit costs 1,200 euros.\n\nMax")
+        page.context.clear_cookies()
+        page.get_by_role("button", name="Save and look at it").click()
+        again = page.get_by_role("dialog", name="Log in again")
+        again.get_by_label("Password").fill("a guess")
+        again.get_by_role("button", name="Log in").click()
+        expect(again.get_by_text("That is not the password.")).to_be_visible()
+        assert violations(page) == []
+        again.get_by_label("Password").fill(PASSWORD)
+        again.get_by_role("button", name="Log in").click()
+        expect(again).to_be_hidden()
+        expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+        expect(page.get_by_role("textbox", name="Text")).to_have_value("Dear Ann,\n\nit costs 1,200 euros.\n\nMax")
+        page.get_by_role("button", name="Save and look at it").click()
+        expect(page.get_by_test_id("difference")).to_contain_text("1,200 euros")
+
+
 def test_the_script_of_the_approvals_page_stays_within_its_budget(desk: Desk) -> None:
     """All script that the page loads, each file gzipped as a server would."""
     with desk.browser(width=PHONE) as page:
@@ -447,6 +470,7 @@ def test_every_page_is_accessible_and_has_its_picture_taken(desk: Desk, tmp_path
                 page.goto(desk.url + path)
                 expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
                 expect(page.get_by_role("main").get_by_text("Loading")).to_have_count(0, timeout=120_000)
+                expect(page.locator("main [aria-busy]")).to_have_count(0, timeout=120_000)  # the doctor has looked
                 name = {one: "approval", f"/tasks/{task}": "task"}.get(path, path.strip("/") or "today")
                 if found := violations(page):
                     wrong[f"{name} at {width}, dark={dark}"] = found

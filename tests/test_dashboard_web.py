@@ -254,6 +254,24 @@ def test_guesses_are_slowed_down_and_the_right_password_waits_too(desk: Desk) ->
     assert guess(PASSWORD, "192.0.2.2") == "/"
 
 
+def test_a_page_that_stays_where_it_is_logs_in_by_the_same_rules(desk: Desk) -> None:
+    def ask(password: str, **headers: str) -> requests.Response:
+        own = {"Origin": desk.url, "X-Forwarded-For": "192.0.2.9", "Accept": "application/json"}
+        form = {"password": password}
+        return requests.post(f"{desk.url}/session", data=form, headers=own | headers, allow_redirects=False, timeout=60)
+
+    assert ask(PASSWORD, Origin="https://evil.test").status_code == 403
+    first = ask("wrong")
+    assert (first.status_code, first.json()["type"]) == (403, "urn:ai-employee:problem:wrong-password")
+    assert "Set-Cookie" not in first.headers
+    right = ask(PASSWORD)
+    assert (right.status_code, right.headers["Set-Cookie"][:8]) == (204, "session=")
+    said = [ask(f"wrong {number}").status_code for number in range(6)]
+    assert said == [403] * 5 + [429]
+    waits = ask(PASSWORD)
+    assert (waits.status_code, "Set-Cookie" in waits.headers) == (429, False)
+
+
 def test_it_leaves_when_it_is_asked_to_although_a_stream_is_open(desk: Desk) -> None:
     with desk.session().get(f"{desk.url}/api/events", stream=True, timeout=30) as stream:
         next(stream.iter_lines())

@@ -18,6 +18,7 @@ from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core import visible
 from utils.core.commands import command
 from utils.core.policy import Mode
+from utils.core.remote_approval import PassedOn
 from utils.core.revision import own_task
 from utils.core.stages import Stage
 from utils.core.task import format_time
@@ -75,12 +76,12 @@ class Approvals:
         in_git: Callable[[str], list[bytes] | None],
         alert: Callable[..., Any],
         remote: Callable[[Approve], Mapping[str, str]] = lambda approve: {},
-        passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
+        passed_on: Callable[[str, str], PassedOn | None] = lambda request_id, sha256: None,
         hand: Callable[[str], Hand] | None = None,
         mail_from: str = "",
         reason_to_wait: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local.
+        """`remote` takes in what was approved elsewhere; `passed_on` is the approval that is on its way to Local.
         `hand(action)` is asked what would go out, and does nothing. `mail_from`: the address mail goes out from.
         `reason_to_wait()`: why what lies here may be older than what this node did, or None
         (`VaultSync.reason_to_wait`)."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from utils.claim_task import Claims
 from utils.core import remote_approval
-from utils.core.remote_approval import Approver, BadStatement, Circumstances, Statement
+from utils.core.remote_approval import Approver, BadStatement, Circumstances, PassedOn, Statement
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest
 from utils.core.zones import ZonesConfig
@@ -112,18 +112,11 @@ class RemoteApprovals:
             atomic.write(path, signed.file())
         return path
 
-    def passed_on(self, request_id: str, sha256: str) -> str | None:
-        """What to say of a request whose approval lies here on its way to Local, or None."""
+    def passed_on(self, request_id: str, sha256: str) -> PassedOn | None:
+        """The approval of these bytes that lies here on its way to Local, a signed one before others; or None."""
         found = [one for _, _, one in self._given()[0] if (one.request, one.sha256) == (request_id, sha256)]
-        if not found:
-            return None
-        best = max(found, key=lambda one: (bool(one.signature), one.time))
-        how = (
-            "signed; Local executes it if it knows the key"
-            if best.signature
-            else "not signed; Local asks to confirm it"
-        )
-        return f"approved remotely at {best.time} ({how})"
+        best = max(found, key=lambda one: (bool(one.signature), one.time), default=None)
+        return PassedOn(bool(best.signature), best.time) if best else None
 
     def _approvable(self, request_id: str, sha256: str) -> ApprovalRequest:
         files = self._waiting(request_id)

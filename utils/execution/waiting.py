@@ -11,6 +11,7 @@ from typing import Any
 from utils.claim_task import Claims
 from utils.core import expiry
 from utils.core.policy import Mode
+from utils.core.remote_approval import PassedOn
 from utils.core.stages import Stage
 from utils.core.task import format_time, parse_time
 from utils.core.zones import ZonesConfig
@@ -43,11 +44,11 @@ class Waiting:
         clock: Clock,
         alert: Callable[..., Any],
         known_to_git: Callable[[str, bytes], bool],
-        passed_on: Callable[[str, str], str | None],
+        passed_on: Callable[[str, str], PassedOn | None],
         looks: Looks,
         soon: Soon,
     ) -> None:
-        """`passed_on(request, sha256)` says that an approval is on its way to Local, or None."""
+        """`passed_on(request, sha256)` is the approval that is on its way to Local, or None."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -104,6 +105,7 @@ class Waiting:
             problems += requests.problems_of_files(self._layout, file.request)
             problems += [] if problems else self._looks.obstacles(file.request)
         expires = self.expires(file)
+        passed_on = self._passed_on(file.request_id, file.sha256)
         live = self._store.live(file.request_id)
         if live is not None and live.state is State.DONE:
             problems.append("this request was executed before; approving it again does nothing")
@@ -119,7 +121,8 @@ class Waiting:
             needs_confirmation=file.stage is Stage.APPROVED,
             expires=expires,
             expired=self.is_expired(file),
-            reason=self.note(file) or self._passed_on(file.request_id, file.sha256),
+            reason=self.note(file) or (passed_on.words if passed_on else None),
+            passed_on=passed_on,
             problems=tuple(problems),
             expires_in=expiry.seconds_left(expires, self._clock.now()) if expires else None,
             warning=self._warning(file),

@@ -1586,6 +1586,12 @@ export interface operations {
                             superseded_by: string | null;
                             instruction: string | null;
                             needs_confirmation: boolean;
+                            approved_remotely: {
+                                signed: boolean;
+                                /** Format: date-time */
+                                at: string;
+                                words: string;
+                            } | null;
                             reason: string | null;
                             problems: string[];
                         }[];
@@ -1685,6 +1691,12 @@ export interface operations {
                         superseded_by: string | null;
                         instruction: string | null;
                         needs_confirmation: boolean;
+                        approved_remotely: {
+                            signed: boolean;
+                            /** Format: date-time */
+                            at: string;
+                            words: string;
+                        } | null;
                         reason: string | null;
                         problems: string[];
                         content: string;
