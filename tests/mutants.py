@@ -434,6 +434,8 @@ MUTANTS = (
          "            atomic.move(path, aside)\n", ROUTED, "taken_away"),
     _one("claim-overwrites", "a claim replaces a namesake (S1)", CLAIMS,
          "atomic.rename_noreplace(path, target)", "os.replace(path, target)", CONTENDED, "eight_processes"),
+    _one("claim-rejected", "an agent takes up what was rejected (S3)", "utils/core/stages.py",
+         "frozenset() if by_itself and source is Stage.REJECTED else ", "", "tests/test_claims.py", "was_rejected"),
     _one("claim-spelt-otherwise", "names that are one elsewhere lie side by side", CLAIMS,
          "if fold(other.name) == fold(target.name):", "if other.name == target.name:", CONTENDED, "one_to_another"),
     _one("line-forgotten", "a move that was killed before its line has none (S4)", MOVING,

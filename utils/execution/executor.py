@@ -316,6 +316,8 @@ class Executor:
         elif (held := self.held(record)) is not None:
             self._tell_held(record, held)
             counts.add(held.short, record.action_id)
+        elif self._tools.stopped():
+            counts.add("left for the next start")  # to begin it would cost it a try, and a payment has one
         else:
             self._execute(record, counts)
 
