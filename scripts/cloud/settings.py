@@ -95,10 +95,11 @@ def share(path: Path, directory: Path) -> list[str]:
     Raises `Refused` with all problems at once; then nothing is written, and the units keep what they have.
     """
     values = read(path)
-    problems = refusals(values) + load_leniently({"ENV_FILE": str(path), **_FIXED})[1]
-    parts = {unit: render(part(unit, values)) for unit in UNITS}
+    found = load_leniently({"ENV_FILE": str(path), **_FIXED})[1]
+    problems = refusals(values) + [problem for problem in found if not problem.startswith(SENDING)]  # told better
     if problems:
-        raise Refused(list(dict.fromkeys(problems)))
+        raise Refused(problems)
+    parts = {unit: render(part(unit, values)) for unit in UNITS}
     changed = []
     for unit, text in parts.items():
         place = directory / f"{unit}.env"
@@ -120,8 +121,8 @@ def part(unit: str, values: Mapping[str, str]) -> dict[str, str]:
 def refusals(values: Mapping[str, str]) -> list[str]:
     """Why these settings can't be a cloud node's: a credential that sends, or a node that acts."""
     problems = [
-        f"{name} = (hidden): it can send. The cloud node drafts only, so that whoever breaks into this server can send "
-        f"nothing in your name. Keep {name} on Local, and take the line out"
+        f"{name}{suffix} = (hidden): it can send. The cloud node drafts only, so that whoever breaks into this server "
+        "can send nothing in your name. Keep it on Local, and take the line out"
         for name in SENDING
         for suffix in ("", "_FILE")
         if values.get(name + suffix)

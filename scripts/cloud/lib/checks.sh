@@ -101,7 +101,7 @@ sending_pattern() {
 check_sending() {
     local name
     [ -r "$1" ] || return 0
-    for name in $(grep -E "$(sending_pattern)" "$1" | sed -E "s/^[[:space:]]*(export[[:space:]]+)?'?([A-Z_]+).*/\\2/"); do
+    for name in $({ grep -E "$(sending_pattern)" "$1" || true; } | sed -E "s/^[[:space:]]*(export[[:space:]]+)?'?([A-Z_]+).*/\\2/"); do
         missing "$name stands in $1 and can send. The cloud node drafts only, so that whoever breaks into this server can send nothing in your name: keep it on Local, and take the line out"
     done
 }

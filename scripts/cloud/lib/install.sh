@@ -44,7 +44,7 @@ step_release() {
     local id
     id=$(release_archive | sha256sum | cut -c 1-12)
     RELEASE="$ROOT/releases/$id"
-    PREVIOUS=$(readlink -f "$ROOT/current" 2>/dev/null) || PREVIOUS=
+    PREVIOUS=$(readlink -e "$ROOT/current") || PREVIOUS=
     if [ -n "$PREVIOUS" ] && [ "$PREVIOUS" != "$RELEASE" ] && [ "$UPGRADE" = false ]; then
         detail "Release ${PREVIOUS##*/} is installed and stays; what lies here is $id: --upgrade installs it"
         RELEASE=$PREVIOUS

@@ -23,14 +23,19 @@ fail() {
     exit 1
 }
 
-# For what no step expected.
-on_error() { fail "line $1: \`$2\` failed" "$(tail -n 15 "$LOG" 2>/dev/null || true)"; }
+# For what no step expected. A subshell only ends: whoever started it has the say.
+on_error() {
+    [ "$BASH_SUBSHELL" = 0 ] || exit 1
+    fail "line $1: \`$2\` failed" "$(tail -n 15 "$LOG" 2>/dev/null || true)"
+}
 
 # quietly COMMAND…: its words go to the log; where it fails, the last of them are shown.
 quietly() {
+    local start
     printf '\n$ %s\n' "$*" >>"$LOG"
+    start=$(wc -c <"$LOG")
     "$@" >>"$LOG" 2>&1 </dev/null && return 0
-    tail -n 20 "$LOG" >&2
+    tail -c "+$((start + 1))" "$LOG" | tail -n 20 >&2
     return 1
 }
 

@@ -84,8 +84,8 @@ step_nginx() {
     if ! systemctl is-active --quiet nginx; then
         quietly systemctl start nginx || fail "nginx does not start (see above)"
         changed "started nginx"
-    elif [ "${#CHANGES[@]}" != "$before" ]; then
-        quietly systemctl reload nginx || fail "nginx can't be reloaded (see above)"
+    elif [ "${#CHANGES[@]}" != "$before" ]; then # a reload could not go from all addresses to one, and would not say so
+        quietly systemctl restart nginx || fail "nginx can't be restarted (see above)"
     fi
 }
 

@@ -1,0 +1,258 @@
+"""deploy.sh on a real booted systemd: from a bare Debian to a running node, again, after kills and a reboot, and away.
+
+One machine goes through it all, in this order; the first use of this computer makes Debian's files (some minutes).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import booted
+from tests.booted import Machine
+from tests.dashboard_kit import require_dashboard
+from tests.servers import eventually
+from utils.bootstrap import Services
+from utils.settings import PROJECT_ROOT
+
+pytestmark = [pytest.mark.systemd, pytest.mark.slow]
+
+UNITS = ("api", "dashboard", "watchers", "health-monitor")
+DOMAIN = "ai.example.com"
+SOURCE = "/root/ai-employee"
+REMOTE = "ssh://git@127.0.0.1/srv/vault.git"
+DEPLOY = ("bash", f"{SOURCE}/scripts/cloud/deploy.sh", "--no-ssl")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    if reason := booted.why_not():
+        pytest.skip(f"no machine can be booted here: {reason}")
+    require_dashboard()
+    with Machine(tmp_path_factory.mktemp("machine")) as on:
+        bring_source(on.root)
+        bring_vault(on.root, tmp_path_factory.mktemp("vault"))
+        on.boot()
+        on.run("systemctl", "enable", "--now", "ssh")
+        yield on
+
+
+def bring_source(root: Path) -> None:
+    """A copy of this project, with its dashboard built, as a person would have brought it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        source = PROJECT_ROOT / name
+        if name and source.is_file():
+            place = root / SOURCE.lstrip("/") / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, place)
+    built = "dashboard/.next/standalone"
+    shutil.copytree(PROJECT_ROOT / built, root / SOURCE.lstrip("/") / built, symlinks=True)
+
+
+def bring_vault(root: Path, home: Path) -> None:
+    """The repository of the vault, as Local has filled it, for the user git of this machine."""
+    from utils.settings import load
+
+    bare = home / "vault.git"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(bare)], check=True)
+    environ = {"ENV_FILE": "", "VAULT_PATH": str(home / "local"), "STATE_DIR": str(home / "state")}
+    local = Services(load(environ))
+    try:
+        (home / "state").mkdir()
+        local.sync.prepare(str(bare))
+    finally:
+        local.close()
+    shutil.copytree(bare, root / "srv/vault.git")
+    for command in (
+        ["useradd", "--create-home", "--shell", "/usr/bin/git-shell", "git"],
+        ["chown", "-R", "git:", "/srv/vault.git"],
+        ["mkdir", "-p", "/home/git/.ssh"],
+    ):
+        subprocess.run(["chroot", str(root), *command], check=True)
+
+
+def let_in(machine: Machine, key: str) -> None:
+    """What a person does on the page of the repository: the key may read and write it."""
+    machine.run("sh", "-c", f"printf '%s\\n' '{key}' > /home/git/.ssh/authorized_keys && chown -R git: /home/git/.ssh")
+
+
+def states(machine: Machine) -> list[str]:
+    return machine.run("systemctl", "is-active", *(f"ai-employee-{unit}" for unit in UNITS)).stdout.split()
+
+
+def main_pid(machine: Machine, unit: str) -> int:
+    return int(machine.run("systemctl", "show", "-p", "MainPID", "--value", f"ai-employee-{unit}").stdout)
+
+
+def ask(machine: Machine, path: str, *options: str) -> str:
+    """The status and the text of an answer, through nginx."""
+    done = machine.run("curl", "-s", "-m", "20", "-w", "\n%{http_code}", *options, f"http://127.0.0.1{path}")
+    return done.stdout
+
+
+def status(machine: Machine, path: str, *options: str) -> int:
+    return int(ask(machine, path, *options).rsplit("\n", 1)[1])
+
+
+def answers(machine: Machine) -> bool:
+    return status(machine, "/api/health") == status(machine, "/login") == 200
+
+
+def token(machine: Machine) -> str:
+    found = re.search(r"^API_TOKEN=(.+)$", (machine.root / "opt/ai-employee/.env").read_text(), re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def test_what_is_missing_is_told_at_once_and_nothing_is_changed(machine: Machine) -> None:
+    done = machine.run(*DEPLOY, SMTP_PASS="hunter2")
+    assert done.returncode == 1
+    assert "- DOMAIN:" in done.stdout
+    assert "- SMTP_PASS is in the environment and can send" in done.stdout
+    assert "hunter2" not in done.stdout
+    assert not (machine.root / "opt/ai-employee").exists()
+
+
+def test_from_nothing_to_a_running_node(machine: Machine) -> None:
+    """The mission's own command. The first run ends where a person must let the server's key in; the second goes on."""
+    first = machine.run("sh", "-c", f"DOMAIN={DOMAIN} VAULT_REMOTE_URL={REMOTE} sudo {' '.join(DEPLOY)}")
+    assert first.returncode == 1, first.stdout[-3000:]
+    assert 'Failed at the step "vault"' in first.stdout
+    key = re.search(r"^  (ssh-ed25519 .+)$", first.stdout, re.MULTILINE)
+    assert key, first.stdout[-3000:]
+    let_in(machine, key[1])
+
+    second = machine.run(*DEPLOY)  # the domain is known by now
+    assert second.returncode == 0, second.stdout[-4000:]
+    assert states(machine) == ["active"] * 4
+    assert answers(machine)
+    assert "Left for you" in second.stdout
+    assert "drafts only" in second.stdout
+
+
+def test_the_vault_is_synced_with_the_deploy_key(machine: Machine) -> None:
+    """The API has the key as a credential of its own, and no other file of the machine holds it for that user."""
+    bearer = f"Authorization: Bearer {token(machine)}"
+    done = ask(machine, "/api/vault/sync/trigger", "-X", "POST", "-H", bearer)
+    assert json.loads(done.rsplit("\n", 1)[0])["result"] in ("ok", "noop"), done
+    reading = machine.run("runuser", "-u", "ai-employee", "--", "cat", "/etc/ai-employee/deploy_key")
+    assert reading.returncode != 0
+    for secret in ("/opt/ai-employee/.env", "/etc/ai-employee/api.env", "/run/credentials/ai-employee-api.service/env"):
+        assert machine.run("runuser", "-u", "ai-employee-web", "--", "cat", secret).returncode != 0
+
+
+def test_strangers_get_nothing_and_events_flow(machine: Machine) -> None:
+    assert status(machine, "/api/platinum/status") in (401, 403)  # a browser without a session
+    assert status(machine, "/api/platinum/status", "-H", "Authorization: Bearer wrong") == 401
+    bearer = ("-H", f"Authorization: Bearer {token(machine)}")
+    told = json.loads(ask(machine, "/api/platinum/status", *bearer).rsplit("\n", 1)[0])
+    assert (told["agent"], told["mode"]) == ("cloud", "draft_only")
+    stream = machine.run("curl", "-sN", "-m", "5", *bearer, "http://127.0.0.1/api/events")
+    assert stream.stdout.strip(), "nginx held the events back"
+    assert status(machine, "/api/stop", "-X", "POST", *bearer, "-d", "x" * 1_100_000) == 413
+
+
+def test_one_health_monitor_runs(machine: Machine) -> None:
+    listed = machine.run("ps", "-eo", "args").stdout
+    assert len(re.findall(r"-m Watchers\.health_monitor", listed)) == 1
+    assert len(re.findall(r"-m Watchers\.dashboard", listed)) == 1
+    health = eventually(
+        lambda: services_seen(machine).get("dashboard", {}).get("status") == "healthy", deadline=90, what="a check"
+    )
+    assert health
+
+
+def services_seen(machine: Machine) -> dict:
+    answer = ask(machine, "/api/health/detailed", "-H", f"Authorization: Bearer {token(machine)}")
+    return json.loads(answer.rsplit("\n", 1)[0]).get("services", {})
+
+
+def test_a_second_run_changes_nothing(machine: Machine) -> None:
+    pids = [main_pid(machine, unit) for unit in UNITS]
+    done = machine.run(*DEPLOY)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.endswith("Nothing was changed.\n")
+    assert [main_pid(machine, unit) for unit in UNITS] == pids
+
+
+def test_a_credential_that_sends_is_refused(machine: Machine) -> None:
+    env = machine.root / "opt/ai-employee/.env"
+    before = env.read_text()
+    env.write_text(before + "SMTP_PASS=hunter2\n")
+    try:
+        done = machine.run(*DEPLOY)
+        assert done.returncode == 1
+        assert "can send nothing in your name" in done.stdout
+        assert "hunter2" not in done.stdout
+        assert states(machine) == ["active"] * 4
+    finally:
+        env.write_text(before)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_what_is_killed_comes_back(machine: Machine, unit: str) -> None:
+    killed = main_pid(machine, unit)
+    machine.run("kill", "-9", str(killed))
+    eventually(lambda: main_pid(machine, unit) not in (0, killed), deadline=60, what=f"another {unit}")
+    eventually(lambda: states(machine) == ["active"] * 4 and answers(machine), deadline=60, what="all of it")
+
+
+def test_an_upgrade_that_does_not_work_goes_back(machine: Machine) -> None:
+    broken = machine.root / SOURCE.lstrip("/") / "Watchers/orchestrator.py"
+    kept = broken.read_text()
+    ran = (machine.root / "opt/ai-employee/current").readlink()
+    broken.write_text("raise SystemExit('broken by a test')\n")
+    plain = machine.run(*DEPLOY)
+    assert plain.returncode == 0, plain.stdout[-3000:]
+    assert "--upgrade installs it" in plain.stdout
+    done = machine.run(*DEPLOY, "--upgrade")
+    assert done.returncode == 1, done.stdout[-3000:]
+    assert "broken by a test" in done.stdout
+    assert "It works again." in done.stdout
+    assert (machine.root / "opt/ai-employee/current").readlink() == ran
+    assert states(machine) == ["active"] * 4
+    broken.write_text(kept + "\n# a newer one\n")
+    done = machine.run(*DEPLOY, "--upgrade")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (machine.root / "opt/ai-employee/current").readlink() != ran
+    assert states(machine) == ["active"] * 4
+
+
+def test_it_comes_back_after_a_reboot(machine: Machine) -> None:
+    machine.reboot()
+    eventually(lambda: states(machine) == ["active"] * 4 and answers(machine), deadline=60, what="all of it")
+    assert machine.run("systemctl", "--failed", "--no-legend", "--plain").stdout == ""
+
+
+def test_uninstall_keeps_the_data(machine: Machine) -> None:
+    def kept() -> dict[str, int]:
+        folders = (machine.root / "opt/ai-employee/AI_Employee_Vault", machine.root / "var/lib/ai-employee")
+        files = [p for folder in folders for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock"]
+        return {str(p): p.stat().st_size for p in files if "AI_Employee_Vault" in str(p) and ".git/" not in str(p)}
+
+    before = kept()
+    env = (machine.root / "opt/ai-employee/.env").read_bytes()
+    done = machine.run(*DEPLOY, "--uninstall")
+    assert done.returncode == 0, done.stdout
+    assert set(before) <= set(kept())
+    assert before
+    assert (machine.root / "opt/ai-employee/.env").read_bytes() == env
+    assert (machine.root / "etc/ai-employee/deploy_key").is_file()
+    assert (machine.root / "var/lib/ai-employee").is_dir()
+    assert not (machine.root / "opt/ai-employee/releases").exists()
+    assert set(states(machine)) == {"inactive"}
+    again = machine.run(*DEPLOY)
+    assert again.returncode == 0, again.stdout[-3000:]
+    assert (machine.root / "opt/ai-employee/.env").read_bytes() == env
