@@ -188,6 +188,18 @@ def test_new_settings_are_made_once(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_a_new_password_changes_that_alone(tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    env.write_text("# mine\n" + cloud.render(VALUES) + "\n# the end")
+    password = cloud.new_password(env)
+    now = cloud.read(env)
+    assert {name for name in VALUES if now[name] != VALUES[name]} == {"DASHBOARD_PASSWORD_HASH", "DASHBOARD_SECRET"}
+    assert "# mine\n" in env.read_text()
+    assert "# the end\n" in env.read_text()
+    assert password not in env.read_text()
+    assert cloud.share(env, tmp_path / "out")
+
+
 # deploy.sh
 
 

@@ -132,6 +132,7 @@ def test_from_nothing_to_a_running_node(machine: Machine) -> None:
     assert 'Failed at the step "vault"' in first.stdout
     key = re.search(r"^  (ssh-ed25519 .+)$", first.stdout, re.MULTILINE)
     assert key, first.stdout[-3000:]
+    assert re.search(r"password is [a-z0-9]{4}(-[a-z0-9]{4}){3} ", first.stdout), "it would never be shown"
     let_in(machine, key[1])
 
     second = machine.run(*DEPLOY)  # the domain is known by now

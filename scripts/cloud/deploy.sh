@@ -22,6 +22,7 @@ LOG=/var/log/ai-employee-deploy.log
 SSL=true
 FIREWALL=true
 UPGRADE=false
+NEW_PASSWORD=false
 DRY_RUN=false
 TASK=install
 PREVIOUS= # the release that ran before
@@ -35,6 +36,7 @@ monitor as units of systemd, nginx with a certificate before them. Run again it 
 after a change of /opt/ai-employee/.env it takes the new settings.
 
   --upgrade      install the release that lies here; if it does not work, the one before runs again
+  --password     make a new password for the dashboard, and end all sessions
   --dry-run      check, and say what would be done; change nothing
   --no-ssl       no certificate yet (no DNS): nginx then answers this machine alone
   --no-firewall  leave ufw alone, because the provider's firewall does it
@@ -70,6 +72,7 @@ options() {
         --dry-run) DRY_RUN=true ;;
         --no-ssl) SSL=false ;;
         --no-firewall) FIREWALL=false ;;
+        --password) NEW_PASSWORD=true ;;
         --uninstall) TASK=uninstall ;;
         -h | --help)
             usage

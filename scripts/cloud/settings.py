@@ -40,9 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.cloud.settings", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     new = commands.add_parser("new", help="make FILE from the environment, with new secrets; print the password")
+    renew = commands.add_parser(
+        "password", help="put a new password into FILE, and print it; all sessions end"
+    )
     share_out = commands.add_parser("share", help="check FILE and share it out; print the units whose settings changed")
     get = commands.add_parser("get", help="print one setting of FILE; an empty line where it is not set")
-    for command in (new, share_out, get):
+    for command in (new, renew, share_out, get):
         command.add_argument("file", type=Path)
     share_out.add_argument("directory", type=Path)
     get.add_argument("name")
@@ -51,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         match options.command:
             case "new":
                 print(make(options.file, os.environ))
+            case "password":
+                print(new_password(options.file))
             case "share":
                 print(*share(options.file, options.directory), sep="\n")
             case "get":
@@ -86,6 +91,17 @@ def make(path: Path, environ: Mapping[str, str]) -> str:
     if problems := refusals(values):
         raise Refused(problems)
     atomic.write(path, render(values | _FIXED).encode(), mode=0o600, replace=False)
+    return password
+
+
+def new_password(path: Path) -> str:
+    """Put the hash of a new password into `.env`, and a new secret, so that all sessions end; all else stays."""
+    password = new_phrase()
+    made = {"DASHBOARD_PASSWORD_HASH": hashed(password), "DASHBOARD_SECRET": secrets.token_urlsafe(32)}
+    bindings = parse_stream(StringIO(path.read_text(encoding="utf-8")))
+    kept = "".join(binding.original.string for binding in bindings if binding.key not in made)
+    separator = "" if not kept or kept.endswith("\n") else "\n"
+    atomic.write(path, (kept + separator + render(made)).encode(), mode=0o600)
     return password
 
 

@@ -125,7 +125,12 @@ step_settings() {
             ENV_FILE="" in_release scripts.cloud.settings new "$ROOT/.env" 2>&1) || fail "the settings can't be made" "$said"
         PASSWORD=$said
         changed "made $ROOT/.env with new secrets"
+    elif [ "$NEW_PASSWORD" = true ]; then
+        PASSWORD=$(in_release scripts.cloud.settings password "$ROOT/.env")
+        changed "made a new password; all sessions end"
     fi
+    # Now, for a later step may fail.
+    [ -z "$PASSWORD" ] || detail "The dashboard's password is $PASSWORD    (shown this once; another one: --password)"
     chmod 0600 "$ROOT/.env"
     said=$(in_release scripts.cloud.settings share "$ROOT/.env" "$CONF" 2>&1) ||
         fail "the settings in $ROOT/.env can't be used; the units keep those that they have" "$said"

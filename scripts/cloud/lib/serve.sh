@@ -223,7 +223,7 @@ summary() {
     say ""
     say "The cloud node runs, and drafts only."
     say "  Dashboard  $where"
-    [ -z "$PASSWORD" ] || say "  Password   $PASSWORD    (shown this once)"
+    [ -z "$PASSWORD" ] || say "  Password   $PASSWORD    (shown this once; another one: --password)"
     for unit in "${UNITS[@]}"; do
         say "  $(printf '%-27s' "ai-employee-$unit") $(systemctl show -p MainPID --value "ai-employee-$unit") $(systemctl is-active "ai-employee-$unit")"
     done
