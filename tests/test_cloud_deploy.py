@@ -162,7 +162,14 @@ def test_strangers_get_nothing_and_events_flow(machine: Machine) -> None:
     assert (told["agent"], told["mode"]) == ("cloud", "draft_only")
     stream = machine.run("curl", "-sN", "-m", "5", *bearer, "http://127.0.0.1/api/events")
     assert stream.stdout.strip(), "nginx held the events back"
-    assert status(machine, "/api/stop", "-X", "POST", *bearer, "-d", "x" * 1_100_000) == 413
+    (machine.root / "root/large").write_bytes(b"x" * 1_100_000)
+    assert status(machine, "/api/stop", "-X", "POST", *bearer, "--data-binary", "@/root/large") == 413
+
+
+def test_who_guesses_passwords_is_shut_out(machine: Machine) -> None:
+    assert "22/tcp" in machine.run("ufw", "status").stdout
+    machine.run("fail2ban-client", "set", "sshd", "banip", "192.0.2.1")
+    eventually(lambda: "192.0.2.1" in machine.run("iptables", "-S").stdout, deadline=30, what="the ban")
 
 
 def test_one_health_monitor_runs(machine: Machine) -> None:

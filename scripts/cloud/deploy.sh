@@ -160,8 +160,8 @@ uninstall() {
         rm -f "$UNIT_FOLDER/ai-employee-$unit.service" "$CONF/$unit.env"
         say "Removed ai-employee-$unit"
     done
-    rm -rf "$UNIT_FOLDER/ai-employee-.service.d" "$ROOT/current" "$ROOT/releases"
-    rm -f "$SITE" "$CONF/nginx-locations.conf" /etc/fail2ban/jail.d/ai-employee.conf /etc/cron.d/ai-employee-backup \
+    rm -rf "$UNIT_FOLDER/ai-employee-.service.d" "$ROOT/current" "$ROOT/releases" "$ROOT/venvs"
+    rm -f "$SITE" "$CONF/nginx-locations.conf" /etc/fail2ban/jail.d/ai-employee.local /etc/cron.d/ai-employee-backup \
         /etc/systemd/journald.conf.d/ai-employee.conf
     systemctl daemon-reload
     if systemctl is-active --quiet nginx; then quietly systemctl reload nginx; fi

@@ -40,9 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.cloud.settings", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     new = commands.add_parser("new", help="make FILE from the environment, with new secrets; print the password")
-    renew = commands.add_parser(
-        "password", help="put a new password into FILE, and print it; all sessions end"
-    )
+    renew = commands.add_parser("password", help="put a new password into FILE, and print it; all sessions end")
     share_out = commands.add_parser("share", help="check FILE and share it out; print the units whose settings changed")
     get = commands.add_parser("get", help="print one setting of FILE; an empty line where it is not set")
     for command in (new, renew, share_out, get):

