@@ -117,6 +117,7 @@ class Machine:
         place.mkdir(parents=True, exist_ok=True)
         command = ["systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit", "--boot"]
         command += ["--console=pipe", f"--network-namespace-path=/run/netns/{self._name}", "--link-journal=no"]
+        command += ["--capability=CAP_NET_ADMIN"]  # a firewall of its own
         environ = os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

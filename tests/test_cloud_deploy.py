@@ -1,6 +1,6 @@
 """deploy.sh on a real booted systemd: from a bare Debian to a running node, again, after kills and a reboot, and away.
 
-One machine goes through it all, in this order; the first use of this computer makes Debian's files (some minutes).
+One machine goes through one life, so this is one test; the first use of this computer makes Debian's files (minutes).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,17 +30,18 @@ REMOTE = "ssh://git@127.0.0.1/srv/vault.git"
 DEPLOY = ("bash", f"{SOURCE}/scripts/cloud/deploy.sh", "--no-ssl")
 
 
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def test_the_life_of_a_cloud_node(tmp_path: Path) -> None:
     if reason := booted.why_not():
         pytest.skip(f"no machine can be booted here: {reason}")
     require_dashboard()
-    with Machine(tmp_path_factory.mktemp("machine")) as on:
-        bring_source(on.root)
-        bring_vault(on.root, tmp_path_factory.mktemp("vault"))
-        on.boot()
-        on.run("systemctl", "enable", "--now", "ssh")
-        yield on
+    (tmp_path / "machine").mkdir()
+    with Machine(tmp_path / "machine") as machine:
+        bring_source(machine.root)
+        bring_vault(machine.root, tmp_path / "vault")
+        machine.boot()
+        machine.run("systemctl", "enable", "--now", "ssh")
+        for chapter in LIFE:
+            chapter(machine)
 
 
 def bring_source(root: Path) -> None:
@@ -65,6 +66,7 @@ def bring_vault(root: Path, home: Path) -> None:
     """The repository of the vault, as Local has filled it, for the user git of this machine."""
     from utils.settings import load
 
+    home.mkdir()
     bare = home / "vault.git"
     subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(bare)], check=True)
     environ = {"ENV_FILE": "", "VAULT_PATH": str(home / "local"), "STATE_DIR": str(home / "state")}
@@ -116,7 +118,7 @@ def token(machine: Machine) -> str:
     return found[1]
 
 
-def test_what_is_missing_is_told_at_once_and_nothing_is_changed(machine: Machine) -> None:
+def what_is_missing_is_told_at_once_and_nothing_is_changed(machine: Machine) -> None:
     done = machine.run(*DEPLOY, SMTP_PASS="hunter2")
     assert done.returncode == 1
     assert "- DOMAIN:" in done.stdout
@@ -125,7 +127,7 @@ def test_what_is_missing_is_told_at_once_and_nothing_is_changed(machine: Machine
     assert not (machine.root / "opt/ai-employee").exists()
 
 
-def test_from_nothing_to_a_running_node(machine: Machine) -> None:
+def from_nothing_to_a_running_node(machine: Machine) -> None:
     """The mission's own command. The first run ends where a person must let the server's key in; the second goes on."""
     first = machine.run("sh", "-c", f"DOMAIN={DOMAIN} VAULT_REMOTE_URL={REMOTE} sudo {' '.join(DEPLOY)}")
     assert first.returncode == 1, first.stdout[-3000:]
@@ -143,7 +145,7 @@ def test_from_nothing_to_a_running_node(machine: Machine) -> None:
     assert "drafts only" in second.stdout
 
 
-def test_the_vault_is_synced_with_the_deploy_key(machine: Machine) -> None:
+def the_vault_is_synced_with_the_deploy_key(machine: Machine) -> None:
     """The API has the key as a credential of its own, and no other file of the machine holds it for that user."""
     bearer = f"Authorization: Bearer {token(machine)}"
     done = ask(machine, "/api/vault/sync/trigger", "-X", "POST", "-H", bearer)
@@ -154,7 +156,7 @@ def test_the_vault_is_synced_with_the_deploy_key(machine: Machine) -> None:
         assert machine.run("runuser", "-u", "ai-employee-web", "--", "cat", secret).returncode != 0
 
 
-def test_strangers_get_nothing_and_events_flow(machine: Machine) -> None:
+def strangers_get_nothing_and_events_flow(machine: Machine) -> None:
     assert status(machine, "/api/platinum/status") in (401, 403)  # a browser without a session
     assert status(machine, "/api/platinum/status", "-H", "Authorization: Bearer wrong") == 401
     bearer = ("-H", f"Authorization: Bearer {token(machine)}")
@@ -166,13 +168,13 @@ def test_strangers_get_nothing_and_events_flow(machine: Machine) -> None:
     assert status(machine, "/api/stop", "-X", "POST", *bearer, "--data-binary", "@/root/large") == 413
 
 
-def test_who_guesses_passwords_is_shut_out(machine: Machine) -> None:
+def who_guesses_passwords_is_shut_out(machine: Machine) -> None:
     assert "22/tcp" in machine.run("ufw", "status").stdout
     machine.run("fail2ban-client", "set", "sshd", "banip", "192.0.2.1")
     eventually(lambda: "192.0.2.1" in machine.run("iptables", "-S").stdout, deadline=30, what="the ban")
 
 
-def test_one_health_monitor_runs(machine: Machine) -> None:
+def one_health_monitor_runs(machine: Machine) -> None:
     listed = machine.run("ps", "-eo", "args").stdout
     assert len(re.findall(r"-m Watchers\.health_monitor", listed)) == 1
     assert len(re.findall(r"-m Watchers\.dashboard", listed)) == 1
@@ -187,7 +189,7 @@ def services_seen(machine: Machine) -> dict:
     return json.loads(answer.rsplit("\n", 1)[0]).get("services", {})
 
 
-def test_a_second_run_changes_nothing(machine: Machine) -> None:
+def a_second_run_changes_nothing(machine: Machine) -> None:
     pids = [main_pid(machine, unit) for unit in UNITS]
     done = machine.run(*DEPLOY)
     assert done.returncode == 0, done.stdout[-3000:]
@@ -195,7 +197,7 @@ def test_a_second_run_changes_nothing(machine: Machine) -> None:
     assert [main_pid(machine, unit) for unit in UNITS] == pids
 
 
-def test_a_credential_that_sends_is_refused(machine: Machine) -> None:
+def a_credential_that_sends_is_refused(machine: Machine) -> None:
     env = machine.root / "opt/ai-employee/.env"
     before = env.read_text()
     env.write_text(before + "SMTP_PASS=hunter2\n")
@@ -209,15 +211,23 @@ def test_a_credential_that_sends_is_refused(machine: Machine) -> None:
         env.write_text(before)
 
 
-@pytest.mark.parametrize("unit", UNITS)
-def test_what_is_killed_comes_back(machine: Machine, unit: str) -> None:
-    killed = main_pid(machine, unit)
-    machine.run("kill", "-9", str(killed))
-    eventually(lambda: main_pid(machine, unit) not in (0, killed), deadline=60, what=f"another {unit}")
-    eventually(lambda: states(machine) == ["active"] * 4 and answers(machine), deadline=60, what="all of it")
+def what_is_killed_comes_back(machine: Machine) -> None:
+    for unit in UNITS:
+        killed = main_pid(machine, unit)
+        machine.run("kill", "-9", str(killed))
+        eventually(partial(has_another_pid, machine, unit, killed), deadline=60, what=f"another {unit}")
+        eventually(partial(all_is_well, machine), deadline=60, what="all of it")
 
 
-def test_an_upgrade_that_does_not_work_goes_back(machine: Machine) -> None:
+def has_another_pid(machine: Machine, unit: str, killed: int) -> bool:
+    return main_pid(machine, unit) not in (0, killed)
+
+
+def all_is_well(machine: Machine) -> bool:
+    return states(machine) == ["active"] * 4 and answers(machine)
+
+
+def an_upgrade_that_does_not_work_goes_back(machine: Machine) -> None:
     broken = machine.root / SOURCE.lstrip("/") / "Watchers/orchestrator.py"
     kept = broken.read_text()
     ran = (machine.root / "opt/ai-employee/current").readlink()
@@ -238,13 +248,13 @@ def test_an_upgrade_that_does_not_work_goes_back(machine: Machine) -> None:
     assert states(machine) == ["active"] * 4
 
 
-def test_it_comes_back_after_a_reboot(machine: Machine) -> None:
+def it_comes_back_after_a_reboot(machine: Machine) -> None:
     machine.reboot()
-    eventually(lambda: states(machine) == ["active"] * 4 and answers(machine), deadline=60, what="all of it")
+    eventually(lambda: all_is_well(machine), deadline=60, what="all of it")
     assert machine.run("systemctl", "--failed", "--no-legend", "--plain").stdout == ""
 
 
-def test_uninstall_keeps_the_data(machine: Machine) -> None:
+def uninstall_keeps_the_data(machine: Machine) -> None:
     def kept() -> dict[str, int]:
         folders = (machine.root / "opt/ai-employee/AI_Employee_Vault", machine.root / "var/lib/ai-employee")
         files = [p for folder in folders for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock"]
@@ -264,3 +274,20 @@ def test_uninstall_keeps_the_data(machine: Machine) -> None:
     again = machine.run(*DEPLOY)
     assert again.returncode == 0, again.stdout[-3000:]
     assert (machine.root / "opt/ai-employee/.env").read_bytes() == env
+
+
+#: In this order.
+LIFE = (
+    what_is_missing_is_told_at_once_and_nothing_is_changed,
+    from_nothing_to_a_running_node,
+    the_vault_is_synced_with_the_deploy_key,
+    strangers_get_nothing_and_events_flow,
+    who_guesses_passwords_is_shut_out,
+    one_health_monitor_runs,
+    a_second_run_changes_nothing,
+    a_credential_that_sends_is_refused,
+    what_is_killed_comes_back,
+    an_upgrade_that_does_not_work_goes_back,
+    it_comes_back_after_a_reboot,
+    uninstall_keeps_the_data,
+)
