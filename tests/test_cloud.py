@@ -289,6 +289,15 @@ def test_a_release_is_named_after_its_content(tmp_path: Path) -> None:
     assert in_bash(words).stdout not in ("", first)
 
 
+def test_a_change_is_told_and_counted_once(tmp_path: Path) -> None:
+    """Also at the end of a pipe, or nginx would keep its old configuration and the run say that nothing was changed."""
+    place = tmp_path / "file"
+    words = f'for text in one one two; do echo "$text" | put "{place}" 0640 "$(id -un)" || true; done'
+    assert in_bash(words + '; echo "${#CHANGES[@]}"').stdout.splitlines() == [f"    wrote {place}"] * 2 + ["2"]
+    assert place.read_text() == "two\n"
+    assert place.stat().st_mode & 0o777 == 0o640
+
+
 # nginx
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A bare server becomes a running cloud node, step by step. Running it again changes nothing that is right already.
 set -Eeuo pipefail
+shopt -s lastpipe # `… | put FILE` notes in this very shell that it changed something
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 SOURCE=$(cd "$HERE/../.." && pwd -P)
