@@ -23,7 +23,7 @@ from utils.settings import PROJECT_ROOT
 _SUITE = "trixie"
 _PYTHON = "3.13"  # of that suite
 _SYSTEM = "systemd,systemd-sysv,dbus,ca-certificates,libpam-systemd,iproute2,procps,curl"
-_OF_THE_TEST = ("openssh-server", "sudo")
+_OF_THE_TEST = ("openssh-server", "openssl", "pebble", "sudo")
 _WHEELS = "opt/wheels"
 _REBOOT = 133  # what systemd-nspawn ends with
 _TOOLS = ("debootstrap", "systemd-nspawn", "ip", "nsenter", "mount")
@@ -42,7 +42,7 @@ def wanted_packages() -> list[str]:
     text = (PROJECT_ROOT / "scripts/cloud/lib/install.sh").read_text()
     found = re.search(r'^PACKAGES="([^"]+)"', text, re.MULTILINE)
     assert found
-    return found[1].split()
+    return [*found[1].split(), "certbot"]
 
 
 def base() -> Path:

@@ -254,6 +254,56 @@ def it_comes_back_after_a_reboot(machine: Machine) -> None:
     assert machine.run("systemctl", "--failed", "--no-legend", "--plain").stdout == ""
 
 
+PEBBLE = """
+set -e
+mkdir -p /root/pebble && cd /root/pebble
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout key.pem -out cert.pem -subj /CN=localhost \\
+    -addext subjectAltName=DNS:localhost
+cat > config.json <<'JSON'
+{"pebble": {"listenAddress": "127.0.0.1:14000", "managementListenAddress": "127.0.0.1:15000", "httpPort": 80,
+ "tlsPort": 443, "certificate": "/root/pebble/cert.pem", "privateKey": "/root/pebble/key.pem"}}
+JSON
+echo "127.0.0.1 ai.example.com localhost" >> /etc/hosts
+pebble-challtestsrv -defaultIPv4 127.0.0.1 -defaultIPv6 "" -http01 "" -https01 "" -tlsalpn01 "" -doh "" \\
+    -dns01 127.0.0.1:8053 -management 127.0.0.1:8055 >dns.log 2>&1 &
+PEBBLE_VA_NOSLEEP=1 pebble -config config.json -dnsserver 127.0.0.1:8053 >pebble.log 2>&1 &
+"""
+AUTHORITY = {"ACME_SERVER": "https://localhost:14000/dir", "REQUESTS_CA_BUNDLE": "/root/pebble/cert.pem"}
+
+
+def a_certificate_comes_from_an_authority_and_is_renewed(machine: Machine) -> None:
+    """A real certbot, and an ACME server (RFC 8555) that checks the answer on port 80 as the public ones do."""
+    made = machine.run("sh", "-c", PEBBLE)
+    assert made.returncode == 0, made.stdout
+    directory = ("curl", "-sf", "--cacert", AUTHORITY["REQUESTS_CA_BUNDLE"], AUTHORITY["ACME_SERVER"])
+    eventually(lambda: machine.run(*directory).returncode == 0, deadline=30, what="the authority")
+    done = machine.run(*DEPLOY[:2], **AUTHORITY)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert f"https://{DOMAIN}" in done.stdout
+    again = machine.run(*DEPLOY[:2], **AUTHORITY)
+    assert again.stdout.endswith("Nothing was changed.\n"), again.stdout[-3000:]
+
+    def head(url: str, *options: str) -> str:
+        return machine.run("curl", "-skI", "-m", "20", *options, url).stdout
+
+    page = head(f"https://{DOMAIN}/login")
+    assert " 200" in page
+    assert "strict-transport-security: max-age=63072000" in page.lower()
+    assert head(f"https://{DOMAIN}/login", "--tls-max", "1.1") == ""
+    assert head("https://127.0.0.1/login") == "", "another name gets no handshake"
+    assert f"Location: https://{DOMAIN}/login" in head("http://127.0.0.1/login")
+
+    def serial() -> str:
+        asked = f"openssl s_client -connect {DOMAIN}:443 -servername {DOMAIN} </dev/null 2>/dev/null"
+        return machine.run("sh", "-c", f"{asked} | openssl x509 -noout -serial").stdout
+
+    before = serial()
+    renewed = machine.run("certbot", "renew", "--force-renewal", REQUESTS_CA_BUNDLE=AUTHORITY["REQUESTS_CA_BUNDLE"])
+    assert renewed.returncode == 0, renewed.stdout[-2000:]
+    eventually(lambda: serial() not in ("", before), deadline=30, what="the new certificate in nginx")
+    assert machine.run("systemctl", "is-enabled", "certbot.timer").stdout.strip() == "enabled"
+
+
 def uninstall_keeps_the_data(machine: Machine) -> None:
     def kept() -> dict[str, int]:
         folders = (machine.root / "opt/ai-employee/AI_Employee_Vault", machine.root / "var/lib/ai-employee")
@@ -289,5 +339,6 @@ LIFE = (
     what_is_killed_comes_back,
     an_upgrade_that_does_not_work_goes_back,
     it_comes_back_after_a_reboot,
+    a_certificate_comes_from_an_authority_and_is_renewed,
     uninstall_keeps_the_data,
 )

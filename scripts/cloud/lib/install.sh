@@ -138,7 +138,7 @@ step_settings() {
     [ -f "$ROOT/zones.json" ] || put "$ROOT/zones.json" 0644 <"$SOURCE/zones.json"
     if [ ! -f "$ROOT/.env" ]; then
         ask VAULT_REMOTE_URL "Git address of the vault's repository (empty: none yet)"
-        said=$(VAULT_PATH="$VAULT" ZONES_FILE="$ROOT/zones.json" CLOUD_API_URL="http$([ "$SSL" = false ] || echo s)://$DOMAIN" \
+        said=$(VAULT_PATH="$VAULT" ZONES_FILE="$ROOT/zones.json" CLOUD_API_URL="https://$DOMAIN" \
             ENV_FILE="" in_release scripts.cloud.settings new "$ROOT/.env" 2>&1) || fail "the settings can't be made" "$said"
         PASSWORD=$said
         changed "made $ROOT/.env with new secrets"
