@@ -62,6 +62,8 @@ def test_units_are_hardened(unit: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Overall exposure level" in done.stdout
+    lines = unit.read_text().splitlines()  # what the sum alone could hide
+    assert {"ProtectSystem=strict", "ProtectHome=yes", "NoNewPrivileges=yes", "CapabilityBoundingSet="} <= set(lines)
 
 
 def test_units_have_no_mistake(tmp_path: Path) -> None:
