@@ -1,4 +1,8 @@
-"""Approved work out: notes what the human decides, verifies it, executes it once through MCP, files the result."""
+"""Approved work out: notes what the human decides, verifies it, executes it once through MCP, files the result.
+
+A call may last minutes. So what is approved is carried out in a thread of its own: decisions are noted and followed,
+and `Dashboard.md` is kept up to date, meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +16,30 @@ from utils.core.commands import elsewhere
 from utils.core.routing import LOCAL
 from utils.core.stages import Stage
 from utils.daemon import Stop, Worker, run
+from utils.execution.beside import PATIENCE, Beside
 from utils.execution.executor import draft_only_answer
 
 log = logging.getLogger("approval_watcher")
 
 
 class ApprovalWatcher(Worker):
-    """Watches `Pending_Approval/`, `Approved/` and `Rejected/`. A draft-only node leaves all where it is."""
+    """Watches where people decide, and `Updates/`. A draft-only node leaves all where it is."""
 
     name = "approval_watcher"
     description = "Execute what the human approved, once. Does nothing where AGENT_MODE is draft_only."
     interval = 30.0
+    patience = PATIENCE
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._looked = services.clock.now()  # when the last cycle began
+        self._beside: Beside | None = None  # None: `--once` waits for all that it began
 
     def folders(self) -> list[Path]:
-        """Where the human's decisions show."""
+        """Where the human's decisions show. Of `Updates/` the whole: its folder of approvals may come and go."""
+        layout = self.services.layout
         stages = (Stage.PENDING_APPROVAL, Stage.APPROVED, Stage.REJECTED)
-        return [self.services.layout.folder(stage) for stage in stages]
+        return [*(layout.folder(stage) for stage in stages), layout.updates]
 
     def start(self, stop: Stop) -> None:
         """Say at each start what is risky; let a waiting call end when we have to leave."""
@@ -55,6 +63,7 @@ class ApprovalWatcher(Worker):
                 source=self.name,
             )
         self.services.tools.stopped = stop
+        self._beside = Beside(self.services.executor.run, stop.wake, self.patience)
 
     def wait(self, seconds: float, stop: Stop) -> None:
         """Until the next cycle is due, what the last one held back may go on, or what was still being written rests."""
@@ -65,15 +74,21 @@ class ApprovalWatcher(Worker):
         stop.wait(seconds)
 
     def run_cycle(self, now: datetime) -> str:
-        """Note decisions, execute what is approved; "sent 1", "waiting for a confirmation 2", "idle"."""
+        """Note decisions, execute what is approved; "sent 1", "carrying out", "idle"."""
         self._looked = now
         if self.services.settings.draft_only:
             answer = draft_only_answer(self.services.layout)
         else:
             self.services.approvals.observe()
-            answer = self.services.executor.run(now)
-            self.services.tools.close_idle()
+            answer = (self._beside or self.services.executor).run()
+            if self._beside is None or not self._beside.is_at_work:
+                self.services.tools.close_idle()
         return ", ".join(filter(None, (answer, self._tell_in_the_vault())))
+
+    def close(self) -> None:
+        """A call that is under way was told to end by `tools.stopped`; its server finishes what it does."""
+        if self._beside is not None:
+            self._beside.close()
 
     def _tell_in_the_vault(self) -> str:
         """Bring `Dashboard.md` up to date, on Local alone (S10). Whatever is wrong with it holds nothing else up."""

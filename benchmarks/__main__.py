@@ -6,7 +6,7 @@ import argparse
 import platform
 import sys
 
-from benchmarks import approval, claims, end_to_end, memory, secrets, sync, year
+from benchmarks import api, approval, claims, dashboard, end_to_end, memory, secrets, sync, year
 
 BENCHMARKS = {
     "memory": memory.run,
@@ -15,6 +15,8 @@ BENCHMARKS = {
     "sync": sync.run,
     "claims": claims.run,
     "secrets": secrets.run,
+    "api": api.run,
+    "dashboard": dashboard.run,
 }
 
 

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,15 +24,17 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field, create_model
 
+from utils import VERSION
 from utils.bootstrap import Services
 from utils.core.acting import Order, Plan, Receipt
 from utils.core.policy import TOOL_ACTIONS, Mode, refusal, tool_for
 from utils.core.task import InvalidTask
-from utils.daemon import set_up_logging
+from utils.daemon import set_up_logging, tell_problems
 from utils.execution import requests
 from utils.execution.executor import acting_lock
 from utils.execution.journal import ActionRecord, Outcome, State
 from utils.execution.schema import StoreProblem
+from utils.hands.accounts import lack
 from utils.ports import AdapterError, AuthRefused, Hand, OutcomeUnknown
 from utils.settings import InvalidSettings, load
 from utils.vault import locks
@@ -68,10 +69,11 @@ class ServerStatus(BaseModel):
     """What `server_status` answers."""
 
     mode: str = Field(description="full or draft_only")
-    may_act: bool = Field(description="whether the tools that act can do so on this node at all")
+    may_act: bool = Field(description="whether any of the tools that act can do so on this node at all")
     dry_run: bool = Field(description="whether DRY_RUN stops every execution")
     stopped: str | None = Field(description="what the kill switch says, where it is pulled; nothing is done then")
     providers: dict[str, str] = Field(description="who carries out which action")
+    lacks: dict[str, str] = Field(description="for which actions there is no account here, and what to set")
     refused_credentials: list[str] = Field(description="providers that refused our credentials when last asked")
     waiting: int = Field(description="approved actions of this server that are not executed yet")
     unknown: int = Field(description="actions of this server whose outcome a human has to settle")
@@ -89,20 +91,26 @@ class Desk:
         """An MCP server with `server_status` and `tools` that act: names by `policy.tool_for`, what each does."""
         self._actions = list(dict.fromkeys(TOOL_ACTIONS.get(tool, tool) for tool in tools))
         made = [_strict(self._tool(tool), tool, f"{purpose} {_DRY_RUN}") for tool, purpose in tools.items()]
-        server: MCPServer[Any] = MCPServer(name, instructions=instructions, log_level="WARNING", tools=made)
+        server: MCPServer[Any] = MCPServer(
+            name, version=VERSION, instructions=instructions, log_level="WARNING", tools=made
+        )
         server.tool(annotations=READS)(self.server_status)
         return server
 
     def server_status(self) -> ServerStatus:
         """Whether this node may act, by whom, and what waits."""
-        s, store = self.services.settings, self.services.store
-        providers = {action: self.services.hand(action).provider for action in self._actions}
+        s, store, now = self.services.settings, self.services.store, self.services.clock.now()
+        hands = {action: self.services.hand(action) for action in self._actions}
+        providers = {action: hand.provider for action, hand in hands.items()}
+        lacks = {action: words for action, hand in hands.items() if (words := lack(hand, action, now)) is not None}
+        stopped = self.services.brakes.stopped()
         return ServerStatus(
             mode=s.agent_mode,
-            may_act=s.agent_mode == Mode.FULL and not s.dry_run and self.services.brakes.stopped() is None,
+            may_act=s.agent_mode == Mode.FULL and not s.dry_run and stopped is None and len(lacks) < len(hands),
             dry_run=s.dry_run,
-            stopped=self.services.brakes.stopped(),
+            stopped=stopped,
             providers=providers,
+            lacks=lacks,
             refused_credentials=[one for one in sorted(set(providers.values())) if store.paused_at(one) is not None],
             waiting=sum(record.action in providers for record in store.in_state(State.APPROVED, State.SENDING)),
             unknown=sum(record.action in providers for record in store.in_state(State.UNKNOWN)),
@@ -245,7 +253,7 @@ def serve(
     try:
         settings = load()
     except InvalidSettings as error:
-        print(f"{name}: the settings can't be used:\n{error}", file=sys.stderr)
+        tell_problems(name, error.problems)
         return 2
     if options.check:
         print(f"{name}: settings are fine")

@@ -28,7 +28,7 @@ from utils.core.commands import command, elsewhere
 from utils.core.decision import LONGEST
 from utils.core.headline import headline
 from utils.core.policy import recipients
-from utils.core.task import ApprovalRequest, bare_id, format_time, parse_time
+from utils.core.task import ApprovalRequest, bare_id, format_time, parse_moment, parse_time
 from utils.daemon import readers_may_leave, tell_problems
 from utils.execution.answer_log import Answer
 from utils.execution.answers import ApprovalError, BadEdit, Invalid, NotFound, NotHere, Pending
@@ -236,7 +236,11 @@ def laid_out(services: Services, pending: Pending) -> list[str]:
     shown = services.approvals.shown(pending)
     said = {label.lower() for label, _ in shown}
     fields = [f"{label}: {visible.plain(text)}" for label, text in shown if label != "Text"]
-    others = {name: value for name, value in pending.request.fields.items() if name not in said}
+    others = {
+        name: value
+        for name, value in pending.request.fields.items()
+        if said.isdisjoint({name, name.removesuffix("s")})  # of `attachments` each has a line
+    }
     fields += [f"{name}: {visible.plain(_inline(value))}" for name, value in others.items()]
     text = next((text for label, text in shown if label == "Text"), pending.request.draft)
     draft = visible.plain(text, keep="\n").split("\n")
@@ -429,7 +433,6 @@ def _snooze(services: Services, options: argparse.Namespace, pending: Pending) -
     with _undisturbed():
         shown = services.approvals.snooze(pending.request_id, until, by=BY, sha256=pending.sha256, via=VIA)
     text = f"{pending.request_id} is hidden until {format_time(until)}"
-    text += "" if _says_where(options.until) else " (UTC: it was given without a time zone)"
     if shown.expires is not None:
         before = " before that" if shown.expires <= until else ""
         text += f"; its time goes on: it expires{before} at {format_time(shown.expires)}"
@@ -462,15 +465,10 @@ def _moment(text: str, now: datetime) -> datetime:
     if span is not None:
         return (now + timedelta(**{_UNITS[span[2]]: int(span[1])})).replace(microsecond=0)
     try:
-        return parse_time(text)
-    except ValueError:
-        unit = ": a span has a unit" if text.strip().isdigit() else ""
-        raise Refused(f"{text!r} is no time{unit}: write 2026-06-01T17:00:00Z, or a span such as 30m, 2h, 1d") from None
-
-
-def _says_where(text: str) -> bool:
-    """Whether a time can't be mistaken for that of a wall clock: a span, or one with its time zone."""
-    return _SPAN.fullmatch(text.strip().lower()) is not None or datetime.fromisoformat(text.strip()).tzinfo is not None
+        return parse_moment(text)
+    except ValueError as error:
+        unit = " (it has a unit)" if text.strip().isdigit() else ""
+        raise Refused(f"UNTIL {error}, or a span such as 30m, 2h, 1d{unit}") from None
 
 
 def _digest(text: str) -> str:

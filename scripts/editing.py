@@ -75,7 +75,14 @@ class Sheet:
         if words is None:
             raise Refused("no editor is set: set EDITOR, or give the text by --draft-file")
         with undisturbed():  # Ctrl-C is the editor's
-            code = subprocess.run([*shlex.split(words), str(self.path)], check=False).returncode
+            try:
+                code = subprocess.run([*shlex.split(words), str(self.path)], check=False).returncode
+            except (FileNotFoundError, PermissionError, ValueError) as error:
+                name = "VISUAL" if os.environ.get("VISUAL") else "EDITOR"
+                raise Refused(
+                    f"{name} is {words!r}, and that can't be started ({getattr(error, 'strerror', None) or error}):"
+                    f" set it to your editor, as in `export {name}=nano`, or give the text by --draft-file"
+                ) from None
         if code:
             raise Refused(f"the editor ended with exit code {code}: nothing was changed")
 

@@ -1,7 +1,8 @@
 """Make `VAULT_PATH` a vault: folders, templates, a git repository of its own, and the remote of `VAULT_REMOTE_URL`.
 
-The Local node fills an empty remote and joins one that holds a vault; the Cloud node only joins. A file that exists is
-never changed, and running it again is harmless.
+The Local node fills an empty remote and joins one that holds a vault; the Cloud node only joins. A vault of an earlier
+version gets what it lacks for Obsidian: views and templates. A file that exists is never changed, and running it again
+is harmless.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from utils.bootstrap import Services
 from utils.core import attached, visible
@@ -28,6 +28,7 @@ from utils.daemon import readers_may_leave, tell_problems
 from utils.execution import by_hand, requests
 from utils.execution.answers import ApprovalError, Pending
 from utils.execution.schema import StoreProblem
+from utils.hands.accounts import lack
 from utils.mail import forward, reply, task_file
 from utils.ports import AdapterError
 from utils.settings import InvalidSettings
@@ -56,6 +57,21 @@ EXAMPLES = {
     " --field 'iban=NL91 ABNA 0417 1643 00'",
 }
 _NO_ACTION = "0" * 32
+_T = TypeVar("_T")
+
+
+class Problems(list[str]):
+    """All that is wrong, so that it is said at once."""
+
+    def of(self, part: Callable[..., _T], *arguments: Any) -> _T | None:
+        """What this part says; None where it says what is wrong instead."""
+        try:
+            return part(*arguments)
+        except (Refused, InvalidTask) as error:
+            self += error.problems
+        except OSError as error:
+            self.append(_words(error))
+        return None
 
 
 class Refused(Exception):
@@ -120,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ApprovalError, StoreProblem, frontmatter.InvalidFrontMatter) as error:
         return _failed(options, [str(error)])
     except OSError as error:
-        return _failed(options, [f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")])
+        return _failed(options, [_words(error)])
     else:
         with readers_may_leave():
             _say(services, options, *new)
@@ -139,6 +155,10 @@ def _failed(options: argparse.Namespace, problems: Sequence[str]) -> int:
     return 1
 
 
+def _words(error: OSError) -> str:
+    return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+
+
 def _new(services: Services, options: argparse.Namespace) -> tuple[Pending, list[str]]:
     """The request as it waits now, and what is to be said of it. Raises `Refused`, `InvalidTask`, `OSError`."""
     s = services.settings
@@ -149,21 +169,39 @@ def _new(services: Services, options: argparse.Namespace) -> tuple[Pending, list
         )
     if condition(services.layout) is not Condition.READY:
         raise Refused(f"there is no vault at {services.layout.root} yet: start this node, or set VAULT_PATH")
-    fields, draft = by_hand.fields_of(options.action, options.field), _draft(options)
-    remarks: list[str] = []
-    if options.mail is not None:
-        fields, draft, remarks = _of_mail(services, options, fields, draft)
-    _freeze(services, options, fields)
-    if draft is None and options.action not in by_hand.WITHOUT_TEXT and "image" not in fields:
-        raise Refused("there is no text to send: name its file by --draft (-: standard input)")
+    fields, wrong = by_hand.fields_of(options.action, options.field)
+    problems, remarks = Problems(wrong), list[str]()
+    draft = problems.of(_draft, options)
+    found = problems.of(_of_mail, services, options, fields, draft)
+    fields, draft, remarks = found or (fields, draft, remarks)
+    is_without = options.action in by_hand.WITHOUT_TEXT or _image(options)
+    if found and draft is None and options.draft is None and not is_without:
+        problems.append("there is no text to send: name its file by --draft (-: standard input)")
+    _freeze(services, options, fields, problems)
     now, hours = services.clock.now(), s.zones.actions[options.action].expires_hours
-    meta, body = by_hand.request(options.action, fields, draft, by=services.claims.agent, now=now, expires_hours=hours)
-    request, problems = requests.parse(frontmatter.write(meta, body), meta["id"])
-    problems += _problems_here(services, request) if request is not None else _no_account(services, meta, body)
+    # What was not taken is told already: the rules of requests must not call it missing as well.
+    text = "?" if draft is None and options.action not in by_hand.WITHOUT_TEXT and problems else draft
+    meta, body = by_hand.request(options.action, fields, text, by=services.claims.agent, now=now, expires_hours=hours)
+    request, more = requests.parse(frontmatter.write(meta, body), meta["id"])
+    if request is None and options.action != "whatsapp_send":
+        filled = {name: by_hand.PLAUSIBLE.get(name) for name in ACTIONS[options.action].required if not meta.get(name)}
+        more += requests.parse(frontmatter.write({**meta, **filled}, body), meta["id"])[1]
+    given = {word.partition("=")[0] for word in options.field} | ({"image"} if options.attach else set())
+    if found is not None:
+        problems += [one for one in more if one not in {f"'{options.action}' needs '{name}'" for name in given}]
+    if request is not None and found is not None:
+        problems += _problems_here(services, request)
+    elif missing := lack(services.hand(options.action), options.action, now):
+        problems.append(missing)
     if problems:
         raise Refused(*problems)
     services.claims.create(Stage.PENDING_APPROVAL, meta, body)
     return services.approvals.get(meta["id"]), remarks
+
+
+def _image(options: argparse.Namespace) -> bool:
+    """Whether an image is to be published, which needs no text."""
+    return options.action in LIMITS and bool(options.attach or any(word.startswith("image=") for word in options.field))
 
 
 def _problems_here(services: Services, request: ApprovalRequest) -> list[str]:
@@ -176,20 +214,6 @@ def _problems_here(services: Services, request: ApprovalRequest) -> list[str]:
     except AdapterError as error:
         problems.append(str(error))
     return problems
-
-
-def _no_account(services: Services, meta: Mapping[str, Any], body: str) -> list[str]:
-    """What account is missing for a request that can't be read yet: a hand says so before it looks at anything else."""
-    common = {name: meta[name] for name in ("id", "type", "domain", "created", "created_by", "priority", "action")}
-    nothing: dict[str, Any] = {"source": {}, "fields": {}, "risk": (), "why": "", "drafted_by": "", "draft": ""}
-    request = ApprovalRequest(**common, **nothing, meta=meta, body=body, expires=services.clock.now(), source_task=None)
-    try:
-        services.hand(request.action).plan(Order(_NO_ACTION, request, services.clock.now()))
-    except AdapterError as error:
-        return [str(error)]
-    except InvalidTask:  # of a request that says nothing
-        return []
-    return []
 
 
 def _draft(options: argparse.Namespace) -> str | None:
@@ -206,6 +230,8 @@ def _of_mail(
     services: Services, options: argparse.Namespace, given: dict[str, Any], draft: str | None
 ) -> tuple[dict[str, Any], str | None, list[str]]:
     """Fields and text of a reply to a mail of the vault, or of its forward, and what is to be said of it."""
+    if options.mail is None:
+        return given, draft, []
     if options.action not in ("reply_email", "forward_email"):
         raise Refused(f"--mail is for reply_email and forward_email, not for {options.action}")
     task = _mail(services, options)
@@ -246,28 +272,30 @@ def _pasted(why: str, message_id: str) -> str:
     )
 
 
-def _freeze(services: Services, options: argparse.Namespace, fields: dict[str, Any]) -> None:
+def _freeze(services: Services, options: argparse.Namespace, fields: dict[str, Any], problems: Problems) -> None:
     """Add the files of `--attach`, and the sha256 of each file that is named without one."""
-    files = [_vault_path(services, given) for given in options.attach]
+    files = [path for given in options.attach if (path := problems.of(_vault_path, services, given)) is not None]
     if options.action in LIMITS:
         if len(files) > 1:
-            raise Refused("a post has one image")
+            problems.append("a post has one image")
         alt = {} if options.alt is None else {"alt": options.alt}
         if files or alt:
             image = fields.setdefault("image", {})
             if isinstance(image, dict):
                 image.update({**({"path": files[0]} if files else {}), **alt})
-    elif options.alt is not None:
-        raise Refused("--alt describes the image of a post")
     elif options.action in MAIL_ACTIONS:
         fields.setdefault("attachments", []).extend({"path": path} for path in files)
     elif files:
-        raise Refused(f"a {options.action} takes no files along")
-    if not fields.get("attachments"):
-        fields.pop("attachments", None)
-    for entry in [*fields.get("attachments", []), fields.get("image")]:
-        if isinstance(entry, dict) and "sha256" not in entry and _lies_in_vault(entry.get("path")):
-            entry["sha256"] = _sha256(services, entry["path"])
+        problems.append(f"a {options.action} takes no files along")
+    if options.alt is not None and options.action not in LIMITS:
+        problems.append("--alt describes the image of a post")
+    for name, entries in (("attachments", fields.get("attachments", [])), ("image", [fields.get("image")])):
+        for entry in list(entries):
+            if isinstance(entry, dict) and "sha256" not in entry and _lies_in_vault(entry.get("path")):
+                digest = problems.of(_sha256, services, entry["path"])
+                entries.remove(entry) if digest is None else entry.update(sha256=digest)
+        if not any(entries):
+            fields.pop(name, None)
 
 
 def _vault_path(services: Services, given: str) -> str:

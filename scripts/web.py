@@ -97,16 +97,19 @@ def build() -> int:
     with locks.hold(FOLDER / "node_modules.lock"):
         if is_built():
             return 0
-        steps = (
-            ("its packages (half a minute)", ["npm", "ci", "--no-audit", "--no-fund"]),
-            ("the dashboard (a minute or two)", ["npm", "run", "build"]),
-        )
+        packages = ("its packages (half a minute)", ["npm", "ci", "--no-audit", "--no-fund"])
+        lock = hashlib.sha256((FOLDER / "package-lock.json").read_bytes()).hexdigest()
+        installed = FOLDER / "node_modules" / _STAMP
+        is_installed = installed.is_file() and installed.read_text() == lock
+        steps = (*(() if is_installed else (packages,)), ("the dashboard (a minute or two)", ["npm", "run", "build"]))
         for what, command in steps:
             print(f"    {what} …", flush=True)
             done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 print(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}", file=sys.stderr)
                 return 1
+            if command == packages[1]:
+                installed.write_text(lock)
         (FOLDER / _BUILT / _STAMP).write_text(sources())
     return 0
 

@@ -130,7 +130,7 @@ class World(Node):
         services = self.services(name, **settings)
         services.approvals.observe()
         try:
-            services.executor.run(self.clock.now())
+            services.executor.run()
         except ExecutionProblem as problem:
             self.wrong.append(str(problem))
 

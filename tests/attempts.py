@@ -104,7 +104,7 @@ class Attempt(Node):
         for _ in range(times):
             services.approvals.observe()
             try:
-                services.executor.run(self.clock.now())
+                services.executor.run()
             except ExecutionProblem:
                 pass
 

@@ -51,13 +51,13 @@ def require_dashboard() -> None:
 
 
 class Desk:
-    """A Local node without a remote, and the web dashboard before its API."""
+    """A node, by default Local without a remote, and the web dashboard before its API."""
 
-    def __init__(self, home: Path, **settings: str) -> None:
+    def __init__(self, home: Path, *, name: str = "local", remote: Path | None = None, **settings: str) -> None:
         self.home = home
         self.web_port = free_port()
         extra = {
-            "VAULT_REMOTE_URL": "",
+            "VAULT_REMOTE_URL": str(remote or ""),
             "MAIL_AUTHSERV_ID": "mx.example.org",
             "MAIL_POLL_SECONDS": "1",
             "DASHBOARD_PORT": str(self.web_port),
@@ -65,7 +65,7 @@ class Desk:
             "DASHBOARD_SECRET": SECRET,
             **settings,
         }
-        self.node = Node.make("local", home, home / "no-remote", extra)
+        self.node = Node.make(name, home, home / "no-remote", extra)
         self._web: subprocess.Popen[bytes] | None = None
         self._mails = 0
 
@@ -162,15 +162,21 @@ class Desk:
         return session
 
     @contextlib.contextmanager
-    def browser(self, *, width: int = 1280, dark: bool = False, log_in: bool = True) -> Iterator[Page]:
-        """A page of a browser of its own. A script error or a breach of the policy fails the test at the end."""
+    def browser(
+        self, *, width: int = 1280, dark: bool = False, log_in: bool = True, host: str = "127.0.0.1"
+    ) -> Iterator[Page]:
+        """A page of a browser of its own. A script error or a breach of the policy fails the test at the end.
+
+        `host`: the name by which the browser knows this machine; by no other than its own is the context secure.
+        """
         pytest.importorskip("playwright")
         from playwright.sync_api import expect, sync_playwright
 
         chromium = require_program("chromium")
         wrong: list[str] = []
         with sync_playwright() as playwright:
-            program = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+            flags = [*CHROMIUM_FLAGS, f"--host-resolver-rules=MAP {host} 127.0.0.1"]
+            program = playwright.chromium.launch(executable_path=chromium, args=flags)
             context = program.new_context(
                 viewport={"width": width, "height": 844 if width < 700 else 900},
                 color_scheme="dark" if dark else "light",
@@ -184,7 +190,7 @@ class Desk:
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.on("console", lambda line: wrong.append(line.text) if "Content Security Policy" in line.text else None)
             if log_in:
-                page.goto(self.url)
+                page.goto(self.url.replace("127.0.0.1", host))
                 page.get_by_label("Password").fill(PASSWORD)
                 page.get_by_role("button", name="Log in").click()
                 page.get_by_role("heading", name="Today").wait_for()

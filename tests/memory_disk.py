@@ -209,6 +209,14 @@ class Disk:
     def lstat(self, path: str) -> Status:
         return Status(self._find(path))
 
+    def access(self, path: str, mode: int, *, follow_symlinks: bool = True) -> bool:
+        """Whether something lies there; nothing is forbidden on this disk."""
+        try:
+            self._find(path)
+        except OSError:
+            return False
+        return True
+
     def listdir(self, path: str) -> list[str]:
         return [entry.name for entry in self.scandir(path)]
 
@@ -360,7 +368,8 @@ class Disk:
     def mounted(self) -> Iterator[None]:
         """While it lasts, this process finds it below its root."""
         with ExitStack() as patches:
-            for name in ("stat", "lstat", "listdir", "scandir", "mkdir", "unlink", "open", "utime", "truncate"):
+            looking = ("stat", "lstat", "access", "listdir", "scandir")
+            for name in (*looking, "mkdir", "unlink", "open", "utime", "truncate"):
                 patches.enter_context(
                     mock.patch.object(os, name, self._by_path(getattr(os, name), getattr(self, name)))
                 )

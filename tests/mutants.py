@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ from tests import (
     mutants_social,
     mutants_stuck,
     mutants_trust,
+    mutants_web,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,6 +119,7 @@ MUTANTS = (
     *itertools.starmap(_one, mutants_social.MUTANTS),
     *itertools.starmap(_one, mutants_gmail.MUTANTS),
     *itertools.starmap(_one, mutants_trust.MUTANTS),
+    *itertools.starmap(_one, mutants_web.MUTANTS),
     _one("node-wins", "the node that merges wins, not the Local zone (S3)", MERGE,
          "return self.zone == LOCAL", "return True", SCENARIOS, "02_03"),
     _one("renames-on", "git guesses renames in the diff", GIT,
@@ -584,12 +587,16 @@ MUTANTS = (
          ' or row["posted_before"]', "", FAULTS, "taken_back"),
     _one("odoo-pays-again", "a payment that Odoo has is made again (S8)", BOOKS,
          "        if self.payments(mark):\n", "        if False:\n", CONTRACT, "never_made_again"),
+    _one("odoo-late-is-absent", "a posting that ends after we gave up counts as never done", "utils/hands/books.py",
+         "if now - asked.at >= SETTLED else Absence.NOT_YET", "", IN_BOOKS, "ends_after"),
+    _one("odoo-clock-put-back", "a clock that was put back keeps an action in flight", "utils/hands/books.py",
+         "    if now < asked.at:\n", "    if False:\n", IN_BOOKS, "clock_that"),
     _one("odoo-overpays", "more is paid than a bill has open", BOOKS,
          "if bill.open < payment.amount:", "if False:", CONTRACT, "more_than or pays_the_bill"),
     _one("odoo-cloud-posts", "the cloud works with a key that can post (S5)", BOOKS,
          "if not self._may_post and self._is_poster(uid):", "if False:", CONTRACT, "must_not_post"),
     _one("odoo-unprepared", "a payment's act is not kept before it counts", "utils/hands/books.py",
-         "        prepared(ready.prepared)\n", "", FAULTS, "registered_once"),
+         "        prepared(str(Mark(self._now(), ready.prepared)))\n", "", FAULTS, "registered_once"),
     _one("payment-settles-itself", "a payment with a lost answer is called done", "utils/execution/executor.py",
          'SETTLED_BY_HAND = frozenset({"payment"})', "SETTLED_BY_HAND = frozenset()",
          IN_BOOKS, "unknown_with_evidence"),
@@ -630,6 +637,14 @@ def run(mutant: Mutant, copy: Path) -> tuple[str, str]:
     return ("SURVIVED", "") if done.returncode == 0 else ("BROKEN", f"pytest ended with {done.returncode}")
 
 
+def _link(source: str, target: str) -> None:
+    """The same file under another name: nobody writes to a package. A copy on another disk."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the named mutants, or all; 1 where one survives."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").split("\n\n")[0])
@@ -652,6 +667,9 @@ def main(arguments: list[str] | None = None) -> int:
         copy = Path(folder, "tree")
         unwanted = shutil.ignore_patterns(".git", ".venv", "node_modules", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, copy, ignore=unwanted, symlinks=True)
+        packages = Path("dashboard", "node_modules")
+        if (ROOT / packages).is_dir() and any(mutant.file == mutants_web.WEB for mutant in chosen):
+            shutil.copytree(ROOT / packages, copy / packages, symlinks=True, copy_function=_link)
         bad = 0
         for mutant in chosen:
             started = time.monotonic()

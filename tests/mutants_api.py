@@ -4,6 +4,7 @@ from __future__ import annotations
 
 VERSIONS, STREAMS, SETTLING = "utils/tasks/versions.py", "Watchers/api/streams.py", "utils/sync/settling.py"
 EVENTS, VERSIONED, CONFLICTS = "tests/test_api_events.py", "tests/test_versions.py", "tests/test_api_conflicts.py"
+SHELVES, REMEMBERED = "utils/tasks/shelves.py", "tests/test_shelves.py"
 ALERTS, SILENCES = "utils/alert_manager.py", "tests/test_silences.py"
 
 #: (name, what it does, file, text, text instead, tests, which of them)
@@ -31,6 +32,14 @@ MUTANTS = (
      "        self._check(path)\n", "", CONFLICTS, "forged or decided or moved_on"),
     ("take-on-cloud", "the Cloud settles conflicts", "Watchers/api/vault.py",
      "    if services().settings.draft_only:\n", "    if False:\n", CONFLICTS, "two_nodes"),
+    ("board-folder-unwatched", "what came into a folder since it was first read is not shown", SHELVES,
+     "if shelf is None or shelf.changed != changed:", "if shelf is None:", REMEMBERED, "after_every_change"),
+    ("board-young-folder", "of two changes at one time the second is not seen", SHELVES,
+     "changed if settled else None", "changed", REMEMBERED, "read_once"),
+    ("events-day-unwatched", "lines that a sync brought for a day that was read are not told", "utils/tasks/events.py",
+     "if known is None or known[0] != stamp:", "if known is None:", REMEMBERED, "carried"),
+    ("events-escaped", "a task's line hides by an escape", "utils/tasks/events.py",
+     "needle in line or b\"\\\\\" in line", "needle in line", REMEMBERED, "escapes"),
     ("silence-swallows", "after a silence the same alert is only counted", ALERTS,
      "lately = [row for row in lately if row[6] != State.SUPPRESSED]", "pass", SILENCES, "after_a_silence"),
 )  # fmt: skip

@@ -4,6 +4,8 @@ Each is (name, what it breaks, file, text, replacement, test file, which tests).
 """
 
 STUCK = "tests/test_approvals_stuck.py"
+WATCHER, BESIDE = "Watchers/approval_watcher.py", "utils/execution/beside.py"
+SILENT = "tests/test_execution_beside.py"
 
 # fmt: off
 MUTANTS = (
@@ -14,8 +16,8 @@ MUTANTS = (
     ("stuck-near-names", "two long names share a note", "utils/vault/layout.py",
      "hashlib.sha256(data)", "hashlib.sha256(data[:99])", STUCK, "long_name"),
     ("stuck-note", "one file's trouble holds up the others", "utils/execution/approvals.py",
-     "            with trying(file.path.name):\n                self._tasks.tell_returned(file)\n",
-     "            if True:\n                self._tasks.tell_returned(file)\n", STUCK, "mistake_of_ours"),
+     "            with trying(file.path.name):\n                if is_current:\n",
+     "            if True:\n                if is_current:\n", STUCK, "mistake_of_ours"),
     ("stuck-silent", "what could not be looked at is not told", "utils/execution/approvals.py",
      "        if trouble.problems:\n", "        if False:\n", STUCK, "and_is_told"),
     ("stuck-place", "a file that can't be moved keeps the others from their places", "utils/execution/approvals.py",
@@ -27,4 +29,26 @@ MUTANTS = (
      '            frontmatter.check_texts(value, "it")\n', "", "tests/test_api_approvals.py", "no_file_can_hold"),
     ("stuck-underline", "an underline begins another heading", "utils/core/task.py",
      "            underlined = True\n", "", "tests/test_task.py", "line_by_line"),
+    ("silent-server", "a mail server that stays silent holds up decisions and notes", BESIDE,
+     "wait([running], self.patience)", "wait([running])", SILENT, "stays_silent"),
+    ("silent-untold", "Dashboard.md does not say that something is being carried out", "utils/core/dashboard_note.py",
+     "    if entry.began is not None:", "    if False:", SILENT, "stays_silent"),
+    ("silent-unwoken", "what a silent server did at last shows half a minute later", BESIDE,
+     "            before.add_done_callback(lambda ended: self._wake())\n", "", SILENT, "wakes_nobody or finds_it"),
+    ("silent-restless", "slow runs that do nothing follow each other for ever", BESIDE,
+     "if ended.exception() is None and ended.result() != IDLE:", "if True:", SILENT, "wakes_nobody"),
+    ("silent-error", "an error of what ran beside the cycle is never told", BESIDE,
+     "[before.result()] if before is not None else []", "[]", SILENT, "finds_it"),
+    ("silent-left", "the watcher leaves in the middle of what it carries out", WATCHER,
+     "            self._beside.close()\n", "            pass\n", SILENT, "leaving_waits"),
+    ("silent-stale", "what was edited or taken back while the one before was sent is sent (S6)",
+     "utils/execution/executor.py", "in requests.each(", "in requests.read_all(", SILENT, "one_before"),
+    ("signed-silent", "a replayed or revoked approval vanishes without a word", "utils/execution/remote.py",
+     "                self._tell_of_no_effect(statement, live)\n", "                pass\n",
+     "tests/test_approvals_remote.py", "replayed_after or approved_already"),
+    ("signed-noteless", "an approval that is replayed again has no note", "utils/execution/remote.py",
+     "(is_news or requests.note(self._layout, file.path) is None)", "is_news",
+     "tests/test_approvals_remote.py", "replayed_again"),
+    ("signed-asleep", "a signed approval waits for the next round", WATCHER,
+     ", layout.updates]", "]", SILENT, "folder_is_new"),
 )

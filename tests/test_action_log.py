@@ -160,7 +160,7 @@ def test_another_writers_lines_are_a_chain_of_their_own(node: Node, tmp_path: Pa
     assert node.log.verify().counts == {"local": 7, "cloud": 3}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_the_union_of_two_nodes_is_whole_whichever_way_it_goes(data: st.DataObject, tmp_path_factory: Any) -> None:
     """Both write, on top of what they had in common; sync unites the files line by line."""
@@ -339,7 +339,7 @@ def head_of(files: list[tuple[str, bytes]]) -> Head:
     return Head(last.seq, last.digest)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.integers(1, 9), st.integers(0, 2), st.randoms(use_true_random=False), st.integers(1, 3))
 def test_any_change_of_any_line_is_seen(count: int, older: int, dice: random.Random, changes: int) -> None:
     files = chained(count, older)

@@ -227,6 +227,8 @@ def test_an_approval_is_taken_back_and_too_late_is_said(desk: Desk, terminal: Te
     record = approved(desk)
     code, out, _ = terminal.run("cancel", record.action_id[:8])
     assert (code, out) == (0, f"{record.request_id} is not carried out: it waits for your word again\n")
+    code, _, err = terminal.run("cancel", record.action_id[:8])
+    assert code == 1 and "does not count any more: taken back by human (command line)" in err
     desk.clock.advance(60)
     assert desk.cycle() == "idle" and desk.world.calls == 0
     assert desk.places(f"{record.request_id}.md") == ["Pending_Approval/email"]

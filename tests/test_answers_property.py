@@ -126,7 +126,8 @@ def test_snooze_hides_it_and_the_file_is_as_it_was(desk: Desk) -> None:
         ({"decision": "aprove"}, "must be one of approve, reject, revise, snooze"),
         ({"decision": "revise"}, "needs 'instruction'"),
         ({"decision": "snooze"}, "needs 'until'"),
-        ({"decision": "snooze", "until": "tomorrow"}, "needs 'until'"),
+        ({"decision": "snooze", "until": "tomorrow"}, "'until' is 'tomorrow'; it must be a time with its zone"),
+        ({"decision": "snooze", "until": "2026-06-01T14:00:00"}, "'until' is '2026-06-01T14:00:00'; it must be a time"),
     ],
 )
 def test_what_says_too_little_waits_with_a_note_until_it_says_enough(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +139,7 @@ def test_the_new_one_is_sent_and_finishes_the_task(node: Services) -> None:
     node.approvals.observe()
     node.approvals.approve(new.next, node.approvals.get(new.next).sha256, by=BY)
     sends(node)
-    assert node.executor.run(node.clock.now()) == "sent 1"
+    assert node.executor.run() == "sent 1"
     assert [path.parent.name for path in node.layout.find(task)] == ["Done"]
     assert [path.parent.name for path in node.layout.find(first)] == ["Rejected"]
 
@@ -381,7 +380,7 @@ def test_on_local_with_a_cloud_drafter_it_travels_by_the_vault(tmp_path: Path, m
     local.approvals.observe()
     local.approvals.approve(new.next, local.approvals.get(new.next).sha256, by=BY)
     sends(local)
-    assert local.executor.run(datetime.now(UTC)) == "sent 1"
+    assert local.executor.run() == "sent 1"
     for node in (local, cloud):
         node.sync.run()
     for node in nodes:

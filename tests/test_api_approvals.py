@@ -320,7 +320,13 @@ def test_a_new_draft_supersedes_the_old_one(node, api, request_id):
 def test_what_can_not_be_asked_for_is_said(api, request_id):
     for body in ({}, {"instruction": "  "}, {"instruction": "x" * 2001}, {"instruction": 7}):
         api.refused(400, "POST", f"/api/approvals/{request_id}/revise", json=body)
-    for body in ({}, {"until": "soon"}, {"until": "2026-06-01T11:00:00Z"}, {"until": "2026-06-01T12:00:00Z"}):
+    for body in (
+        {},
+        {"until": "soon"},
+        {"until": "2026-06-01T13:00:00"},
+        {"until": "2026-06-01T11:00:00Z"},
+        {"until": "2026-06-01T12:00:00Z"},
+    ):
         api.refused(400, "POST", f"/api/approvals/{request_id}/snooze", json=body)
     stale = {"sha256": "0" * 64}
     api.refused(409, "POST", f"/api/approvals/{request_id}/revise", json={"instruction": "shorter", **stale})

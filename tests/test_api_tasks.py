@@ -11,6 +11,7 @@ import pytest
 
 from tests.api_client import Api, add_request, add_task
 from utils.core.stages import Stage
+from utils.tasks import board
 from utils.tasks.board import facts_of
 from utils.vault import jsonl
 from Watchers.api.paging import encode
@@ -367,6 +368,17 @@ def test_tasks_are_found_by_words_of_id_title_and_sender(make_node, clock):
     node.layout.find(made[1])[0].write_text("---\nbroken: [\n---\n# An offer that is broken\n")
     assert found("offer broken") == [made[1]]
     api.refused(400, "GET", "/api/tasks?q=" + "x" * 201)
+
+
+def test_a_search_for_an_id_parses_no_other_file(make_node, clock, monkeypatch):
+    node = make_node(clock=clock)
+    api = Api(node)
+    made = [add_task(node, str(number), clock.now() + timedelta(seconds=number)) for number in range(5)]
+    naming = add_task(node, "other", clock.now(), subject=f"About {made[2]}")
+    read, parsed = board.facts_of, []
+    monkeypatch.setattr(board, "facts_of", lambda path, *more: parsed.append(path.stem) or read(path, *more))
+    assert {item["id"] for item in api.get("/api/tasks", q=made[2])["items"]} == {made[2], naming}
+    assert set(parsed) == {made[2], naming}
 
 
 def test_a_search_pages_and_looks_through_so_many_at_a_time(make_node, clock, monkeypatch):

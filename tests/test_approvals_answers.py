@@ -152,7 +152,7 @@ def test_a_draft_only_node_takes_no_answer(make_node: Callable[..., Services], c
     desk.move(path, "Approved")
     desk.approvals.observe()
     assert desk.store.recent(1) == [] and not desk.store.was_seen(path.stem, digest)
-    assert desk.executor.run(clock.now()) == "draft-only: 1 left in Approved/ for Local"
+    assert desk.executor.run() == "draft-only: 1 left in Approved/ for Local"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_the_copy_is_the_humans_move(desk: Desk) -> None:
 def test_it_is_listed_once_before_anybody_looked_and_answered_as_one(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, other = desk.request("mail 1"), desk.request("mail 2")
+    path, other = desk.request("mail 1"), desk.request("mail 2", in_reply_to="<q2@example.org>")
     desk.cycle()
     copied(desk, path)
     copied(desk, other)

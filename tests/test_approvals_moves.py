@@ -314,7 +314,7 @@ def test_after_an_approval_came_to_nothing_a_file_left_behind_is_no_new_move(des
     desk.restart(Bomb(3))
     with pytest.raises(Killed):
         desk.clock.advance(25 * 3600)
-        desk.executor.run(desk.clock.now())
+        desk.executor.run()
     desk.clock.advance(-25 * 3600)  # even if the request itself were still good
     assert desk.store.newest(path.stem).state is State.VOID  # type: ignore[union-attr]
     assert desk.places(path.name) == ["Approved"]
@@ -336,7 +336,7 @@ def test_an_unreadable_file_is_set_aside_and_the_others_go_on(desk: Desk) -> Non
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_flipped_byte_is_executed(make_node: Callable[..., Services], tmp_path: Path, data: st.DataObject) -> None:
     desk = _shared(make_node, tmp_path)
     path = desk.request(f"mail {next(_numbers)}")

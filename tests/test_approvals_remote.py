@@ -309,8 +309,51 @@ def test_replayed_after_it_was_sent(desk: Desk, waiting: Path) -> None:
     assert desk.cycle() == "sent 1"
     arrives(desk, statement)
     desk.move(desk.vault / "Done" / waiting.name, "Pending_Approval/email")
-    assert desk.cycle() == "executed before 1"
+    assert desk.cycle() == "executed before 1" and desk.cycle() == "idle"
     assert desk.world.calls == 1 and lying(desk) == []
+    told = [(level, text) for level, title, text in desk.alerts if "does not count" in title]
+    assert [level for level, _ in told] == ["WARNING"] and "used before" in told[0][1] and "ada-phone" in told[0][1]
+    events = desk.store.events(desk.store.recent(1)[0].action_id)
+    assert [event["detail"] for event in events if "changed nothing" in event["event"]] == [
+        "this approval was used before: each counts once"
+    ]
+
+
+def test_a_revoked_key_for_what_is_approved_already_is_told(desk: Desk, waiting: Path) -> None:
+    thief = Phone(desk, "lost-phone")
+    statement = thief.sign(waiting)
+    desk.approvals.approve(waiting.stem, sha(waiting), by="anna")
+    ApproverKeys(desk.node.settings.keys_dir).revoke("lost-phone", desk.clock.now())
+    arrives(desk, statement)
+    assert desk.cycle() == "sent 1" and lying(desk) == []
+    ((level, title, text),) = desk.alerts
+    assert (level, title) == ("WARNING", f"An approval of {waiting.stem} does not count")
+    assert "the key of lost-phone was revoked" in text and "Nothing was done" in text
+
+
+def test_a_second_honest_approval_is_no_news(desk: Desk, waiting: Path) -> None:
+    statements = [Phone(desk, name).sign(waiting) for name in ("one", "two")]
+    arrives(desk, statements[0])
+    assert desk.cycle() == "sent 1"
+    arrives(desk, statements[1])
+    assert desk.cycle() == "idle" and lying(desk) == [] and desk.alerts == []
+
+
+def test_replayed_again_it_has_its_note_again(desk: Desk, waiting: Path) -> None:
+    statement = Phone(desk).sign(waiting)
+    arrives(desk, statement)
+    desk.approvals.observe()
+    for by in ("anna", None):
+        record = desk.store.live(waiting.stem)
+        assert record is not None and desk.store.void(record, "taken back")
+        desk.move(desk.vault / "Approved" / waiting.name, "Pending_Approval/email")
+        note = desk.node.layout.reason(waiting)
+        note.unlink(missing_ok=True)
+        arrives(desk, statement)
+        desk.approvals.observe()
+        assert "was used before" in note.read_text()
+        if by:
+            desk.approvals.approve(waiting.stem, sha(waiting), by=by)
 
 
 def test_two_processes_do_not_ask_at_once_whether_it_was_used(desk: Desk, waiting: Path) -> None:
@@ -370,7 +413,7 @@ def test_revoking_voids_what_was_not_begun(desk: Desk, waiting: Path) -> None:
 # Every byte
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_no_changed_byte_of_an_approval_counts_as_another_approval(desk: Desk, where: int, bit: int) -> None:
     """A flipped bit makes it unreadable, or doubted, or leaves its meaning as it was (white space)."""
@@ -533,7 +576,9 @@ def test_the_clouds_api_passes_an_approval_on(cloud: tuple[Services, Api, str, s
     assert answer["state"] == "approved_remotely" and not answer["signed"] and "confirmation" in answer["detail"]
     assert may_write("cloud", answer["path"]) and answer["path"].startswith("Updates/approvals/")
     assert api.post(f"/api/approvals/{request}/approve", sha256=digest) == answer
-    assert "not signed; Local asks" in api.get("/api/approvals")["items"][0]["reason"]
+    [shown] = api.get("/api/approvals")["items"]
+    assert shown["approved_remotely"]["signed"] is False and shown["approved_remotely"]["words"] == shown["reason"]
+    assert "waits for Local's confirmation" in shown["reason"]
     statement = remote_approval.read((node.layout.root / answer["path"]).read_bytes())
     assert (statement.request, statement.sha256, statement.signature) == (request, digest, "")
     assert node.layout.stage_of(node.layout.find(request)[0]) is Stage.PENDING_APPROVAL
@@ -558,7 +603,9 @@ def test_the_clouds_api_takes_what_a_browser_signed_and_nothing_else(cloud: tupl
         api.refused(409, "POST", path, json={"sha256": digest, "approval": {**values, **wrong}})
     answer = api.post(path, sha256=digest, approval=values)
     assert answer["signed"] and answer["until"] == signed.expires
-    assert "signed; Local executes it" in api.get(f"/api/approvals/{request}")["reason"]
+    shown = api.get(f"/api/approvals/{request}")
+    assert shown["approved_remotely"]["signed"] is True and shown["approved_remotely"]["at"] == signed.time
+    assert "Local carries it out after it verified the signature" in shown["reason"]
     assert remote_approval.read((node.layout.root / answer["path"]).read_bytes()) == signed
 
 

@@ -344,7 +344,8 @@ def test_the_vault_is_walked_once_for_all_that_was_removed(desk: Desk, monkeypat
     assert f"{paths[0].stem}: its file was moved to Archive/{paths[0].name}" in desk.alerts[-1][2]
 
 
-def test_the_note_of_a_task_says_that_its_removed_request_was_put_back(desk: Desk) -> None:
+@pytest.mark.parametrize("answer", ["approved", "rejected", "revised", "removed"])
+def test_a_removed_request_that_is_back_waits_with_its_task_and_takes_it_along(desk: Desk, answer: str) -> None:
     path = desk.request()
     task, data = task_of(path), path.read_bytes()
     desk.cycle()
@@ -355,16 +356,61 @@ def test_the_note_of_a_task_says_that_its_removed_request_was_put_back(desk: Des
     desk.node.dashboard_note.refresh()
     assert "Removed unanswered" in board.read_text()
     desk.clock.advance(60)
-    path.write_bytes(data)
+    path.write_bytes(data)  # by git, or by an undo of the file manager
     desk.cycle()
     desk.node.dashboard_note.refresh()
     assert "Removed unanswered" not in board.read_text(), "it waits again"
-    assert "was put back since" in note.read_text() and path.stem in note.read_text()
-    note.unlink()
+    assert desk.places(f"{task}.md") == ["In_Progress/local"] and not note.exists()
     rounds(desk)
-    assert not note.exists(), "said once"
+    if answer == "approved":
+        desk.move(path, "Approved")
+        assert desk.cycle() == "sent 1"
+    elif answer == "rejected":
+        desk.approvals.reject(path.stem, by="anna")
+    elif answer == "revised":
+        desk.approvals.revise(path.stem, "shorter", by="anna")
+    else:
+        path.unlink()
+    rounds(desk)
+    goes_to = {"approved": "Done", "revised": "Needs_Action/email"}.get(answer, "Rejected")
+    assert desk.places(f"{task}.md") == [goes_to]
+    desk.node.dashboard_note.refresh()
+    assert ("Removed unanswered" in board.read_text()) == (answer == "removed")
+
+
+def test_a_task_that_a_person_puts_away_while_its_request_waits_stays_there_and_says_why(desk: Desk) -> None:
+    """Also one that was taken back before: the newest word about it is theirs."""
+    path = desk.request()
+    task, data = task_of(path), path.read_bytes()
+    desk.cycle()
+    path.unlink()
+    rounds(desk)
+    path.write_bytes(data)
+    desk.cycle()
+    desk.move(desk.vault / "In_Progress/local" / f"{task}.md", "Rejected")
+    rounds(desk)
     desk.move(path, "Approved")
     assert desk.cycle() == "sent 1"
     assert desk.places(f"{task}.md") == ["Rejected"]
-    desk.node.dashboard_note.refresh()
-    assert "Removed unanswered" not in board.read_text(), "it was answered since"
+    note = (desk.vault / "Rejected" / f"{task}.reason.md").read_text()
+    assert "reply_email was carried out" in note and "was put away before, and stays" in note
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_a_task_that_was_elsewhere_when_its_request_was_finished_follows_when_it_is_in_progress(
+    desk: Desk, is_taken: bool
+) -> None:
+    path = desk.request()
+    task = task_of(path)
+    desk.cycle()
+    away = desk.move(desk.vault / "In_Progress/cloud" / f"{task}.md", "Needs_Action/email")
+    desk.move(path, "Approved")
+    assert desk.cycle() == "sent 1"
+    assert desk.places(f"{task}.md") == ["Needs_Action/email"]
+    if is_taken:
+        (desk.vault / "Done" / f"{task}.md").write_text("another")
+    desk.move(away, "In_Progress/cloud")  # as a sync shows a claim
+    desk.cycle()
+    assert desk.places(f"{task}.md") == (["Done", "Quarantine"] if is_taken else ["Done"])
+    note = desk.vault / ("Quarantine" if is_taken else "Done") / f"{task}.reason.md"
+    assert "reply_email was carried out" in note.read_text()

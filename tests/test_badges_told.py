@@ -47,7 +47,7 @@ def confirm(desk: Desk, path: Path) -> None:
 
 def greet_ann(desk: Desk) -> None:
     """Ann is a known contact from now on."""
-    confirm(desk, desk.request("the first mail"))
+    confirm(desk, desk.request("the first mail", in_reply_to="<q0@example.org>"))
     assert desk.cycle() == "sent 1"
 
 
@@ -190,7 +190,7 @@ def test_receipts_of_an_older_file_are_known_after_the_upgrade(desk: Desk, clock
     path = desk.node.settings.state_dir / "execution.sqlite3"
     with closing(sqlite3.connect(path)) as db:
         db.executescript(
-            "DROP TABLE deals; DROP TABLE letters; ALTER TABLE actions DROP COLUMN provider;"
+            "DROP TABLE replies; DROP TABLE deals; DROP TABLE letters; ALTER TABLE actions DROP COLUMN provider;"
             "ALTER TABLE seen DROP COLUMN brought; PRAGMA user_version = 3;"
             "CREATE TABLE verified_senders (task_id TEXT PRIMARY KEY, address TEXT NOT NULL, at TEXT NOT NULL);"
             f"INSERT INTO verified_senders VALUES ('email-1', '{ANN}', '2026-06-01T12:00:00Z');"
@@ -407,3 +407,26 @@ def test_nothing_is_said_twice_and_nothing_that_is_over(make_node: Callable[...,
     assert list(settled.approvals.get(path.stem).risk) == stored[1:-1]
     stranger = make_node("cloud", ready=False, VAULT_PATH=str(node.layout.root))
     assert list(stranger.approvals.get(path.stem).risk) == stored, "it did not read the mail"
+
+
+def test_a_second_reply_to_a_mail_is_told_while_the_first_waits_and_when_it_was_sent(desk: Desk) -> None:
+    """By the Message-ID alone: a reply to another mail of the thread is none, and what was put away is none either."""
+    first, second = desk.request("mail 1"), desk.request("mail 2")
+    other = desk.request("mail 3", in_reply_to="<q2@example.org>", references=["<q1@example.org>"])
+    desk.approvals.observe()
+
+    def answered(path: Path) -> list[str]:
+        return [badge.words for badge in desk.approvals.get(path.stem).badges if badge.kind == "answered"]
+
+    assert answered(second) == [f"Another draft answers the same mail: {first.stem}."]
+    assert answered(first) == [f"Another draft answers the same mail: {second.stem}."] and not answered(other)
+    confirm(desk, first)
+    assert answered(second) == [f"Another draft answers the same mail: {first.stem}."]
+    assert desk.cycle() == "sent 1"
+    assert answered(second) == [f"You answered this mail at 2026-06-01T12:00:00Z: {first.stem}."]
+    desk.approvals.reject(second.stem, by="anna")
+    third = desk.request("mail 4")
+    desk.cycle()
+    assert answered(third) == [f"You answered this mail at 2026-06-01T12:00:00Z: {first.stem}."]
+    desk.move(third, "Approved")
+    assert desk.cycle() == "sent 1", "a remark is no danger"

@@ -441,10 +441,10 @@ def test_a_wait_that_outlives_the_approval_is_said_to_end_in_a_question(desk: De
         ({"per_week": 3}, "unknown key 'per_week'"),
         ([], "brakes is not an object"),
         ({"quiet_hours": "22-7"}, "quiet_hours is '22-7'"),
-        ({"quiet_hours": {"from": "22:00"}}, "quiet_hours"),
-        ({"quiet_hours": {"from": "22:00", "until": "22:00"}}, "quiet_hours"),
-        ({"quiet_hours": {"from": "22:00", "until": "07:00", "zone": "x"}}, "quiet_hours"),
-        ({"quiet_hours": {"from": "22:00", "until": "07:00", "time_zone": "Nowhere/At_All"}}, "quiet_hours"),
+        ({"quiet_hours": {"from": "22:00"}}, "quiet_hours.until is None; it must be an hour of the day"),
+        ({"quiet_hours": {"from": "22:00", "until": "22:00"}}, "from and until are both '22:00'"),
+        ({"quiet_hours": {"from": "22:00", "until": "07:00", "zone": "x"}}, "quiet_hours: unknown key 'zone'"),
+        ({"quiet_hours": {"from": "00:00", "until": "07:00", "time_zone": "Nowhere/At_All"}}, "time_zone is 'Nowhere"),
     ],
 )
 def test_bad_brakes_are_told(brakes: Any, problem: str) -> None:
@@ -452,6 +452,16 @@ def test_bad_brakes_are_told(brakes: Any, problem: str) -> None:
     with pytest.raises(zones.InvalidZones) as caught:
         zones.parse(raw)
     assert any(problem in one for one in caught.value.problems)
+
+
+def test_each_value_of_quiet_hours_that_is_wrong_is_told() -> None:
+    wrong = {"from": "25:00", "until": "07:00Z", "time_zone": 1, "til": "07:00"}
+    raw = json.loads((PROJECT_ROOT / "zones.json").read_text()) | {"brakes": {"quiet_hours": wrong}}
+    with pytest.raises(zones.InvalidZones) as caught:
+        zones.parse(raw)
+    assert [one.partition(";")[0].removeprefix("brakes: quiet_hours") for one in caught.value.problems] == [
+        ": unknown key 'til'", ".from is '25:00'", ".until is '07:00Z'", ".time_zone is 1",
+    ]  # fmt: skip
 
 
 def test_the_brakes_of_zones_json_are_read_and_those_of_an_older_file_have_defaults() -> None:
@@ -491,6 +501,26 @@ def test_stop_cancel_and_what_waits_by_http(make_node: Callable[..., Services], 
 def test_a_draft_only_node_takes_nothing_back(make_node: Callable[..., Services], clock: FakeClock) -> None:
     with pytest.raises(NotHere):
         make_node("cloud", clock=clock).executor.cancel("0" * 32, by="anna")
+
+
+@pytest.mark.parametrize("by", ["command", "move", "command after a move"])
+def test_what_is_taken_back_says_so_in_a_note_where_it_waits_and_nowhere_else(desk: Desk, by: str) -> None:
+    desk.limits = Brakes(per_hour=0)
+    desk.restart()
+    record = approved(desk)
+    desk.cycle()
+    held = desk.vault / "Approved" / f"{record.request_id}.md"
+    assert "To take the approval back" in held.with_suffix(".reason.md").read_text()
+    if "move" in by:
+        desk.move(held, "Pending_Approval/email")
+    if "command" in by:
+        desk.executor.cancel(record.action_id, by="anna")
+    desk.cycle()
+    assert state(desk, record) is State.VOID
+    assert desk.places(f"{record.request_id}.reason.md") == ["Pending_Approval/email"]
+    note = desk.vault / "Pending_Approval/email" / f"{record.request_id}.reason.md"
+    who = "anna" if "command" in by else "a person"
+    assert f"The approval was taken back by {who} before anything was done" in note.read_text()
 
 
 # Said

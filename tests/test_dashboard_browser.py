@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.dashboard_kit import SCREENSHOTS, Desk, require_dashboard, violations
-from tests.servers import eventually
+from tests.dashboard_kit import PASSWORD, SCREENSHOTS, Desk, require_dashboard, violations
+from tests.servers import eventually, smtp_server
+from tests.vaults import git
 
 pytest.importorskip("playwright")
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.browser]
 
@@ -134,6 +135,34 @@ def test_the_keyboard_alone_is_enough(desk: Desk) -> None:
         expect(page.get_by_role("button", name="Approve and send")).to_be_enabled()
         page.keyboard.press("a")
         expect(page.get_by_role("dialog")).to_contain_text("ann@example.com")
+        page.keyboard.press("Enter")
+        expect(page.get_by_label("Just approved")).to_contain_text("Receipt kept")
+    assert len(desk.sent()) == 1
+
+
+def tab_to(page: Page, wanted: Locator) -> None:
+    """Press Tab until this has the focus, as somebody does who knows no shortcut."""
+    expect(wanted).to_be_enabled()
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if wanted.evaluate("element => element === document.activeElement"):
+            return
+    raise AssertionError(f"the keyboard does not get to {wanted}")
+
+
+def test_without_shortcuts_the_tab_key_leads_from_the_login_to_the_receipt(desk: Desk) -> None:
+    desk.mail("Offer for Friday?")
+    desk.waiting()
+    with desk.browser(log_in=False) as page:
+        page.goto(f"{desk.url}/approvals")
+        tab_to(page, page.get_by_label("Password"))
+        page.keyboard.type(PASSWORD)
+        page.keyboard.press("Enter")
+        request = page.get_by_role("link", name=re.compile("Offer for Friday"))
+        request.wait_for()
+        tab_to(page, request)
+        page.keyboard.press("Enter")
+        tab_to(page, page.get_by_role("button", name="Approve and send"))
         page.keyboard.press("Enter")
         expect(page.get_by_label("Just approved")).to_contain_text("Receipt kept")
     assert len(desk.sent()) == 1
@@ -264,6 +293,132 @@ def test_a_dead_api_is_said_and_old_data_is_marked_as_old(desk: Desk) -> None:
         expect(page.get_by_role("button", name="Approve and send")).to_be_enabled()
 
 
+def test_an_unknown_outcome_is_settled_by_who_looked(built: None, tmp_path: Path) -> None:
+    """The mail server takes both mails and its answer is lost: only a person can find out what became of them."""
+    with (
+        smtp_server() as server,
+        Desk(tmp_path, UNDO_SECONDS="0", **server.environment()) as desk,
+        desk.browser(width=PHONE) as page,
+    ):
+        server.drop = "ACCEPTED"
+        desk.mail("First")
+        desk.mail("Second", sender="Lea <lea@sommer.example>")
+        requests = {request["subject"]: request for request in desk.waiting(2)}
+        for request in requests.values():
+            desk.node.post(f"approvals/{request['id']}/approve", {"sha256": request["sha256"]})
+        page.goto(f"{desk.url}/actions")
+        asked = page.get_by_role("main").get_by_text("nobody here knows whether it left")
+        expect(asked).to_have_count(2)
+        server.drop = None
+        first = page.get_by_role("listitem").filter(has_text=requests["Re: First"]["id"])
+        first.get_by_role("button", name="It happened").click()
+        expect(page.get_by_role("dialog")).to_contain_text("It is not sent again.")
+        assert violations(page) == []
+        page.get_by_label("How you know").fill("Ann thanked me for it")
+        page.get_by_role("dialog").get_by_role("button", name="Yes, it happened").click()
+        expect(first).to_contain_text("Ann thanked me for it")
+        expect(asked).to_have_count(1)
+        page.get_by_role("button", name="Nothing left, ask again").click()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+        expect(asked).to_have_count(1)  # nothing is done without the second word
+        page.get_by_role("button", name="Nothing left, ask again").click()
+        page.get_by_role("dialog").get_by_role("button", name="Nothing left, ask again").click()
+        expect(asked).to_have_count(0)
+        [again] = desk.waiting(1)
+        assert again["subject"] == "Re: Second"
+        states = {item["request"]: item["state"] for item in desk.node.get("actions")["items"]}
+        assert states[requests["Re: First"]["id"]] == "done"
+        assert len(server.ledger) == 2  # nothing was sent anew by settling
+
+
+def with_a_remote(folder: Path) -> Desk:
+    """A node whose zones have a lease to hand over: Cloud is active until somebody takes it."""
+    remote = folder / "remote.git"
+    git(folder, "init", "-q", "--bare", "--initial-branch=main", str(remote))
+    return Desk(folder, VAULT_REMOTE_URL=str(remote))
+
+
+def section(page: Page, title: str) -> Locator:
+    return page.locator("section").filter(has=page.get_by_role("heading", name=title))
+
+
+def test_the_zone_is_switched_by_a_confirmation_and_the_history_says_why(built: None, tmp_path: Path) -> None:
+    with with_a_remote(tmp_path) as desk, desk.browser(width=PHONE) as page:
+        page.goto(f"{desk.url}/zones")
+        main = page.get_by_role("main")
+        expect(main).to_contain_text("Cloud is active")
+        term = desk.node.get("zones/status")["term"]
+        page.get_by_role("button", name="Switch to Local").click()
+        expect(page.get_by_role("dialog")).to_contain_text("Make Local active?")
+        assert violations(page) == []
+        page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+        assert desk.node.get("zones/status")["term"] == term
+        page.get_by_role("button", name="Switch to Local").click()
+        page.get_by_label("Why").fill("the server is being moved")
+        page.get_by_role("dialog").get_by_role("button", name="Switch to Local").click()
+        expect(main).to_contain_text("Local is active")
+        expect(section(page, "History")).to_contain_text("the server is being moved")
+        now = desk.node.get("zones/status")
+        assert (now["active_zone"], now["pinned"], now["term"] > term) == ("local", True, True)
+
+
+def test_a_switch_of_what_was_switched_meanwhile_is_refused(built: None, tmp_path: Path) -> None:
+    with with_a_remote(tmp_path) as desk, desk.browser() as page:
+        page.goto(f"{desk.url}/zones")
+        page.get_by_role("button", name="Switch to Local").click()
+        dialog = page.get_by_role("dialog")
+
+        def another_was_first(route: Route) -> None:
+            desk.node.post("zones/switch", {"zone": "local", "reason": "another device"})
+            route.continue_()
+
+        page.route("**/api/zones/switch", another_was_first)
+        dialog.get_by_role("button", name="Switch to Local").click()
+        expect(dialog).to_contain_text("It was switched meanwhile.")
+        assert "another device" in desk.node.get("zones/status")["reason"]
+
+
+def test_alerts_are_silenced_for_a_while_and_mailed_again(desk: Desk) -> None:
+    desk.node.post("stop", {"reason": "a test"})
+    with desk.browser(width=PHONE) as page:
+        page.goto(f"{desk.url}/alerts")
+        alert = page.get_by_role("button", name="Silence Everything is stopped")
+        alert.click()
+        expect(page.get_by_role("dialog")).to_contain_text("Everything is stopped")
+        assert violations(page) == []
+        page.get_by_role("dialog").get_by_role("button", name="Silence", exact=True).click()
+        silenced = section(page, "Silenced")
+        expect(silenced).to_contain_text("Everything is stopped")
+        [silence] = desk.node.get("alerts/silences")["items"]
+        assert silence["match"] == {"level": None, "source": "api", "title": "Everything is stopped"}
+        silenced.get_by_role("button", name="Mail them again").click()
+        expect(silenced).to_be_hidden()
+        assert desk.node.get("alerts/silences")["items"] == []
+
+
+def test_what_was_typed_stays_when_the_session_ends(desk: Desk) -> None:
+    with desk.browser(width=PHONE) as page:
+        desk.mail("Offer for Friday?")
+        page.goto(f"{desk.url}/approvals")
+        open_request(page, "Re: Offer for Friday?")
+        page.get_by_role("button", name="Edit").click()
+        page.get_by_role("textbox", name="Text").fill("Dear Ann,\n\nit costs 1,200 euros.\n\nMax")
+        page.context.clear_cookies()
+        page.get_by_role("button", name="Save and look at it").click()
+        again = page.get_by_role("dialog", name="Log in again")
+        again.get_by_label("Password").fill("a guess")
+        again.get_by_role("button", name="Log in").click()
+        expect(again.get_by_text("That is not the password.")).to_be_visible()
+        assert violations(page) == []
+        again.get_by_label("Password").fill(PASSWORD)
+        again.get_by_role("button", name="Log in").click()
+        expect(again).to_be_hidden()
+        expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+        expect(page.get_by_role("textbox", name="Text")).to_have_value("Dear Ann,\n\nit costs 1,200 euros.\n\nMax")
+        page.get_by_role("button", name="Save and look at it").click()
+        expect(page.get_by_test_id("difference")).to_contain_text("1,200 euros")
+
+
 def test_the_script_of_the_approvals_page_stays_within_its_budget(desk: Desk) -> None:
     """All script that the page loads, each file gzipped as a server would."""
     with desk.browser(width=PHONE) as page:
@@ -315,6 +470,7 @@ def test_every_page_is_accessible_and_has_its_picture_taken(desk: Desk, tmp_path
                 page.goto(desk.url + path)
                 expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
                 expect(page.get_by_role("main").get_by_text("Loading")).to_have_count(0, timeout=120_000)
+                expect(page.locator("main [aria-busy]")).to_have_count(0, timeout=120_000)  # the doctor has looked
                 name = {one: "approval", f"/tasks/{task}": "task"}.get(path, path.strip("/") or "today")
                 if found := violations(page):
                     wrong[f"{name} at {width}, dark={dark}"] = found

@@ -132,7 +132,7 @@ def test_brakes_and_failures_show_until_they_are_over(desk: Desk) -> None:
 
 
 def test_snoozed_and_expired_requests(desk: Desk) -> None:
-    snoozed, late = desk.request("mail 1"), desk.request("mail 2")
+    snoozed, late = desk.request("mail 1"), desk.request("mail 2", in_reply_to="<q2@example.org>")
     desk.node.approvals.snooze(snoozed.stem, desk.clock.now().replace(hour=20), by="anna")
     cycle(desk.node)
     assert "Snoozed: 1" in note(desk) and snoozed.stem not in note(desk)

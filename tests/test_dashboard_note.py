@@ -72,7 +72,6 @@ def flat(tokens: list[Token]) -> list[Token]:
 # Inert
 
 
-@settings(deadline=None)
 @given(FOREIGN)
 def test_foreign_text_is_nothing_but_text(text: str) -> None:
     """A CommonMark parser sees the very characters, and no markup at all."""
@@ -90,7 +89,6 @@ def test_foreign_text_is_nothing_but_text(text: str) -> None:
 OBSIDIAN = ["[[", "]]", "![", "%%", "==", "~~", "$", "::", "://", "<!--", "<", "`", "^[", "[^", "{{", "**", "__", "|"]
 
 
-@settings(deadline=None)
 @given(FOREIGN)
 def test_no_mark_of_obsidian_is_left_in_the_source(text: str) -> None:
     source = inert(text)
@@ -111,7 +109,7 @@ def test_it_can_still_be_read() -> None:
 # Rendered
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(OVERVIEWS)
 def test_nothing_from_elsewhere_forges_a_marker_a_heading_or_a_link(overview: Overview) -> None:
     part = render(overview)
@@ -197,7 +195,7 @@ ENDS = st.sampled_from(["\n", "\r\n"])
 TEXTS = st.builds(lambda lines, end: end.join(lines), LINES, ENDS).map(lambda text: text.encode())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TEXTS, OVERVIEWS, OVERVIEWS)
 @example(b"", Overview(), Overview(stopped="x"))
 def test_a_note_without_our_part_gets_it_at_the_end_and_keeps_every_byte(
@@ -209,7 +207,7 @@ def test_a_note_without_our_part_gets_it_at_the_end_and_keeps_every_byte(
     assert spliced(first, render(two)) == spliced(data, render(two))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TEXTS, TEXTS, OVERVIEWS, OVERVIEWS)
 def test_what_stands_around_our_part_stays_byte_for_byte(
     above: bytes, below: bytes, one: Overview, two: Overview
@@ -218,7 +216,7 @@ def test_what_stands_around_our_part_stays_byte_for_byte(
     assert spliced(note, render(two)) == above + render(two).encode() + below
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TEXTS, TEXTS, LINES, st.integers(0, 30), OVERVIEWS, OVERVIEWS)
 def test_a_line_that_is_written_into_our_part_is_never_lost(
     above: bytes, below: bytes, lines: list[str], at: int, one: Overview, two: Overview

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import pytest
 import requests
 
 from scripts import web
-from tests.dashboard_kit import PASSWORD, Desk, allowed_paths, require_dashboard
+from tests.dashboard_kit import HASH, PASSWORD, SECRET, Desk, allowed_paths, require_dashboard
 from utils.settings import load
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -72,6 +76,28 @@ def test_a_forged_session_is_none(desk: Desk, change: str) -> None:
     }[change]
     answer = requests.get(f"{desk.url}/api/approvals", cookies={"session": forged}, timeout=30)
     assert answer.status_code == 401
+
+
+def session_of(expires: float, *, password_hash: str = HASH) -> str:
+    """A session as the server signs it (`src/server/session.ts`), by whoever knows its secret."""
+    claims = json.dumps({"exp": int(expires), "id": "x"}).encode()
+    key = hmac.digest(SECRET.encode(), password_hash.encode(), "sha256")
+    body = base64.urlsafe_b64encode(claims).rstrip(b"=")
+    return f"{body.decode()}.{base64.urlsafe_b64encode(hmac.digest(key, body, 'sha256')).rstrip(b'=').decode()}"
+
+
+def test_a_session_that_has_ended_and_one_of_another_password_are_none(desk: Desk) -> None:
+    now = time.time()
+    tried = {
+        "still good": session_of(now + 60),
+        "has ended": session_of(now - 1),
+        "of another password": session_of(now + 60, password_hash=web.hashed("another one")),
+    }
+    answers = {
+        name: requests.get(f"{desk.url}/api/stop", cookies={"session": session}, timeout=30).status_code
+        for name, session in tried.items()
+    }
+    assert answers == {"still good": 200, "has ended": 401, "of another password": 401}
 
 
 def test_logging_out_takes_the_cookie(desk: Desk) -> None:
@@ -226,6 +252,24 @@ def test_guesses_are_slowed_down_and_the_right_password_waits_too(desk: Desk) ->
     assert "wait=" in said[5]
     assert "wait=" in guess(PASSWORD, "192.0.2.1")
     assert guess(PASSWORD, "192.0.2.2") == "/"
+
+
+def test_a_page_that_stays_where_it_is_logs_in_by_the_same_rules(desk: Desk) -> None:
+    def ask(password: str, **headers: str) -> requests.Response:
+        own = {"Origin": desk.url, "X-Forwarded-For": "192.0.2.9", "Accept": "application/json"}
+        form = {"password": password}
+        return requests.post(f"{desk.url}/session", data=form, headers=own | headers, allow_redirects=False, timeout=60)
+
+    assert ask(PASSWORD, Origin="https://evil.test").status_code == 403
+    first = ask("wrong")
+    assert (first.status_code, first.json()["type"]) == (403, "urn:ai-employee:problem:wrong-password")
+    assert "Set-Cookie" not in first.headers
+    right = ask(PASSWORD)
+    assert (right.status_code, right.headers["Set-Cookie"][:8]) == (204, "session=")
+    said = [ask(f"wrong {number}").status_code for number in range(6)]
+    assert said == [403] * 5 + [429]
+    waits = ask(PASSWORD)
+    assert (waits.status_code, "Set-Cookie" in waits.headers) == (429, False)
 
 
 def test_it_leaves_when_it_is_asked_to_although_a_stream_is_open(desk: Desk) -> None:

@@ -11,6 +11,7 @@ from tests.fakes.desk import Desk, Killed, World, sha
 from utils.bootstrap import Services
 from utils.core.acting import Receipt
 from utils.core.mail import OutgoingMail
+from utils.core.task import format_time
 from utils.execution import executor
 from utils.execution.approvals import AlreadyActed, Invalid, NotFound
 from utils.execution.journal import MAX_ATTEMPTS, ActionRecord, State
@@ -70,7 +71,7 @@ def test_a_note_says_that_credentials_are_refused_and_what_to_do(desk: Desk) -> 
     assert "failed 1" in desk.cycle() and desk.cycle() == "waiting for credentials 1"
     (beside,) = (desk.vault / "Approved").glob("*.reason.md")
     assert beside.name.removesuffix(".reason.md") in {record.request_id for record in records}
-    assert "refuses our credentials. Renew them, then approve" in beside.read_text()
+    assert "refuses our credentials. `.venv/bin/python -m scripts.doctor` names the settings" in beside.read_text()
 
 
 def test_after_five_tries_it_fails_visibly_and_asks_again(desk: Desk) -> None:
@@ -131,9 +132,13 @@ def test_a_human_settles_an_unknown_outcome_either_way(desk: Desk) -> None:
     happened, not_sent = approved(desk, "mail 1"), approved(desk, "mail 2")
     desk.world.lost_answers = [OutcomeUnknown("a"), OutcomeUnknown("b")]
     assert desk.cycle() == "unknown 2"
+    begun = format_time(desk.clock.now())
+    desk.clock.advance(600)
     settled = desk.executor.settle(happened.action_id, "happened", by="anna", note="it is in Sent")
     assert settled.state is State.DONE and settled.receipt is not None and "it is in Sent" in settled.receipt.detail
     assert desk.places(f"{happened.request_id}.md") == ["Done"]
+    note = (desk.vault / "Done" / f"{happened.request_id}.reason.md").read_text()
+    assert f"was begun at {begun}, settled at {format_time(desk.clock.now())}, approved by" in note
     desk.executor.settle(not_sent.action_id, "ask_again", by="anna")
     assert desk.places(f"{not_sent.request_id}.md") == ["Pending_Approval/email"]
     assert desk.cycle() == "idle" and desk.world.calls == 2
@@ -227,13 +232,18 @@ def test_dry_run_verifies_says_so_once_and_leaves_it(make_node: Callable[..., Se
     assert desk.cycle() == desk.cycle() == "dry run 1"
     assert desk.world.calls == 0 and desk.places(f"{record.request_id}.md") == ["Approved"]
     assert [event["event"] for event in desk.store.events(record.action_id)].count("dry run") == 1
+    held = desk.executor.held(record)
+    note = (desk.vault / "Approved" / f"{record.request_id}.reason.md").read_text()
+    for words in ("would send reply_email (From: ", "To: ann@example.org; ", "Subject: Re: ", "30"):
+        assert held is not None and words in held.reason and words in note
+    assert "Dry run: would send" in note and "Nothing was done." in note
 
 
 @pytest.mark.parametrize("mode", ["draft_only", "FULL", "", "full "])
 def test_anything_but_full_never_executes(desk: Desk, mode: str) -> None:
     approved(desk)
     desk.executor._mode = mode
-    assert desk.executor.run(desk.clock.now()).startswith("draft-only: 1")
+    assert desk.executor.run().startswith("draft-only: 1")
     assert desk.world.calls == 0
 
 

@@ -13,12 +13,14 @@ import pytest
 from tests.conftest import FakeClock
 from tests.fakes.desk import Bomb, Desk, Killed, World, sha
 from tests.fakes.odoo import OdooServer, odoo_server
+from tests.servers import eventually
 from tests.test_odoo_faults import posts, with_bill
 from utils.adapters.odoo import Odoo
 from utils.adapters.odoo_books import OdooBooks
 from utils.bootstrap import Services
-from utils.execution.answers import Invalid
+from utils.execution.answers import AlreadyActed, Invalid
 from utils.execution.journal import State
+from utils.hands.books import SETTLED
 
 LINES = [{"description": "Work", "quantity": "2", "price": "50.00", "tax": "15"}]
 INVOICE: dict[str, Any] = {
@@ -64,7 +66,7 @@ def test_an_approved_invoice_is_posted_and_filed_with_its_number(desk: Desk, ser
     record = desk.store.get(action_id)
     assert record is not None and record.receipt is not None
     assert record.receipt.provider == "odoo" and record.receipt.id == "INV/2026/00001"
-    assert record.prepared == f"account.move,{server.rows('account.move')[0]['id']}"
+    assert record.prepared == f"2026-06-01T12:00:00Z account.move,{server.rows('account.move')[0]['id']}"
     assert desk.places(path.name) == ["Done"] and posts(server) == 1
     assert desk.action_log()[-1]["receipt"]["id"] == "INV/2026/00001"
     assert desk.cycle() == "idle" and posts(server) == 1
@@ -105,9 +107,48 @@ def test_an_invoice_that_certainly_did_not_happen_is_tried_again(desk: Desk, ser
     path = ask(desk, INVOICE)
     approve(desk, path)
     server.fail("account.move", "action_post", "refuse-500")
+    assert desk.cycle() == "in flight 1" and posts(server) == 0
+    desk.clock.advance(SETTLED.total_seconds())
     assert desk.cycle() == "waiting to try again 1" and posts(server) == 0
     desk.clock.advance(60)
     assert desk.cycle() == "executed 1" and posts(server) == 1 and len(server.rows("account.move")) == 1
+
+
+def test_a_posting_that_ends_after_we_gave_up_is_done_and_nothing_else_was_said(desk: Desk, server: OdooServer) -> None:
+    """Odoo works on; called absent, it could be taken back, changed and approved anew: two invoices."""
+    path = ask(desk, INVOICE)
+    action_id = approve(desk, path)
+    server.fail("account.move", "action_post", "accept-late")
+    assert desk.cycle() == "in flight 1" and posts(server) == 0
+    with pytest.raises(AlreadyActed, match="too late"):
+        desk.executor.cancel(action_id, by="anna")
+    desk.clock.advance(SETTLED.total_seconds() - 1)
+    assert desk.cycle() == "in flight 1"
+    server.finish()
+    eventually(lambda: posts(server))
+    assert desk.cycle() == "executed 1" and desk.places(path.name) == ["Done"] and posts(server) == 1
+    assert not desk.alerts
+
+
+def test_a_payment_that_ends_after_we_gave_up_is_shown_to_who_is_asked(desk: Desk, server: OdooServer) -> None:
+    action_id = approve(desk, ask(desk, PAYMENT))
+    server.fail("account.payment", "action_post", "accept-late")
+    assert desk.cycle() == "in flight 1"
+    server.finish()
+    eventually(lambda: ("account.payment", "action_post") in server.ledger)
+    assert desk.cycle() == "unknown 1"
+    record = desk.store.get(action_id)
+    assert record is not None and record.state is State.UNKNOWN and "PBNK1/2026/00001" in record.error
+
+
+def test_by_a_clock_that_was_put_back_nobody_can_tell(desk: Desk, server: OdooServer) -> None:
+    action_id = approve(desk, ask(desk, INVOICE))
+    server.fail("account.move", "action_post", "refuse-500")
+    assert desk.cycle() == "in flight 1"
+    desk.clock.advance(-3600)
+    assert desk.cycle() == "unknown 1"
+    record = desk.store.get(action_id)
+    assert record is not None and "which proves nothing" in record.error
 
 
 @pytest.mark.parametrize("how", ["accept-503", "accept-reset", "refuse-500"])
@@ -117,7 +158,10 @@ def test_a_payment_with_a_lost_answer_is_unknown_with_evidence_and_never_tried_a
     path = ask(desk, PAYMENT)
     action_id = approve(desk, path)
     server.fail("account.payment", "action_post", how)
-    assert desk.cycle().startswith("unknown 1")
+    if how == "refuse-500":
+        assert desk.cycle() == "in flight 1"
+        desk.clock.advance(SETTLED.total_seconds())
+    assert desk.cycle() == "unknown 1"
     record = desk.store.get(action_id)
     assert record is not None and record.state is State.UNKNOWN
     assert ("PBNK1/2026/00001" in record.error) == (how != "refuse-500"), record.error

@@ -243,6 +243,32 @@ def test_sigterm_in_the_middle_leaves_soon_and_the_mail_still_counts_once(office
     assert len(office.smtp.ledger) == 1
 
 
+def test_a_silent_server_holds_up_no_decision_and_a_stop_in_the_middle_breaks_nothing(office: Office) -> None:
+    office.smtp.hold("ACCEPTED")
+    office.desk.approvals.observe()
+    with office.watcher() as watcher:
+        path, record = office.approve()
+        eventually(office.smtp.reached.is_set)
+        other = office.desk.request("mail 2")
+        eventually(lambda: office.desk.store.was_seen(other.stem, sha(other)), what="a look at the new request")
+        office.desk.move(other, "Approved")
+        moved = eventually(lambda: office.desk.store.live(other.stem), what="the move is noted")
+        assert moved.state is State.APPROVED and office.state(record) is State.SENDING
+        note = office.desk.vault / "Dashboard.md"
+        eventually(lambda: "being carried out since" in note.read_text(), what="Dashboard.md tells")
+        watcher.send_signal(signal.SIGTERM)
+        eventually(lambda: is_gone(watcher), what="the watcher's leaving")
+        office.smtp.release()
+    log = office.log.read_text()
+    assert "approval_watcher stopped" in log and "Traceback" not in log
+    with office.watcher():
+        office.wait_until_filed(record)
+        office.wait_until_filed(moved)
+        eventually(lambda: "being carried out" not in note.read_text(), what="Dashboard.md tells of the end")
+    assert office.desk.places(path.name) == office.desk.places(other.name) == ["Done"]
+    assert len(office.smtp.ledger) == 2
+
+
 def test_two_watchers_at_once_send_each_mail_once(office: Office) -> None:
     with office.watcher(), office.watcher():
         records = [office.approve(key=f"mail {number}")[1] for number in range(4)]

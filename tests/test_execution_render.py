@@ -55,7 +55,7 @@ def rendered(asked: ApprovalRequest, **options: Any) -> tuple[OutgoingMail, Any]
 
 
 @given(draft=TEXT.filter(str.strip))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @example(draft="a\x0bb\x0cc\x1cd\x85e\u2028f\x7f")
 @example(draft="From me\n.\n..\n trailing \n\t\n=3D=\n-- \n")
 @example(draft="one\r\ntwo\nthree")
@@ -79,7 +79,7 @@ def header_names(message: Any) -> list[str]:
 
 
 @given(subject=st.one_of(LINE, NASTY).filter(str.strip))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @example(subject=INJECTION)
 @example(subject="=?utf-8?q?Hi=0D=0ABcc:_evil@evil.example?=")
 @example(subject=" two  blanks \u00a0 ")
@@ -100,7 +100,7 @@ def test_any_subject_arrives_as_it_is_shown_and_stays_one_header(subject: str) -
 
 
 @given(name=st.one_of(LINE, NASTY))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @example(name=INJECTION)
 @example(name="=?utf-8?q?Boss_=3Cboss=40bank=2Ecom=3E=2C?=")
 @example(name="=?utf-8?q?x=0d=0aBcc:_e@e.org?=")
@@ -264,7 +264,7 @@ FILE_NAME = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_si
 
 
 @given(files=st.lists(st.tuples(FILE_NAME, st.binary(max_size=200)), min_size=1, max_size=4), draft=TEXT)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @example(files=[("invoice.pdf", b"%PDF-1.7"), ("a.eml", b"Subject: x\r\n\r\n"), ("x.txt", b"a\nb\r\n")], draft="Hi")
 @example(files=[("日本語 %41'*.pdf", b"--=_" + b"a" * 32)], draft="--=_" + "a" * 32 + "--\n")
 def test_attachments_arrive_as_the_bytes_and_names_that_were_approved(

@@ -262,7 +262,7 @@ def test_every_file_that_was_ever_called_version_1_becomes_one_of_today(
     stores = [ExecutionStore(path, clock) for path in (old, new)]
     for store in stores:
         task = "email-20260601T090000Z-11111111"
-        store.saw("email-20260601T090000Z-00000000", "b" * 64, "Pending_Approval/x.md", task)
+        store.saw("email-20260601T090000Z-00000000", "b" * 64, "Pending_Approval/x.md", None)
         store.facts.read(task, Letter("ann@example.org", "", genuine=True))
     (record,) = stores[0].recent(10)
     assert record.state is State.APPROVED and stores[0].was_seen(record.request_id, record.sha256)
@@ -277,7 +277,7 @@ ANSWERS = ("versions", "answers", "snoozes", "revisions", "decisions", "typed", 
 
 @pytest.mark.parametrize(
     ("version", "without"),
-    [(5, ()), (4, ()), (3, ("letters", "deals")), (2, ("letters", "deals", "reached", *ANSWERS))],
+    [(6, ()), (5, ()), (4, ()), (3, ("letters", "deals")), (2, ("letters", "deals", "reached", *ANSWERS))],
 )
 def test_a_file_of_a_later_version_becomes_one_of_today(
     tmp_path: Path, clock: FakeClock, version: int, without: tuple[str, ...]
@@ -290,9 +290,11 @@ def test_a_file_of_a_later_version_becomes_one_of_today(
     with closing(sqlite3.connect(old)) as db:
         if version < 5:
             db.execute("ALTER TABLE actions DROP COLUMN provider")
-        db.execute("ALTER TABLE seen DROP COLUMN brought")
-        db.execute("DROP INDEX letters_by_message_id")
-        db.execute("ALTER TABLE letters DROP COLUMN message_id")
+        db.execute("DROP TABLE replies")
+        if version < 6:
+            db.execute("ALTER TABLE seen DROP COLUMN brought")
+            db.execute("DROP INDEX letters_by_message_id")
+            db.execute("ALTER TABLE letters DROP COLUMN message_id")
         for table in without:
             db.execute(f"DROP TABLE {table}")
         if version < 4:

@@ -262,7 +262,7 @@ MAILS = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(st.binary(max_size=500), MAILS))
 @example(b"")
 @example(b"\r\n\r\n")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -15,8 +17,10 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 
+from mcp_servers import acting, email_server, social_server
 from tests.conftest import FakeClock
 from tests.fakes.desk import Desk, World, sha
+from utils import VERSION
 from utils.adapters.clock import SystemClock
 from utils.adapters.mcp_client import McpTools
 from utils.bootstrap import Services
@@ -190,6 +194,33 @@ def test_the_options_of_a_process(option: str, desk: Desk) -> None:
     assert bad.returncode == 2 and "SMTP_PORT" in bad.stderr and bad.stdout == ""
 
 
+def test_another_client_finds_the_server_as_the_readme_configures_it(desk: Desk, tmp_path: Path) -> None:
+    """From a folder of its own, where the client knows no `cwd`."""
+    told = re.search(r"```json\n(\{\n  \"mcpServers\".*?)```", (PROJECT_ROOT / "README.md").read_text(), re.DOTALL)
+    assert told is not None
+    [entry] = json.loads(told[1].replace("/opt/ai-employee/.venv/bin/python", sys.executable)
+                         .replace("/opt/ai-employee", str(PROJECT_ROOT)))["mcpServers"].values()  # fmt: skip
+
+    async def talk() -> tuple[str, str]:
+        env = environ(desk) | entry["env"]
+        server = StdioServerParameters(command=entry["command"], args=entry["args"], env=env, cwd=tmp_path)
+        async with Client(server) as client:
+            return client.server_info.name, client.server_info.version
+
+    assert asyncio.run(talk()) == ("email", VERSION)
+
+
+def test_a_server_without_an_account_may_not_act_and_says_what_is_missing(desk: Desk) -> None:
+    none = acting.Desk(desk.node)
+    social_server.build(none)
+    status = none.server_status()
+    assert not status.may_act and "LINKEDIN_TOKEN" in status.lacks["linkedin_post"] and len(status.lacks) == 4
+    mail = acting.Desk(desk.node)
+    email_server.build(mail)
+    status = mail.server_status()
+    assert status.may_act and status.lacks == {}
+
+
 # Our client
 
 
@@ -219,11 +250,27 @@ def test_our_client_reads_answers_and_refusals_and_keeps_the_server(desk: Desk) 
 def test_a_server_that_does_not_start_is_worth_a_retry(desk: Desk) -> None:
     client = tools(desk, [sys.executable, "-c", "raise SystemExit('broken settings')"])
     try:
-        with pytest.raises(AdapterError, match="did not start") as failed:
+        with pytest.raises(AdapterError, match="did not start: broken settings") as failed:
             client.call("email", "reply_email", {"action_id": "x"})
         assert failed.value.retry
     finally:
         client.close()
+
+
+@pytest.mark.parametrize("broken", ['{"zones": ', "[" * 100_000, '{"zones": {}}', "\udcff"])
+@pytest.mark.parametrize("server", ["email", "odoo"])
+def test_a_broken_zones_file_is_named_with_what_is_wrong_in_it(
+    desk: Desk, tmp_path: Path, broken: str, server: str
+) -> None:
+    zones = tmp_path / "zones.json"
+    zones.write_bytes(broken.encode(errors="surrogateescape"))
+    command = [sys.executable, "-m", f"mcp_servers.{server}_server"]
+    env = environ(desk, ZONES_FILE=str(zones))
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
+    assert f"{zones}: " in done.stderr
+    expected = "put back the zones.json" if "{}" not in broken else "zones: 'local' is missing"
+    assert expected in done.stderr
 
 
 FLAKY = """
@@ -277,7 +324,7 @@ def test_the_sdk_stays_out_of_the_process_that_calls(desk: Desk) -> None:
         import sys
         from utils.bootstrap import Services
         services = Services.from_environment()
-        print(services.tools.call("email", "server_status", {})["mode"], services.executor.run(services.clock.now()))
+        print(services.tools.call("email", "server_status", {})["mode"], services.executor.run())
         services.close()
         print(sorted({name.split(".")[0] for name in sys.modules} & {"mcp", "pydantic", "asyncio", "anyio", "git"}))
     """

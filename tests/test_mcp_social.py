@@ -101,14 +101,14 @@ def test_the_executor_sends_by_the_real_server_process(
         )  # fmt: skip
         path = waiting(node, "whatsapp_send")
         record = node.approvals.approve(path.stem, sha(path), by="anna")
-        assert executor.run(node.clock.now()) == "executed 1"
+        assert executor.run() == "executed 1"
         assert len(provider.ledger) == 1 and node.places(path.name)[0].startswith("Done")
         done = node.store.get(record.action_id)
         assert done is not None and done.receipt is not None and done.receipt.id.startswith("wamid.")
         path = waiting(node, "whatsapp_send", key="two")
         record = node.approvals.approve(path.stem, sha(path), by="anna")
         provider.faults.append(Fault(f"POST /v25.0/{s.whatsapp_phone_number_id}/messages", "reset after"))
-        assert executor.run(node.clock.now()) == "unknown 1"
-        assert executor.run(node.clock.now()) == "unknown 1" and len(provider.ledger) == 2
+        assert executor.run() == "unknown 1"
+        assert executor.run() == "unknown 1" and len(provider.ledger) == 2
         lost = node.store.get(record.action_id)
         assert lost is not None and lost.state is State.UNKNOWN

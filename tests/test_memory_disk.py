@@ -67,7 +67,7 @@ def act(root: Path, dice: random.Random, data: bytes) -> Any:
         lambda: sorted(os.listdir(path)),
         lambda: sorted((entry.name, entry.is_dir(), entry.is_file()) for entry in os.scandir(path)),
         lambda: looked(path),
-        lambda: (path.exists(), path.is_dir(), path.is_symlink(), os.path.lexists(path)),
+        lambda: (path.exists(), path.is_dir(), path.is_symlink(), os.path.lexists(path), atomic.is_there(path)),
         lambda: opened(path, flags),
         lambda: os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY)),
         lambda: os.utime(path, (5.0, 5.0)) if path.exists() else None,

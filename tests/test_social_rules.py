@@ -252,7 +252,7 @@ def test_a_move_does_not_approve_a_first_message_to_a_number() -> None:
         st.sampled_from("aé日.:/#@?=()-_ \n\u3000\x1c\u200d\u0301😷👩🏽1️⃣") | st.characters(codec="utf-8"), max_size=60
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_word_by_word_counts_what_the_whole_text_counts(text: str) -> None:
     from twitter_text import parse_tweet
 

@@ -383,7 +383,7 @@ class Services:
     def _invoice_hand(self) -> Hand:
         from utils.hands.books import InvoiceHand
 
-        return InvoiceHand(lambda: self.books)
+        return InvoiceHand(lambda: self.books, self.clock.now)
 
     @cached_property
     def _payment_hand(self) -> Hand:
@@ -391,7 +391,7 @@ class Services:
 
         s = self.settings
         if s.payment_provider == "odoo":
-            return OdooPaymentHand(lambda: self.books)
+            return OdooPaymentHand(lambda: self.books, self.clock.now)
         from utils.adapters.sepa import Debtor
 
         return SepaPaymentHand(s.sepa_folder, Debtor(s.sepa_name, s.sepa_iban, s.sepa_bic), s.sepa_schema)

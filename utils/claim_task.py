@@ -85,7 +85,7 @@ class Claims:
         """
         if stage not in ENTRY_STAGES:
             raise IllegalMove(f"no task begins in {stage}")
-        target = self._layout.folder(stage, domain=str(meta["domain"])) / f"{meta['id']}.md"
+        target = self._layout.place(f"{meta['id']}.md", stage, domain=str(meta["domain"]))
         data = frontmatter.write(meta, body)
         with self._moves.hold():
             if claimed is not None:
@@ -108,10 +108,10 @@ class Claims:
         if agent not in AGENTS:
             raise ValueError(f"unknown agent {agent!r}; it must be one of {', '.join(AGENTS)}")
         source = self._layout.relative(path)
-        if not _lies_there(path) or self._heartbeats.is_worked_on(path.stem):  # who is late need not wait for the lock
+        if not atomic.is_there(path) or self._heartbeats.is_worked_on(path.stem):  # who is late need not wait
             log.info("claim of %s lost: another was first", source)
             return None
-        target = Path(f"{self._layout.folder(Stage.IN_PROGRESS, agent=agent)}/{path.name}")
+        target = self._layout.place(path.name, Stage.IN_PROGRESS, agent=agent)
         try:
             return self._move(path, target, CLAIMED, agent=agent)
         except (Gone, FileExistsError) as error:
@@ -157,15 +157,13 @@ class Claims:
 
     def release(self, path: Path, domain: str, reason: str) -> Path:
         """Put work in progress back into `Needs_Action/<domain>/`."""
-        return self._move(path, self._layout.folder(Stage.NEEDS_ACTION, domain=domain) / path.name, "released", reason)
+        return self._move(path, self._layout.place(path.name, Stage.NEEDS_ACTION, domain=domain), "released", reason)
 
     def take_over(self, path: Path, domain: str, reason: str) -> Path:
         """Put work that the Cloud left back into `Needs_Action/<domain>/`. Only Local may (S10)."""
         if self._agent != LOCAL:
             raise IllegalMove(f"{self._agent} may not take over what another agent works on")
-        return self._move(
-            path, self._layout.folder(Stage.NEEDS_ACTION, domain=domain) / path.name, "taken_over", reason
-        )
+        return self._move(path, self._layout.place(path.name, Stage.NEEDS_ACTION, domain=domain), "taken_over", reason)
 
     def move(self, path: Path, stage: Stage, *, domain: str | None = None, reason: str | None = None) -> Path:
         """Carry a file to another stage. Raises `IllegalMove`, `Gone` or `TargetTaken`; then nothing moved.
@@ -173,7 +171,7 @@ class Claims:
         With a `reason` a note `<id>.reason.md` is left beside the file for the human; a note from earlier goes away.
         """
         old_note = self._layout.reason(path)
-        target = self._layout.folder(stage, domain=domain) / path.name
+        target = self._layout.place(path.name, stage, domain=domain, agent=self._agent)
         moved = self._move(path, target, stage.value, reason, explained=True)
         if old_note != self._layout.reason(target):
             _remove_ours(old_note)
@@ -252,7 +250,7 @@ class Claims:
 
     def restore(self, stage: Stage, name: str, data: bytes, *, reason: str) -> None:
         """Put a file back as it was, with a note beside it; one that lies there already is left as it is."""
-        target = self._layout.folder(stage) / name
+        target = self._layout.place(name, stage)
         with self._moves.hold():
             if os.path.lexists(target):
                 return
@@ -408,11 +406,6 @@ class Claims:
             atomic.write(self._layout.reason(path), text.encode("utf-8", "replace"))  # a name may be no text
         except IsADirectoryError:  # a note only explains: what it explains happens without it
             log.warning("the note on %s could not be written, for a folder lies in its place", path.name)
-
-
-def _lies_there(path: Path) -> bool:
-    """As `os.path.lexists`, without the price of an exception: of eight who ask, seven are late."""
-    return os.access(path, os.F_OK, follow_symlinks=False)
 
 
 def _has(place: Path, sha256: str) -> bool:

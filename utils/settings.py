@@ -482,9 +482,11 @@ def _zones(path: Path, problems: list[str]) -> ZonesConfig:
         return parse_zones(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         problems.append(f"ZONES_FILE = {str(path)!r}: cannot be read: {error.strerror}")
-    except ValueError as error:
-        found = error.problems if isinstance(error, InvalidZones) else [f"not JSON: {error}"]
-        problems += [f"{path.name}: {problem}" for problem in found]
+    except InvalidZones as error:
+        problems += [f"{path}: {problem}" for problem in error.problems]
+    except (ValueError, RecursionError) as error:
+        remedy = "mend it there, or put back the zones.json that came with this program"
+        problems.append(f"{path}: not JSON: {error}: {remedy}")
     return None  # type: ignore[return-value]  # never seen: load() raises
 
 

@@ -330,6 +330,10 @@ class VaultSync:
 
     def status(self) -> dict[str, Any]:
         """The fields of `GET /api/vault/sync/status` but `next_run_at`; true also while another process syncs."""
+        return {**self.standing(), **self._glance.summary()}
+
+    def standing(self) -> dict[str, Any]:
+        """`status` without what git has to be asked for: `state`, `branch`, `remote`, and `last`."""
         memory = self.last()
         last = memory["last_sync"]
         state = {"offline": "offline", "error": "error"}.get(last["result"], "idle") if last else "never"
@@ -341,7 +345,6 @@ class VaultSync:
             "state": state,
             "branch": self._config.branch,
             "remote": self._config.remote if self.has_remote() else None,
-            **self._glance.summary(),
             **memory,
         }
 
@@ -442,12 +445,14 @@ class VaultSync:
     def prepare(self, remote_url: str = "") -> str:
         """Make the folder a vault with its repository and remote, and sync it once; one line that says what was done.
 
-        Local fills an empty remote or joins one that holds a vault; the cloud only joins. Files that exist stay as they
-        are. Can be repeated. Raises `VaultProblem`.
+        Local fills an empty remote or joins one that holds a vault, and gives a vault of an earlier version what it
+        lacks for Obsidian; the cloud only joins. Files that exist stay as they are. Can be repeated. Raises
+        `VaultProblem`.
         """
         with self._setting_up():
             if self._is_ready(remote_url) and self._layout.marker.is_file():
-                return f"{self._layout.root} is a vault already"
+                added = skeleton.add_obsidian(self._layout) if self._config.zone == LOCAL else []
+                return f"{self._layout.root} is a vault already" + (f"; added {', '.join(added)}" if added else "")
             return self._set_up(remote_url)
 
     def _is_ready(self, remote_url: str) -> bool:

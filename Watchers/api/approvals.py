@@ -219,7 +219,7 @@ def _key(pending: Pending) -> Key:
 
 
 def _summary(pending: Pending) -> dict[str, Any]:
-    request = pending.request
+    request, passed_on = pending.request, pending.passed_on
     return {
         "id": pending.request_id,
         "path": pending.path,
@@ -246,6 +246,7 @@ def _summary(pending: Pending) -> dict[str, Any]:
         "superseded_by": pending.superseded.next if pending.superseded else None,
         "instruction": pending.superseded.instruction if pending.superseded else None,
         "needs_confirmation": pending.needs_confirmation,
+        "approved_remotely": passed_on and {**asdict(passed_on), "words": passed_on.words},
         "reason": pending.reason,
         "problems": list(pending.problems),
     }

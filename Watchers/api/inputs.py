@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import request
 
-from utils.core.task import parse_time
+from utils.core.task import MOMENT, parse_moment
 from utils.vault import frontmatter
 from Watchers.api.errors import Problem
 
@@ -161,13 +161,13 @@ def yes_no(name: str, help_text: str, *, default: bool) -> Field:
 
 
 def moment(name: str, help_text: str, *, required: bool = False) -> Field:
-    """An ISO 8601 time, read as UTC where it has no offset."""
+    """An ISO 8601 time with its offset (RFC 3339's date-time): without one nobody knows which time is meant."""
 
     def read(value: Any) -> datetime:
         try:
-            return parse_time(value)
+            return parse_moment(value)
         except (ValueError, OverflowError):
-            raise ValueError("must be an ISO 8601 time such as 2026-06-01T12:00:00Z") from None
+            raise ValueError(f"must be {MOMENT}") from None
 
     return Field(name, {"type": "string", "format": "date-time"}, read, help_text, required)
 

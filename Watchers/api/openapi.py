@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the routes and their declarations when it is asked for."""
+"""The OpenAPI 3.1 document, made from the routes and their declarations when it is first asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Flask, current_app
+from flask import Blueprint, Flask, Response, current_app
 from werkzeug.routing import Rule
 
 from utils import VERSION
@@ -16,6 +16,8 @@ from Watchers.api.inputs import Field
 from Watchers.api.operation import CONVERTERS, Operation, operation, summary
 
 bp = Blueprint("openapi", __name__)
+
+_DOCUMENT = "ai-employee-openapi"
 
 _ARGUMENT = re.compile(r"<(?:(?P<converter>\w+):)?(?P<name>\w+)>")
 _NAMED_GROUP = re.compile(r"\(\?P<\w+>")  # Python's spelling; JSON schema speaks ECMAScript
@@ -36,9 +38,11 @@ _PROBLEM_HERE = {"$ref": "#/components/schemas/Problem"}
 
 @bp.get("/api/openapi.json")
 @operation({"type": "object"})
-def document() -> dict[str, Any]:
+def document() -> Response:
     """This API as OpenAPI 3.1."""
-    return describe(current_app)
+    if _DOCUMENT not in current_app.extensions:  # its routes are all there before it answers
+        current_app.extensions[_DOCUMENT] = current_app.json.dumps(describe(current_app))
+    return Response(current_app.extensions[_DOCUMENT], mimetype="application/json")
 
 
 def describe(app: Flask) -> dict[str, Any]:

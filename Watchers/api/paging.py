@@ -29,6 +29,12 @@ def page_of_sorted(
     return rest[:limit], encode(key(rest[limit - 1])) if len(rest) > limit else None
 
 
+def page_of_ordered(items: Iterable[Item], key: Callable[[Item], Key], limit: int) -> tuple[list[Item], str | None]:
+    """A page of items that come in the order of their keys, largest first, and from below the cursor's on."""
+    found = list(islice(items, limit + 1))
+    return found[:limit], encode(key(found[limit - 1])) if len(found) > limit else None
+
+
 def page_of_log(
     entries: Iterable[Item], key: Callable[[Item], Key], limit: int, cursor: str | None
 ) -> tuple[list[Item], str | None]:

@@ -72,7 +72,7 @@ def _vault_sync(node: Services) -> Verdict:
         return Verdict(False, "git is not installed")
     if not (node.settings.vault_path / ".git").exists():
         return Verdict(False, f"the vault is no git repository: run {command('init_vault')}")
-    status = node.sync.status()
+    status = node.sync.standing()
     if status["state"] == "error":
         return Verdict(False, f"the last sync failed: {status['last_sync']['error']}")
     if status["remote"] is None:

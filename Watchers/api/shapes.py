@@ -258,6 +258,7 @@ APPROVAL = obj(
     superseded_by=maybe_text,
     instruction=maybe_text,
     needs_confirmation=boolean,
+    approved_remotely=nullable(obj(signed=boolean, at=time, words=text)),
     reason=maybe_text,
     problems=texts,
 )

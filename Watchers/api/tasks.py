@@ -12,7 +12,7 @@ from utils.tasks.waiting import zone_teller
 from Watchers.api import shapes
 from Watchers.api.inputs import PAGING, choice, text
 from Watchers.api.operation import operation, services
-from Watchers.api.paging import Key, encode, page_of_sorted
+from Watchers.api.paging import Key, decode, encode, page_of_ordered
 
 bp = Blueprint("tasks", __name__)
 
@@ -37,9 +37,9 @@ def listing(limit: int, cursor: str | None, stage: str | None, domain: str | Non
     search goes on from there.
     """
     board = services().board
-    cards = board.cards(Stage(stage) if stage else None, domain)
+    cards = board.cards(Stage(stage) if stage else None, domain, decode(cursor))
     words = (q or "").casefold().split()
-    found, next_cursor = page_of_sorted(cards, _key, _LOOKED_THROUGH if words else limit, cursor)
+    found, next_cursor = page_of_ordered(cards, _key, _LOOKED_THROUGH if words else limit)
     if words:
         found, next_cursor = _search(found, words, limit, next_cursor)
     zone = zone_teller(services().zones.resolve_zone)

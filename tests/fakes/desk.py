@@ -218,7 +218,7 @@ class Desk:
     def cycle(self) -> str:
         """What the approval watcher does in a cycle."""
         self.approvals.observe()
-        return self.executor.run(self.clock.now())
+        return self.executor.run()
 
     def request(
         self, key: str = "mail 1", *, task: bool = True, verified: bool = True, draft: str = DRAFT, **fields: Any

@@ -30,7 +30,8 @@ HTML = "<!DOCTYPE html>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
 
 @dataclass
 class _Trouble:
-    """`accept-503`, `accept-reset`, `accept-silence` do the work first; `refuse-429`, `refuse-401`, `refuse-500`,
+    """`accept-503`, `accept-reset`, `accept-silence` do the work first, `accept-late` once `finish()` lets it and to
+    nobody's ears; `refuse-429`, `refuse-401`, `refuse-500`,
     `redirect` and `broken` (an error inside, rolled back) don't; `garbage` answers 200 with no answer, `endless`
     begins an answer and drips on."""
 
@@ -58,6 +59,7 @@ class OdooServer:
         self._trouble: list[_Trouble] = []
         self._lock = threading.Lock()
         self._released = threading.Event()
+        self._late = threading.Event()
         owner = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -83,6 +85,7 @@ class OdooServer:
     def stop(self) -> None:
         """Answer no more; who waits in silence is let go."""
         self._released.set()
+        self._late.set()
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -90,6 +93,10 @@ class OdooServer:
     def fail(self, model: str, method: str, how: str) -> None:
         """Let the next call of this method go wrong."""
         self._trouble.append(_Trouble(model, method, how))
+
+    def finish(self) -> None:
+        """Let what is late be done now, though whoever asked for it has given up."""
+        self._late.set()
 
     def rows(self, model: str, **values: Any) -> list[dict[str, Any]]:
         """Records as they are stored, those with these values."""
@@ -249,6 +256,8 @@ class OdooServer:
             self._answer(request, 307, "text/html", b"", {"Location": f"{self.url}{request.path}"})
         elif how == "endless":
             self._drip(request)
+        elif how == "accept-late":
+            self._late.wait()
         return how in ("refuse-429", "refuse-500", "garbage", "redirect", "endless")
 
     def _drip(self, request: http.server.BaseHTTPRequestHandler) -> None:
@@ -276,6 +285,8 @@ class OdooServer:
             request.close_connection = True
         elif how == "accept-silence":
             self._released.wait()
+            request.close_connection = True
+        elif how == "accept-late":
             request.close_connection = True
         return how.startswith("accept")
 

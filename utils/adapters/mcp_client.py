@@ -181,7 +181,7 @@ class _Bridge:
         try:
             client = self._clients.get(command) or await self._start(command)
         except Exception as error:
-            return {"kind": "not started", "text": _root_cause(error)}
+            return {"kind": "not started", "text": await asyncio.to_thread(_why_not, command) or _root_cause(error)}
         try:
             result = await client.call_tool(tool, arguments)
         except Exception:
@@ -213,6 +213,16 @@ class _Bridge:
         except Exception as error:
             if not ready.done():
                 ready.set_exception(error)
+
+
+def _why_not(command: Sequence[str]) -> str:
+    """What a server that did not start says about its settings: what it wrote while it started went to our log."""
+    try:
+        check = [*command, "--check"]
+        done = subprocess.run(check, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return " ".join(done.stderr.split())[-2_000:] if done.returncode else ""
 
 
 def _root_cause(error: BaseException) -> str:

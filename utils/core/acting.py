@@ -58,3 +58,4 @@ class Absence(Enum):
 
     PROVEN = "proven"  # certainly it did not happen
     OPEN = "open"  # nothing was found, which proves nothing
+    NOT_YET = "not yet"  # nothing was found, but what was asked for may still be at work: look again later

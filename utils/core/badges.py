@@ -30,6 +30,7 @@ class Kind(StrEnum):
     NEW_RECIPIENT = "new_recipient"
     LOOKALIKE = "lookalike"
     REPLY_TO = "reply_to"
+    ANSWERED = "answered"
     SENDER_FAILED = "sender_failed"
     SENDER_UNVERIFIED = "sender_unverified"
     BANK_ACCOUNT_CHANGED = "bank_account_changed"
@@ -98,13 +99,15 @@ class Facts:
     """What this node knows itself.
 
     `known`: addresses and numbers that earlier receipts name, None where this node keeps no receipts; `parties`: names
-    of earlier deals of this kind; `last`: the newest one with this very party.
+    of earlier deals of this kind; `last`: the newest one with this very party. `replies`: other requests that answer
+    the same mail, each with when it was sent (ISO 8601), None where it waits.
     """
 
     known: frozenset[str] | None = frozenset()
     letter: Letter | None = None
     parties: frozenset[str] = frozenset()
     last: Deal | None = None
+    replies: tuple[tuple[str, str | None], ...] = ()
 
 
 def badges(request: ApprovalRequest, facts: Facts) -> tuple[Badge, ...]:
@@ -114,6 +117,7 @@ def badges(request: ApprovalRequest, facts: Facts) -> tuple[Badge, ...]:
         *_money(request, facts),
         *_sender(request, facts),
         *_recipients(request, facts),
+        *_answered(facts),
         *_links(request, facts),
         *_attachments(request),
     ]
@@ -224,6 +228,14 @@ def _sender(request: ApprovalRequest, facts: Facts) -> list[Badge]:
         words = f"Nobody vouches for the sender: our mail server did not check {_say(letter.sender)}."
         return [Badge(Kind.SENDER_UNVERIFIED, Severity.WARNING, words)]
     return []
+
+
+def _answered(facts: Facts) -> list[Badge]:
+    found = []
+    for name, sent in facts.replies:
+        words = f"You answered this mail at {sent}" if sent else "Another draft answers the same mail"
+        found.append(Badge(Kind.ANSWERED, Severity.WARNING, f"{words}: {_say(name)}."))
+    return found
 
 
 def _money(request: ApprovalRequest, facts: Facts) -> list[Badge]:

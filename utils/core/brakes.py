@@ -166,15 +166,36 @@ def _cap(value: Any, name: str, problems: list[str]) -> int:
 def _quiet(value: Any, problems: list[str]) -> QuietHours | None:
     if value is None:
         return None
-    try:
-        begins, ends = (time.fromisoformat(value[key]) for key in ("from", "until"))
-        if begins == ends or begins.tzinfo or ends.tzinfo or not set(value) <= {"from", "until", "time_zone"}:
-            raise ValueError
-        place = ZoneInfo(value["time_zone"]) if "time_zone" in value else None
-    except (TypeError, KeyError, ValueError, OSError, ZoneInfoNotFoundError):
-        problems.append(
-            f"brakes: quiet_hours is {value!r}; it must be null, or from and until as hours of the day"
-            ' ({"from": "22:00", "until": "07:00"}), and where wanted a time_zone ("Europe/Berlin")'
-        )
+    name = "brakes: quiet_hours"
+    if not isinstance(value, Mapping):
+        problems.append(f'{name} is {value!r}; it must be null, or {{"from": "22:00", "until": "07:00"}}')
         return None
-    return QuietHours(begins, ends, place)
+    found = [f"{name}: unknown key {key!r}" for key in value if key not in ("from", "until", "time_zone")]
+    times = {key: _clock(value.get(key)) for key in ("from", "until")}
+    for key, clock in times.items():
+        if clock is None:
+            found.append(f'{name}.{key} is {value.get(key)!r}; it must be an hour of the day, such as "22:00"')
+    begins, ends = times.values()
+    if begins is not None and begins == ends:
+        found.append(f"{name}: from and until are both {value['from']!r}; they must differ")
+    place = _place(value["time_zone"]) if "time_zone" in value else None
+    if "time_zone" in value and place is None:
+        found.append(f'{name}.time_zone is {value["time_zone"]!r}; it must be a place, such as "Europe/Berlin"')
+    problems += found
+    return QuietHours(begins, ends, place) if begins is not None and ends is not None and not found else None
+
+
+def _clock(value: Any) -> time | None:
+    """An hour of the day, without a time zone; None for all else."""
+    try:
+        clock = time.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return None if clock.tzinfo else clock
+
+
+def _place(value: Any) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(value)
+    except (TypeError, ValueError, OSError, ZoneInfoNotFoundError):
+        return None

@@ -75,12 +75,14 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Approved:
-    """An action that is approved and not carried out yet, why, and until when if that is known."""
+    """An action that is approved and not carried out yet, why, and until when if that is known; `began`: since when it
+    is being carried out."""
 
     subject: Subject
     action_id: str
     reason: str | None = None
     until: datetime | None = None
+    began: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,8 @@ def _one_waiting(entry: Waiting) -> list[str]:
 
 
 def _approved(entry: Approved) -> list[str]:
+    if entry.began is not None:  # too late to take it back
+        return [f"- {_subject(entry.subject)} · being carried out since {_time(entry.began, seconds=True)}"]
     until = f" until {_time(entry.until, seconds=True)}" if entry.until else ""
     reason = f" · waits{until}: {inert(entry.reason)}" if entry.reason else " · is next"
     take_back = elsewhere(f"actions cancel {entry.action_id}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from utils.core.task import parse_time
+from utils.core.task import MOMENT, parse_moment
 
 KEYS = ("decision", "instruction", "until", "reason")
 LONGEST = 2_000  # characters of an instruction or a reason
@@ -61,9 +61,10 @@ def decision_of(meta: Mapping[str, Any]) -> Decision | None:
             return Decision(Word.REVISE, said["instruction"])
         case Word.SNOOZE:
             try:
-                parse_time(said["until"])
-            except ValueError:
-                raise Incomplete("'decision: snooze' needs 'until', a time such as 2026-06-01T17:00:00Z") from None
+                parse_moment(said["until"])
+            except ValueError as error:
+                wrong = f"'until' {error}" if said["until"] else f"'decision: snooze' needs 'until', {MOMENT}"
+                raise Incomplete(wrong) from None
             return Decision(Word.SNOOZE, said["until"])
         case Word.REJECT:
             return Decision(Word.REJECT, said["reason"] or said["instruction"])

@@ -170,6 +170,21 @@ def public_key(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class PassedOn:
+    """An approval that was given here and is on its way to Local, which alone makes a record of it."""
+
+    signed: bool  # by whom, and whether that counts, only Local knows
+    at: str  # when it was given, by the giver's clock
+
+    @property
+    def words(self) -> str:
+        """What becomes of it."""
+        if self.signed:
+            return f"approved remotely at {self.at}; Local carries it out after it verified the signature"
+        return f"approved remotely at {self.at}; it waits for Local's confirmation, for nobody signed it"
+
+
+@dataclass(frozen=True)
 class Approver:
     """Somebody whose signature counts, or counted until `revoked_at`."""
 

@@ -34,7 +34,7 @@ TRANSITIONS: dict[Stage, frozenset[Stage]] = {
     Stage.IN_PROGRESS: frozenset({Stage.NEEDS_ACTION, Stage.DONE, Stage.REJECTED, Stage.QUARANTINE}),
     Stage.PENDING_APPROVAL: frozenset({Stage.APPROVED, Stage.REJECTED, Stage.QUARANTINE}),
     Stage.APPROVED: frozenset({Stage.PENDING_APPROVAL, Stage.REJECTED, Stage.DONE, Stage.QUARANTINE}),
-    Stage.REJECTED: frozenset(),
+    Stage.REJECTED: frozenset({Stage.IN_PROGRESS}),  # put there with a request that was removed and is back
     Stage.DONE: frozenset(),
     Stage.QUARANTINE: frozenset(),
 }

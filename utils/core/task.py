@@ -119,6 +119,22 @@ def parse_time(value: object) -> datetime:
         raise ValueError(f"not a time: {_shown(value)}") from None
 
 
+#: How a person writes one.
+MOMENT = "a time with its zone, such as 2026-06-01T12:00:00Z or 2026-06-01T14:00:00+02:00"
+
+
+def parse_moment(value: object) -> datetime:
+    """A time that a person gives, as `parse_time`. `ValueError` also where it has no offset: nobody knows whether UTC
+    or a wall clock's is meant."""
+    try:
+        moment = parse_time(value)
+        if datetime.fromisoformat(str(value).strip()).tzinfo is not None:
+            return moment
+    except ValueError:
+        pass
+    raise ValueError(f"is {_shown(value)}; it must be {MOMENT}")
+
+
 def format_time(value: datetime) -> str:
     """ISO 8601 in UTC with a `Z`, to the second unless there are microseconds."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -268,9 +284,9 @@ def request_from(meta: Mapping[str, Any], body: str) -> ApprovalRequest:
             if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
                 problems.append(f"'{name}' must be a list of addresses")
     try:
-        expires = parse_time(meta.get("expires"))
-    except ValueError:
-        problems.append("'expires' is missing or is not an ISO 8601 time")
+        expires = parse_moment(meta.get("expires"))
+    except ValueError as error:
+        problems.append(f"'expires' {error}")
         expires = datetime.max.replace(tzinfo=UTC)
     risk = meta.get("risk") or []
     if not (isinstance(risk, list) and all(isinstance(item, str) for item in risk)):

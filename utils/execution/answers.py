@@ -7,6 +7,7 @@ from datetime import datetime
 
 from utils.core.badges import Badge
 from utils.core.policy import MAIL_ACTIONS
+from utils.core.remote_approval import PassedOn
 from utils.core.request_notes import is_recipient_flag, notes_disagree, recipient_flags
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest, split_draft
@@ -83,12 +84,13 @@ class Pending:
     needs_confirmation: bool  # lies in Approved/, but nobody here approved it
     expires: datetime | None
     expired: bool
-    reason: str | None  # from the note beside the file
+    reason: str | None  # from the note beside the file, else what becomes of `passed_on`
     problems: tuple[str, ...]
     expires_in: int | None = None  # whole seconds
     warning: str | None = None  # that it expires soon, or when it comes back
     snoozed_until: datetime | None = None
     superseded: NewDraft | None = None
+    passed_on: PassedOn | None = None
     badges: tuple[Badge, ...] = ()
     outdated: tuple[str, ...] = ()  # flags in the file that are not so any more, or that a badge of ours says
 

@@ -16,7 +16,9 @@ from typing import Any
 from utils import claim_task
 from utils.claim_task import Claims, Gone, TargetTaken
 from utils.core import visible
+from utils.core.commands import command
 from utils.core.policy import Mode
+from utils.core.remote_approval import PassedOn
 from utils.core.revision import own_task
 from utils.core.stages import Stage
 from utils.core.task import format_time
@@ -74,12 +76,12 @@ class Approvals:
         in_git: Callable[[str], list[bytes] | None],
         alert: Callable[..., Any],
         remote: Callable[[Approve], Mapping[str, str]] = lambda approve: {},
-        passed_on: Callable[[str, str], str | None] = lambda request_id, sha256: None,
+        passed_on: Callable[[str, str], PassedOn | None] = lambda request_id, sha256: None,
         hand: Callable[[str], Hand] | None = None,
         mail_from: str = "",
         reason_to_wait: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`remote` takes in what was approved elsewhere; `passed_on` says that an approval is on its way to Local.
+        """`remote` takes in what was approved elsewhere; `passed_on` is the approval that is on its way to Local.
         `hand(action)` is asked what would go out, and does nothing. `mail_from`: the address mail goes out from.
         `reason_to_wait()`: why what lies here may be older than what this node did, or None
         (`VaultSync.reason_to_wait`)."""
@@ -383,7 +385,8 @@ class Approvals:
         waiting = self._without_superseded(Stage.PENDING_APPROVAL, trying)
         for file in waiting:
             with trying(file.path.name):
-                self._tasks.tell_returned(file)
+                if is_current:
+                    self._tasks.take_back(file)
                 self._waiting.see(file)
         self._decisions.follow(waiting, trying)
         remote: Mapping[str, str] = {}
@@ -395,7 +398,7 @@ class Approvals:
             with trying(file.path.name):
                 self._by_move.judge(file, remote.get(file.request_id))
         if is_current:
-            self._tasks.follow_rejections(trying)
+            self._tasks.follow_ends(trying)
             with trying("what was removed"):
                 self._soon.ask(self._tasks.follow_removals(_ids(waiting, moved), trying))
         self._waiting.wake(waiting, trying)
@@ -423,8 +426,9 @@ class Approvals:
         expires = self._waiting.expires(file)
         if expires is not None and expires <= self._clock.now():
             raise Expired(
-                f"{file.request_id} expired at {expires:%Y-%m-%d %H:%M} UTC: have it asked again"
-                " ('renew' in an edit), or ask for a new draft"
+                f"{file.request_id} expired at {expires:%Y-%m-%d %H:%M} UTC: give it new time"
+                f" (`{command(f'approve edit {file.request_id} --renew')}`; in the API an edit with renew: true), or"
+                " ask for a new draft"
             )
         self._not_superseded(file.request_id)
         changed = requests.problems_of_files(self._layout, file.request)
@@ -496,8 +500,15 @@ class Approvals:
         stages = {file.stage for file in self._waiting.files(record.request_id)}
         if not stages:
             self._let_go(record)
-        elif stages == {Stage.PENDING_APPROVAL} and self._store.void(record, "taken back by a person"):
+        elif stages == {Stage.PENDING_APPROVAL} and self._store.void(record, said := "taken back by a person"):
             log.info("%s was taken back into Pending_Approval/: not executed", record.request_id)
+            self.tell_taken_back(record, said)
+
+    def tell_taken_back(self, record: ActionRecord, said: str) -> None:
+        """Beside a request that a person moved back, that its approval counts no more; its note in `Approved/` goes."""
+        self._claims.explain(self._layout.folder(Stage.APPROVED) / f"{record.request_id}.md", None)
+        for path in self._layout.named(record.request_id, Stage.PENDING_APPROVAL):
+            self._waiting.tell_taken_back(path, notes.taken_back(said))
 
     def expired(self, file: RequestFile) -> datetime | None:
         """When the time of a request was over, or None where it can still be approved."""

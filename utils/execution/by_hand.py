@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from utils.core.policy import ACTIONS, MAIL_ACTIONS
 from utils.core.request_notes import field_notes, recipient_flags
-from utils.core.task import InvalidTask, format_time, make_id, with_draft
+from utils.core.task import format_time, make_id, with_draft
 
 #: The task type of an action's request; all others are posts.
 _TYPES = {
@@ -29,14 +29,24 @@ _LISTS = frozenset({"cc", "bcc", "references", "attachments", "lines"})
 _STRUCTURED = frozenset({"attachments", "lines", "image", "template", "source"})
 #: Actions that send no text; a request has the section `## Draft` all the same.
 WITHOUT_TEXT = frozenset({"invoice", "payment"})
+#: What may stand in the place of a field that is missing, so that the others are judged all the same.
+PLAUSIBLE: Mapping[str, Any] = {
+    "to": ["ann@example.org"],
+    **dict.fromkeys(("in_reply_to", "source_message"), "<1@example.org>"),
+    **dict.fromkeys(("subject", "payee", "partner", "reference"), "x"),
+    "amount": "1.00",
+    "currency": "EUR",
+    "lines": [{"description": "x", "price": "1.00"}],
+    "due_date": "2100-01-01",
+}
 _NO_TEXT = "Nothing of this section is sent: what is booked stands in the properties."
 
 
-def fields_of(action: str, words: Sequence[str]) -> dict[str, Any]:
-    """The fields in `name=value` words. A name that comes again makes a list, where the field is one.
+def fields_of(action: str, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """`(fields, problems)` of `name=value` words. A name that comes again makes a list, where the field is one.
 
     `lines`, `image`, `template`, `source` and `attachments` are YAML, as `{name: hello, language: de}`; whatever
-    stands in it is text, so that an amount stays exact. Raises `InvalidTask` naming every problem.
+    stands in it is text, so that an amount stays exact.
     """
     known = (*ACTIONS[action].required, *ACTIONS[action].optional, *_COMMON)
     found: dict[str, Any] = {}
@@ -57,9 +67,7 @@ def fields_of(action: str, words: Sequence[str]) -> dict[str, Any]:
             problems.append(f"'{name}' is given twice")
         else:
             found[name] = value
-    if problems:
-        raise InvalidTask(problems)
-    return found
+    return found, problems
 
 
 def _value(name: str, text: str) -> Any:

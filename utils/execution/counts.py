@@ -8,6 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 log = logging.getLogger(__name__)
 
+#: What a cycle says that did nothing.
+IDLE = "idle"
+
 #: A way to try one thing of many: its trouble must not stop the others.
 Trying = Callable[[str], AbstractContextManager[None]]
 
@@ -54,4 +57,4 @@ class Counts:
         return bool(self._numbers)
 
     def __str__(self) -> str:
-        return ", ".join(f"{what} {number}" for what, number in self._numbers.items()) or "idle"
+        return ", ".join(f"{what} {number}" for what, number in self._numbers.items()) or IDLE

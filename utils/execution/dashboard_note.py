@@ -128,7 +128,7 @@ class DashboardNote:
 
     def _approved(self, record: ActionRecord) -> Approved:
         if record.state is State.SENDING:
-            return Approved(_subject(record), record.action_id, "it is being carried out")
+            return Approved(_subject(record), record.action_id, began=record.started_at)
         held = self._executor.held(record)
         waits = self._executor.waits()
         if waits is not None or held is None:

@@ -16,6 +16,7 @@ from utils.claim_task import Claims
 from utils.core import visible
 from utils.core.acting import Absence, Plan, Receipt
 from utils.core.brakes import Hold, standstill
+from utils.core.commands import elsewhere
 from utils.core.policy import MAIL_ACTIONS, Mode, refusal, tool_for
 from utils.core.stages import Stage
 from utils.core.task import InvalidTask
@@ -54,6 +55,9 @@ SETTLED_BY_HAND = frozenset({"payment"})
 
 #: A server that is at one action for so long hangs: a call ends by itself after less (`mcp_client.CALL_SECONDS`).
 STUCK = timedelta(minutes=20)
+
+_LONGEST_SHOWN = 120  # characters of a line of what would be done
+_VERBS = {**dict.fromkeys(MAIL_ACTIONS, "send"), "whatsapp_send": "send", "invoice": "post", "payment": "pay by"}
 
 _OLD_APPROVAL = (
     "this node was put back from a backup after it was approved, and may have carried it out in between; if it has"
@@ -110,13 +114,13 @@ class Executor:
         action_log = ActionLog(layout, state_dir, clock, claims.agent, put_back_at=put_back_at, alert=alert)
         self._filing = Filing(layout, claims, store, alert, action_log)
 
-    def run(self, now: datetime) -> str:
+    def run(self) -> str:
         """Finish what was begun, then execute what is approved. Answers what was done ("sent 1, back to pending 1")."""
         try:
             with locks.hold(self._lock, timeout=0):
                 if self._mode != Mode.FULL:
                     return self._draft_only()
-                return self._cycle(now)
+                return self._cycle()
         except locks.Locked:
             return "another executor is at work"
 
@@ -171,12 +175,15 @@ class Executor:
         said = f"taken back by {by}"
         if record.state is not State.APPROVED or not self._store.void(record, said):
             current = self._store.get(action_id) or record
+            if current.state is State.VOID:
+                raise AlreadyActed(f"action {action_id} does not count any more: {current.error}")
             raise AlreadyActed(f"too late to take it back: action {action_id} is {current.state}")
         for path in self._layout.named(record.request_id, Stage.APPROVED):
-            self._filing.send_back(path, f"The approval was {said} before anything was done. It asks again.")
+            self._filing.send_back(path, notes.taken_back(said))
+        self._approvals.tell_taken_back(record, said)
         return self._store.get(action_id) or record
 
-    def _cycle(self, now: datetime) -> str:
+    def _cycle(self) -> str:
         counts = Counts()
         waits = self._reason_to_wait()  # asked before the files are read: a sync may move them
         with counts.trying("unfinished actions"):
@@ -185,7 +192,7 @@ class Executor:
             with counts.trying("what waits"):
                 self._keep_waiting(waits, counts)
         else:
-            self._carry_on(now, counts)
+            self._carry_on(counts)
         counts.raise_problems()
         return str(counts)
 
@@ -197,13 +204,13 @@ class Executor:
                 self._alert("INFO", title, f"{waits}: until then nothing is sent.", source="executor")
             counts.add("waiting for a sync")
 
-    def _carry_on(self, now: datetime, counts: Counts) -> None:
+    def _carry_on(self, counts: Counts) -> None:
         with counts.trying("unfinished actions"):
             self._recover(counts)
         put_back_at = self._put_back_at()
-        for file in requests.read_all(self._layout, Stage.APPROVED):
+        for file in requests.each(self._layout, Stage.APPROVED):
             with counts.trying(file.request_id):
-                self._handle(file, now, put_back_at, counts)
+                self._handle(file, put_back_at, counts)
         for file in requests.read_all(self._layout, Stage.PENDING_APPROVAL):
             record = self._store.live(file.request_id)
             if record is not None and record.state is State.DONE:
@@ -243,17 +250,17 @@ class Executor:
 
     # One file in Approved/
 
-    def _handle(self, file: RequestFile, now: datetime, put_back_at: datetime | None, counts: Counts) -> None:
+    def _handle(self, file: RequestFile, put_back_at: datetime | None, counts: Counts) -> None:
         record = self._store.live(file.request_id)
         if record is None:
-            self._handle_unapproved(file, now, counts)
+            self._handle_unapproved(file, counts)
         elif record.state is State.UNKNOWN:
             self._filing.remind(file.path, record)
             counts.add("unknown", record.action_id)
         elif record.state is State.DONE:
             self._replay(file, record, counts)
         elif record.state is not State.APPROVED:
-            counts.add("in flight")
+            counts.add("in flight", record.action_id)
         elif put_back_at is not None and not put_back_at < record.approved_at <= self._clock.now():
             self._void(record, _OLD_APPROVAL, counts)
         elif record.approved_at > self._clock.now() + _CLOCK_SLACK:
@@ -262,11 +269,11 @@ class Executor:
             self._void(record, "it was edited after the approval; look at it and approve it again", counts)
         elif file.problems:
             self._void(record, f"it can't be executed: {'; '.join(file.problems)}", counts)
-        elif record.expires_at <= now:
+        elif record.expires_at <= self._clock.now():
             self._void(record, "the approval expired before it was executed", counts)
         else:
             self._store.mark_placed(record)
-            self._handle_approved(record, now, counts)
+            self._handle_approved(record, counts)
 
     def _replay(self, file: RequestFile, record: ActionRecord, counts: Counts) -> None:
         if not record.filed:
@@ -274,9 +281,9 @@ class Executor:
         self._filing.file_replay(file.path, file.sha256, record)
         counts.add("executed before")
 
-    def _handle_unapproved(self, file: RequestFile, now: datetime, counts: Counts) -> None:
+    def _handle_unapproved(self, file: RequestFile, counts: Counts) -> None:
         request = file.request
-        if not requests.is_settled(file.path, now):
+        if not requests.is_settled(file.path, self._clock.now()):
             counts.add("still being written")
         elif request is None:
             self._filing.quarantine(file.path, notes.mend_and_return(file.problems))
@@ -293,7 +300,7 @@ class Executor:
         forgotten = self._approvals.forgotten(file)
         return f"Perhaps executed: {forgotten}. Now it can't be: {why}" if forgotten else f"Not executed: {why}"
 
-    def _handle_approved(self, record: ActionRecord, now: datetime, counts: Counts) -> None:
+    def _handle_approved(self, record: ActionRecord, counts: Counts) -> None:
         no = refusal(self._mode, record.action)
         if no is not None:
             counts.add(no)
@@ -301,13 +308,14 @@ class Executor:
             counts.add("waiting for the one before")  # one outside call at a time
         elif self._dry_run:
             if self._store.once(record.action_id, "dry run"):
-                log.info("dry run: would %s for %s (action %s)", record.action, record.request_id, record.action_id)
+                log.info("dry run of %s for %s (action %s)", record.action, record.request_id, record.action_id)
+                self._note(record, notes.dry_run(self._would(record)))
             counts.add("dry run")
         elif record.action not in SERVERS:
             self._fail(record, f"this version can't execute {record.action} yet: do it by hand", counts)
         elif (held := self.held(record)) is not None:
             self._tell_held(record, held)
-            counts.add(held.short)
+            counts.add(held.short, record.action_id)
         else:
             self._execute(record, counts)
 
@@ -337,9 +345,11 @@ class Executor:
         """Why an approved action is not carried out now: the first that holds of the kill switch, DRY_RUN, a
         failed try, refused credentials (a newer approval tries them again), and what `Brakes.hold` says. None: nothing
         does."""
-        standing = standstill(self._brakes.stopped(), dry_run=self._dry_run)
+        standing = standstill(self._brakes.stopped(), dry_run=False)
         if standing is not None:
             return standing
+        if self._dry_run:
+            return Hold("dry run", f"dry run: {self._would(record)}", is_known=True)
         if record.next_try_at is not None and record.next_try_at > self._clock.now():
             words = f"a try failed and did nothing: {record.error}"
             remedy = f"That was try {record.attempts}; it asks again where none works."
@@ -348,7 +358,10 @@ class Executor:
             provider = self._hand(record.action).provider
             paused_at = self._store.paused_at(provider)
             if paused_at is not None and record.approved_at <= paused_at <= self._clock.now():
-                remedy = "Renew them, then approve one action for it again: once that has worked, the rest follows."
+                remedy = (
+                    f"`{elsewhere('doctor')}` names the settings: put in what the provider takes, start the node again,"
+                    " and approve one action for it again. Once that has worked, the rest follows."
+                )
                 words = f"{provider} refuses our credentials"
                 return Hold("waiting for credentials", words, is_known=True, remedy=remedy)
         return self._brakes.hold(record)
@@ -359,10 +372,27 @@ class Executor:
         key = f"held: {held.reason}" if told else f"noted: {held.reason} {held.until}"
         if (told or held.remedy) and self._store.once(record.action_id, key):
             words = notes.held(held, record.expires_at)
-            for path in self._layout.named(record.request_id, Stage.APPROVED):
-                self._claims.explain(path, words)
+            self._note(record, words)
             if told:
                 self._alert("INFO", f"{record.request_id} is approved and waits", words, source="executor")
+
+    def _note(self, record: ActionRecord, words: str) -> None:
+        """Beside the approved file; it may be taken back in that moment, and then no note stays."""
+        for path in self._layout.named(record.request_id, Stage.APPROVED):
+            self._claims.explain(path, words)
+            if not path.exists():
+                self._claims.explain(path, None)
+
+    def _would(self, record: ActionRecord) -> str:
+        """What would be done, were it not for `DRY_RUN`."""
+        try:
+            plan = self._hand(record.action).plan(requests.order(record))
+        except (AdapterError, InvalidTask, KeyError) as error:
+            return f"{record.action} would fail: {error}"
+        if plan.obstacles:
+            return f"{record.action} would fail: {'; '.join(plan.obstacles)}"
+        shown = "; ".join(f"{label}: {visible.one_line(text)[:_LONGEST_SHOWN]}" for label, text in plan.shown)
+        return f"would {_VERBS.get(record.action, 'publish')} {record.action} ({shown})"
 
     # What became of it
 
@@ -379,7 +409,7 @@ class Executor:
                 current = self._store.get(record.action_id)
         except locks.Locked as locked:
             self._tell_stuck(record, str(locked))
-            counts.add("in flight")
+            counts.add("in flight", record.action_id)
             return
         if current is not None and current.state is State.APPROVED:
             counts.add("stopped")  # by the server, which looks last: it waits as before
@@ -425,7 +455,9 @@ class Executor:
                 log.exception("what became of %s could not be looked for", record.request_id)
             self._unknown(record, f"{known}; the evidence could not be looked for: {error}", counts)
             return
-        if record.action in SETTLED_BY_HAND:
+        if found is Absence.NOT_YET:
+            counts.add("in flight", record.action_id)
+        elif record.action in SETTLED_BY_HAND:
             seen = f"found {found.id} ({found.detail})" if isinstance(found, Receipt) else "nothing of it was found"
             self._unknown(record, f"{known}; {seen}; look for yourself", counts)
         elif isinstance(found, Receipt) and owner is not None:
@@ -478,7 +510,7 @@ class Executor:
         if when is None:
             self._fail(record, error, counts)
         elif self._store.retry_at(record, when, error):
-            counts.add("waiting to try again")
+            counts.add("waiting to try again", record.action_id)
 
     def _fail(self, record: ActionRecord, error: str, counts: Counts) -> None:
         failed = self._store.finish(record, State.FAILED, error=error)

@@ -30,6 +30,11 @@ MESSAGE_IDS = """
 ALTER TABLE letters ADD COLUMN message_id TEXT NOT NULL DEFAULT '';
 CREATE INDEX letters_by_message_id ON letters (message_id)
 """
+#: Which mail a reply answers that waits or was approved; `at`: when it was sent.
+REPLIES = """
+CREATE TABLE replies (request_id TEXT PRIMARY KEY, message_id TEXT NOT NULL, at TEXT);
+CREATE INDEX replies_by_message_id ON replies (message_id)
+"""
 _LETTER = "SELECT sender, reply_to, genuine, message_id FROM letters"
 #: The worst first: of two letters that could be meant, a request must not choose the better.
 _TRUST = (False, None, True)
@@ -104,6 +109,15 @@ class FactLog:
             for sender, reply_to, genuine, message_id in rows
         ]
 
+    def replies(self, request: ApprovalRequest) -> tuple[tuple[str, str | None], ...]:
+        """The newest three other requests that answer the same mail, each with when it was sent; None: it waits."""
+        rows = self._rows(
+            "SELECT request_id, at FROM replies WHERE message_id = ? AND request_id != ? AND (at IS NOT NULL OR EXISTS"
+            " (SELECT 1 FROM versions WHERE versions.request_id = replies.request_id)) ORDER BY at DESC LIMIT 3",
+            _answers(request), request.id,
+        )  # fmt: skip
+        return tuple((name, at) for name, at in rows)
+
     def last_deal(self, request: ApprovalRequest) -> Deal | None:
         """The newest receipt with the party that this payment or invoice names, or None."""
         now = badges.deal(request)
@@ -120,9 +134,25 @@ class FactLog:
         return frozenset(row[0] for row in self._rows("SELECT name FROM deals WHERE kind = ?", kind))
 
 
+def _answers(request: ApprovalRequest) -> str | None:
+    return str(request.fields["in_reply_to"]) if request.action == "reply_email" else None
+
+
+def drafted(db: sqlite3.Connection, request: ApprovalRequest) -> None:
+    """A request waits, or is approved: which mail it answers is kept, in the same transaction."""
+    if mail := _answers(request):
+        db.execute(
+            "INSERT INTO replies (request_id, message_id) VALUES (?, ?) ON CONFLICT (request_id)"
+            " DO UPDATE SET message_id = excluded.message_id WHERE at IS NULL",
+            (request.id, mail),
+        )
+
+
 def settled(db: sqlite3.Connection, action_id: str, at: str) -> None:
     """An action has its receipt: what was paid or invoiced with whom is kept, in the same transaction."""
     found = db.execute("SELECT request_id, action, frozen FROM actions WHERE action_id = ?", (action_id,)).fetchone()
+    if found is not None:
+        db.execute("UPDATE replies SET at = ? WHERE request_id = ?", (at, found[0]))
     if found is None or found[1] not in ("payment", "invoice"):
         return
     request, _ = requests.parse(found[2], found[0])

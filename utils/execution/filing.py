@@ -141,6 +141,8 @@ class Filing:
         task = own_task(record.request_id, record.source_task)
         for path in self._layout.named(task, Stage.IN_PROGRESS):
             self._carry(path, Stage.DONE)
+        for path in self._layout.named(task, Stage.REJECTED, Stage.QUARANTINE):
+            self._claims.explain(path, notes.left(record))
 
     def _tell_too_late(self, record: ActionRecord, lies: list[Path]) -> None:
         """A person rejected or removed the request while it was carried out: it stays there, and they hear of it."""

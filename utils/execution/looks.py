@@ -75,7 +75,7 @@ class Looks:
         if not self._is_full:
             return Facts(None, letter)
         if request.action not in _BOOKS:
-            return Facts(store.known_recipients(), letter)
+            return Facts(store.known_recipients(), letter, replies=store.facts.replies(request))
         parties = store.facts.parties(tool_for(request.action, request.fields))
         return Facts(store.known_recipients(), letter, parties, store.facts.last_deal(request))
 

@@ -226,6 +226,16 @@ def held(hold: Hold, approval_ends: datetime) -> str:
     )
 
 
+def taken_back(said: str) -> str:
+    """For a file in `Pending_Approval/` whose approval was taken back; `said`: by whom."""
+    return f"The approval was {said} before anything was done. It asks again."
+
+
+def dry_run(would: str) -> str:
+    """For an approved file in `Approved/`, where `DRY_RUN` is set."""
+    return f"Dry run: {would}. Nothing was done.\n\nWithout DRY_RUN it is carried out, as long as its approval holds."
+
+
 def twice(reason: str) -> str:
     """For a file in `Quarantine/` that was to ask again, but a file of its name asks already."""
     return (
@@ -251,13 +261,22 @@ def receipt(record: ActionRecord) -> str:
     """The receipt of a finished action, for the note beside its file in `Done/`."""
     found = record.receipt
     assert found is not None  # the store takes no `done` without one
-    finished = format_time(record.finished_at) if record.finished_at else "an unknown time"
+    by_hand = found.provider == "human"  # who settled it knows that it happened, and the journal when it was begun
+    moment = record.token_consumed_at if by_hand else record.finished_at
+    at = f"{'begun' if by_hand else 'carried out'} at {format_time(moment) if moment else 'an unknown time'}"
+    settled = f", settled at {format_time(record.finished_at)}" if by_hand and record.finished_at else ""
     return (
-        f"{record.action} was carried out at {finished}, approved by {record.approved_by}.\n\n"
+        f"{record.action} was {at}{settled}, approved by {record.approved_by}.\n\n"
         f"- Receipt: {found.id} ({found.provider}: {found.detail})\n"
         f"- Action: {record.action_id}\n"
         f"- sha256 of what was approved: {record.sha256}"
     )
+
+
+def left(record: ActionRecord) -> str:
+    """For a task that a person put away before its request was carried out."""
+    words = f"Its request {record.request_id} was finished; this task was put away before, and stays."
+    return f"{receipt(record)}\n\n{words}"
 
 
 def not_its_task(request: str, task: str | None) -> str:

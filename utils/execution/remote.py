@@ -17,12 +17,13 @@ from typing import Any, Protocol
 
 from utils.claim_task import Claims
 from utils.core import remote_approval
-from utils.core.remote_approval import Approver, BadStatement, Circumstances, Statement
+from utils.core.remote_approval import Approver, BadStatement, Circumstances, PassedOn, Statement
 from utils.core.stages import Stage
 from utils.core.task import ApprovalRequest
 from utils.core.zones import ZonesConfig
 from utils.execution import notes, requests
 from utils.execution.answers import ApprovalError, Changed, Expired, Invalid, NotFound
+from utils.execution.journal import ActionRecord
 from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
 from utils.ports import AdapterError, Clock
@@ -111,18 +112,11 @@ class RemoteApprovals:
             atomic.write(path, signed.file())
         return path
 
-    def passed_on(self, request_id: str, sha256: str) -> str | None:
-        """What to say of a request whose approval lies here on its way to Local, or None."""
+    def passed_on(self, request_id: str, sha256: str) -> PassedOn | None:
+        """The approval of these bytes that lies here on its way to Local, a signed one before others; or None."""
         found = [one for _, _, one in self._given()[0] if (one.request, one.sha256) == (request_id, sha256)]
-        if not found:
-            return None
-        best = max(found, key=lambda one: (bool(one.signature), one.time))
-        how = (
-            "signed; Local executes it if it knows the key"
-            if best.signature
-            else "not signed; Local asks to confirm it"
-        )
-        return f"approved remotely at {best.time} ({how})"
+        best = max(found, key=lambda one: (bool(one.signature), one.time), default=None)
+        return PassedOn(bool(best.signature), best.time) if best else None
 
     def _approvable(self, request_id: str, sha256: str) -> ApprovalRequest:
         files = self._waiting(request_id)
@@ -174,8 +168,12 @@ class RemoteApprovals:
         is_over = remote_approval.is_over(statement, self._longest(), self._clock.now())
         is_done = live is not None and live.sha256 == statement.sha256  # these bytes are approved already
         if is_done or not files:
+            if live is not None and is_done:
+                self._tell_of_no_effect(statement, live)
             if is_done or is_over:
                 self._remove(path, data)
+            if live is not None and live.via == _via(statement):
+                self._store.once(live.action_id, _TAKEN_IN)
             return None
         file = next((file for file in files if file.sha256 == statement.sha256), files[0])
         why = self.doubt(statement, file)
@@ -183,6 +181,9 @@ class RemoteApprovals:
             why = self._approve(statement, approve)
         if why is None:
             self._remove(path, data)
+            made = self._store.live(statement.request)
+            if made is not None:
+                self._store.once(made.action_id, _TAKEN_IN)
             return None
         said = f"it was approved remotely{self._by(statement)}, but {why}"
         self._tell(path, data, file, said)
@@ -242,13 +243,31 @@ class RemoteApprovals:
             before = self._store.doubts_about(self._layout.relative(file.path), file.sha256)
             if before is None or said in before:
                 return
-        if not self._store.doubt(self._layout.relative(path), requests.sha256(data), said):
-            return
+        is_news = self._store.doubt(self._layout.relative(path), requests.sha256(data), said)
         doubt = f"{before} ({said})" if before else said
-        if not file.problems:
+        if not file.problems and (is_news or requests.note(self._layout, file.path) is None):
             self._claims.explain(file.path, notes.confirm(file, doubt))
+        if not is_news:
+            return
         where = self._layout.relative(file.path)
         self._alert("INFO", f"{file.request_id} waits for a confirmation", f"{where}: {doubt}", source="approvals")
+
+    def _tell_of_no_effect(self, statement: Statement, live: ActionRecord) -> None:
+        """Once of each approval of what is approved already that a thief of the vault, or of a device, may have put
+        there: one that was used before, or whose key was revoked. The journal of the action keeps it."""
+        if not statement.signature or not self._is_genuine(statement):
+            return
+        approver = self._approver_of(statement.signer)
+        is_left = live.via == _via(statement) and not self._store.has_event(live.action_id, _TAKEN_IN)
+        if approver is not None and approver.revoked_at is not None:
+            why = f"the key of {approver.name} was revoked here on {approver.revoked_at[:10]}"
+        elif self._store.was_via(_via(statement)) and not is_left:
+            why = "this approval was used before: each counts once"
+        else:
+            return
+        said = f"{live.request_id} was approved remotely{self._by(statement)} once more, but {why}. Nothing was done."
+        if self._store.once(live.action_id, f"approval {statement.use[:12]} changed nothing", why):
+            self._alert("WARNING", f"An approval of {live.request_id} does not count", said, source="approvals")
 
     def _by(self, statement: Statement) -> str:
         approver = self._approver_of(statement.signer) if statement.signer else None
@@ -313,6 +332,8 @@ def _lying(path: Path, *, is_file: bool) -> _Lying:
         return data, str(error)
 
 
+#: The event of an action whose approval made the record and went away: where it lies again, it is a replay.
+_TAKEN_IN = "approval taken in"
 #: What the `via` of such a record begins with.
 VIA = "signed:"
 

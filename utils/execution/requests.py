@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -110,7 +110,11 @@ def is_settled(path: Path, now: datetime, seconds: float = SETTLE_SECONDS, soon:
 
 def read_all(layout: Layout, *stages: Stage) -> list[RequestFile]:
     """Every request file of these stages, in a stable order. What can't be read is logged and left out."""
-    files = []
+    return list(each(layout, *stages))
+
+
+def each(layout: Layout, *stages: Stage) -> Iterator[RequestFile]:
+    """The same, each read in its turn: what is done about the one before may take minutes."""
     for path in [path for stage in stages for path in layout.files(stage)]:
         try:
             file = read(layout, path)
@@ -118,8 +122,7 @@ def read_all(layout: Layout, *stages: Stage) -> list[RequestFile]:
             log.warning("%s can't be read: %s", layout.relative(path), error.strerror)
             continue
         if file is not None:
-            files.append(file)
-    return files
+            yield file
 
 
 def note(layout: Layout, path: Path) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from utils.execution import facts
 from utils.execution.journal import LIVE
 
-_VERSION = 6
+_VERSION = 7
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
 _ONE_LIVE_RECORD = f"CREATE UNIQUE INDEX one_live_record ON actions (request_id) WHERE state IN ({_LIVE})"
 _PAUSES = "CREATE TABLE pauses (provider TEXT PRIMARY KEY, at TEXT NOT NULL)"
@@ -82,7 +82,7 @@ CREATE TABLE IF NOT EXISTS verified_senders (task_id TEXT PRIMARY KEY, address T
 _FROM_2 = f"{_REACHED};{_ANSWERS}"  # its first files had no `reached`
 _FROM_3 = f"{facts.TABLES};{facts.FROM_VERIFIED_SENDERS};"
 _FROM_4 = "ALTER TABLE actions ADD COLUMN provider TEXT NOT NULL DEFAULT ''"
-_FROM_5 = f"{facts.MESSAGE_IDS};ALTER TABLE seen ADD COLUMN brought INTEGER NOT NULL DEFAULT 0"
+_FROM_5 = f"{facts.MESSAGE_IDS};ALTER TABLE seen ADD COLUMN brought INTEGER NOT NULL DEFAULT 0;{facts.REPLIES}"
 #: What brings a file of which version to today's; 0 is a new one.
 _STEPS = {
     0: _SCHEMA + _ANSWERS + facts.TABLES + ";" + _FROM_5,
@@ -91,6 +91,7 @@ _STEPS = {
     3: _FROM_3 + _FROM_4 + ";" + _FROM_5,
     4: _FROM_4 + ";" + _FROM_5,
     5: _FROM_5,
+    6: facts.REPLIES,
 }
 
 

@@ -14,6 +14,7 @@ from utils.core.revision import own_task
 from utils.core.stages import Stage
 from utils.execution import notes
 from utils.execution.counts import Trying
+from utils.execution.journal import State
 from utils.execution.requests import RequestFile
 from utils.execution.store import ExecutionStore
 from utils.ports import Clock
@@ -41,18 +42,32 @@ class SourceTasks:
         self._alert = alert
         self._gone: dict[str, datetime] = {}  # task → since when no request of it lies anywhere
 
-    def follow_rejections(self, trying: Trying) -> None:
-        """A request that a person moved to `Rejected/` takes its task along."""
+    def follow_ends(self, trying: Trying) -> None:
+        """A request that a person moved to `Rejected/` takes its task along, and so does one that was carried out: its
+        task may have been elsewhere then."""
         rejected: set[str] | None = None
         for path in list(self._layout.files(Stage.IN_PROGRESS)):
             names = self._of(path.stem, self._store.requests_of(path.stem))
             if not names:
+                continue
+            done = next((live for live in map(self._store.live, names) if live and live.state is State.DONE), None)
+            if done is not None and done.filed:
+                with trying(path.stem):
+                    self._finish(path, notes.receipt(done))
                 continue
             if rejected is None:
                 rejected = self._names(Stage.REJECTED) - self._names(Stage.PENDING_APPROVAL, Stage.APPROVED)
             if rejected.issuperset(names):
                 with trying(path.stem):
                     self.reject(path.stem, "Its request was moved to Rejected/")
+
+    def _finish(self, path: Path, receipt: str) -> None:
+        try:
+            self._claims.move(path, Stage.DONE, reason=receipt)
+        except Gone:
+            log.info("%s was moved meanwhile", path.name)
+        except TargetTaken:
+            self._claims.quarantine(path, f"{receipt}\n\nDone/ holds a file of this name already: delete one of them.")
 
     def follow_removals(self, waiting: Collection[str], trying: Trying) -> datetime | None:
         """A request that somebody deleted unanswered, or put elsewhere, takes its task along: else that would lie in
@@ -117,19 +132,17 @@ class SourceTasks:
             except (Gone, TargetTaken) as error:
                 log.warning("the task of a removed request stays where it is: %s", error)
 
-    def tell_returned(self, file: RequestFile) -> None:
-        """A request that was found removed and now waits again, seen for the first time since: the note beside its
-        task, which stays in `Rejected/` (nothing of ours leaves that), no longer says that nobody is asked."""
+    def take_back(self, file: RequestFile) -> None:
+        """A request that was found removed waits again, seen for the first time since: so does its task."""
         newest = next(iter(self._store.answers.recent(1, request=file.request_id)), None)
         if newest is None or newest.answer != "removed" or self._store.was_seen(file.request_id, file.sha256):
             return
         task = own_task(file.request_id, file.request.source_task if file.request else None)
-        words = (
-            f"It was put away when its request {file.request_id} was removed. That was put back since, and waits for"
-            " your answer again; this task stays here whatever becomes of it, and nobody drafts it anew."
-        )
         for path in self._layout.named(task, Stage.REJECTED):
-            self._claims.explain(path, words)
+            try:
+                self._claims.move(path, Stage.IN_PROGRESS, reason=f"Its request {file.request_id} is back, and waits.")
+            except (Gone, TargetTaken) as error:
+                log.warning("the task of %s stays where it is: %s", file.request_id, error)
 
     def _places(self, names: Collection[str]) -> _Places:
         """Where in the whole vault the files of these requests lie. Raises `OSError` where a stage can't be read."""

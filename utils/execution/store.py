@@ -71,17 +71,19 @@ class ExecutionStore:
 
     # What was seen, what was doubted
 
-    def saw(self, name: str, sha256: str, path: str, source_task: str | None, *, brought: bool = False) -> None:
-        """Note that the request `name` lay in this node's `Pending_Approval/` with these bytes. `brought`: in the place
-        of other ones, by a sync."""
+    def saw(self, name: str, sha256: str, path: str, request: ApprovalRequest | None, *, brought: bool = False) -> None:
+        """Note that the request `name` lay in this node's `Pending_Approval/` with these bytes. `request`: what they
+        say, None where they can't be used; `brought`: in the place of other ones, by a sync."""
         if self.was_seen(name, sha256):
             return
         with self._transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO seen (name, sha256, path, source_task, at, counts, brought)"
                 " VALUES (?, ?, ?, ?, ?, 1, ?)",
-                (name, sha256, path, source_task, self._now(), brought),
+                (name, sha256, path, request.source_task if request else None, self._now(), brought),
             )
+            if request is not None:
+                facts.drafted(db, request)
 
     def was_seen(self, name: str, sha256: str) -> bool:
         """Whether these bytes of the request `name` were seen in `Pending_Approval/` since its last approval ended."""
@@ -191,6 +193,7 @@ class ExecutionStore:
             )
             if done.rowcount != 1:
                 return None
+            facts.drafted(db, request)
             self._event(db, action_id, State.APPROVED, f"by {by} via {via}")
             drafter = request.drafted_by
             self.answers.write(
@@ -484,6 +487,10 @@ class ExecutionStore:
                 return False
             self._event(db, action_id, event, detail)
         return True
+
+    def has_event(self, action_id: str, event: str) -> bool:
+        """Whether `once` noted it."""
+        return bool(self._rows("SELECT 1 FROM events WHERE action_id = ? AND event = ?", action_id, event))
 
     def put_back_at(self) -> datetime | None:
         """When it was last found that this journal was put back from a backup; None where it never was."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from utils.claim_task import Claims
 from utils.core import expiry
 from utils.core.policy import Mode
+from utils.core.remote_approval import PassedOn
 from utils.core.stages import Stage
 from utils.core.task import format_time, parse_time
 from utils.core.zones import ZonesConfig
@@ -42,11 +44,11 @@ class Waiting:
         clock: Clock,
         alert: Callable[..., Any],
         known_to_git: Callable[[str, bytes], bool],
-        passed_on: Callable[[str, str], str | None],
+        passed_on: Callable[[str, str], PassedOn | None],
         looks: Looks,
         soon: Soon,
     ) -> None:
-        """`passed_on(request, sha256)` says that an approval is on its way to Local, or None."""
+        """`passed_on(request, sha256)` is the approval that is on its way to Local, or None."""
         self._layout = layout
         self._claims = claims
         self._store = store
@@ -103,6 +105,7 @@ class Waiting:
             problems += requests.problems_of_files(self._layout, file.request)
             problems += [] if problems else self._looks.obstacles(file.request)
         expires = self.expires(file)
+        passed_on = self._passed_on(file.request_id, file.sha256)
         live = self._store.live(file.request_id)
         if live is not None and live.state is State.DONE:
             problems.append("this request was executed before; approving it again does nothing")
@@ -118,7 +121,8 @@ class Waiting:
             needs_confirmation=file.stage is Stage.APPROVED,
             expires=expires,
             expired=self.is_expired(file),
-            reason=self.note(file) or self._passed_on(file.request_id, file.sha256),
+            reason=self.note(file) or (passed_on.words if passed_on else None),
+            passed_on=passed_on,
             problems=tuple(problems),
             expires_in=expiry.seconds_left(expires, self._clock.now()) if expires else None,
             warning=self._warning(file),
@@ -196,10 +200,9 @@ class Waiting:
                 versions = self._store.answers.versions(file.request_id)
                 kept = any(not requests.parse(data, file.request_id)[1] for data in versions)
                 self._store.doubt(path, file.sha256, notes.mend(file.problems, file.request_id if kept else None))
-            task = file.request.source_task if file.request else None
             self._store.answers.saw(file.request_id, file.sha256, file.data)
             brought = self._store.had_only_others(file.request_id, file.sha256) and self._known_to_git(path, file.data)
-            self._store.saw(file.request_id, file.sha256, path, task, brought=brought)
+            self._store.saw(file.request_id, file.sha256, path, file.request, brought=brought)
         elif not self._store.answers.has_version(file.request_id):  # what was kept was forgotten, or lost
             self._store.answers.saw(file.request_id, file.sha256, file.data)
         self._forget_move(file)
@@ -234,6 +237,13 @@ class Waiting:
             self._claims.explain(file.path, wanted)
         elif not wanted and is_ours:
             self._claims.explain(file.path, None)
+
+    def tell_taken_back(self, path: Path, words: str) -> None:
+        """Also where the note says what to look at, which stays below it."""
+        note = requests.note(self._layout, path) or ""
+        if words not in note:
+            below = notes.said(note) if notes.is_look(note) or notes.is_obstacles(note) else ""
+            self._claims.explain(path, "\n\n".join(filter(None, (words, below))))
 
     def forget_all_but(self, waiting: Collection[str]) -> None:
         """What was kept of requests that do not wait any more is of no use. `waiting`: the ids of those that do.

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
+from utils.core.acting import Order
+from utils.core.task import ApprovalRequest, InvalidTask
 from utils.hands.social import Channel, SocialHand
 from utils.hands.whatsapp import Sender, WhatsAppHand
+from utils.ports import AdapterError, Hand
 from utils.settings import Settings
 
 #: What each action's account needs; any of them empty, and there is none.
@@ -44,6 +48,20 @@ def whatsapp_hand(s: Settings, now: Callable[[], datetime]) -> WhatsAppHand:
 
     account = f"number {s.whatsapp_phone_number_id}"
     return WhatsAppHand(sender, now, account=account, missing=_missing("whatsapp_send", s))
+
+
+def lack(hand: Hand, action: str, now: datetime) -> str | None:
+    """Which account is missing to carry out an action, or None: a hand says so before it looks at the request."""
+    words: dict[str, Any] = dict.fromkeys(("type", "domain", "created", "created_by", "why", "drafted_by", "draft"), "")
+    empty: dict[str, Any] = {"priority": "normal", "source": {}, "meta": {}, "body": "", "fields": {}, "risk": ()}
+    request = ApprovalRequest(**words, **empty, id="", action=action, expires=now, source_task=None)
+    try:
+        hand.plan(Order("0" * 32, request, now))
+    except AdapterError as error:
+        return str(error)
+    except InvalidTask:  # it was looked at
+        return None
+    return None
 
 
 def _missing(action: str, s: Settings) -> tuple[str, ...]:

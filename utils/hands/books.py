@@ -3,19 +3,27 @@
 An invoice is made as a draft and then posted: the draft counts for nothing, posting is the one committing call, and our
 mark in the draft tells afterwards what became of it. A payment is never tried again, and after a lost answer always a
 matter for the human (`executor.SETTLED_BY_HAND`); `find` brings the evidence.
+
+Odoo goes on with a request whose caller has given up. So what is not there says nothing until `SETTLED` has passed
+since Odoo was asked, which the journal keeps with what was made ready.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from utils.adapters import sepa
 from utils.adapters.odoo_books import OdooBooks
 from utils.core import books
 from utils.core.acting import Absence, Order, Plan, Receipt
+from utils.hands.social import Mark, read_mark
 from utils.ports import AdapterError
+
+#: Odoo ends what takes longer than 120 s (`--limit-time-real`, its default), once a worker has begun it; it may have
+#: waited for one before that.
+SETTLED = timedelta(minutes=5)
 
 
 class InvoiceHand:
@@ -23,9 +31,11 @@ class InvoiceHand:
 
     provider = "odoo"
 
-    def __init__(self, open_books: Callable[[], OdooBooks]) -> None:
-        """`open_books` is asked when they are first needed; raises `AdapterError` where no account is set."""
+    def __init__(self, open_books: Callable[[], OdooBooks], now: Callable[[], datetime]) -> None:
+        """`open_books` is asked when they are first needed; raises `AdapterError` where no account is set. `now`: the
+        clock."""
         self._books = open_books
+        self._now = now
 
     def plan(self, order: Order) -> Plan:
         """Its lines and sums. Raises `InvalidTask`, and `AdapterError` where this node has no Odoo."""
@@ -39,16 +49,17 @@ class InvoiceHand:
         entry = ledger.posted(plan.reference)
         if entry is None:
             draft = ledger.draft(self._invoice(order), plan.reference)
-            prepared(f"{draft.model},{draft.id}")
+            prepared(str(Mark(self._now(), f"{draft.model},{draft.id}")))
             entry = ledger.post(draft, plan.reference)
         return Receipt(self.provider, entry.number or f"{entry.model},{entry.id}", entry.detail)
 
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
-        """A move with our mark that was ever posted proves the act; that there is none proves that it did not happen,
-        for only a draft that bears it is ever posted."""
+        """A move with our mark that was ever posted proves the act; that there is none proves in time that it did not
+        happen, for only a draft that bears it is ever posted."""
+        now = self._now()
         entry = self._books().posted(plan.reference)
         if entry is None:
-            return Absence.PROVEN
+            return _absence(order, now, Absence.PROVEN)
         return Receipt(self.provider, entry.number or f"{entry.model},{entry.id}", entry.detail)
 
     @staticmethod
@@ -61,9 +72,10 @@ class OdooPaymentHand:
 
     provider = "odoo"
 
-    def __init__(self, open_books: Callable[[], OdooBooks]) -> None:
-        """`open_books`: as for `InvoiceHand`."""
+    def __init__(self, open_books: Callable[[], OdooBooks], now: Callable[[], datetime]) -> None:
+        """As for `InvoiceHand`."""
         self._books = open_books
+        self._now = now
 
     def plan(self, order: Order) -> Plan:
         """Raises `InvalidTask`, and `AdapterError` where this node has no Odoo."""
@@ -75,16 +87,19 @@ class OdooPaymentHand:
         """One call makes it count; whatever goes wrong before is certain, and not tried again."""
         ledger = self._books()
         ready = ledger.prepare_payment(_payment(order), plan.reference)
-        prepared(ready.prepared)
+        prepared(str(Mark(self._now(), ready.prepared)))
         entry = ledger.pay(ready, plan.reference)
         for_what = f"for bill {ready.bill}" if ready.bill else "on account: no open bill has this reference"
         return Receipt(self.provider, entry.number or f"{entry.model},{entry.id}", f"{entry.detail}, {for_what}")
 
     def find(self, order: Order, plan: Plan) -> Receipt | Absence:
-        """What Odoo has with our mark, for the human."""
+        """What Odoo has with our mark, for the human: who is told that there is nothing may pay again."""
+        now = self._now()
         found = self._books().payments(plan.reference)
-        if not found:
-            return Absence.OPEN
+        if not found or found[0].state == "draft":  # which counts for nothing, unless what makes it count is late
+            absence = _absence(order, now, Absence.OPEN)
+            if absence is Absence.NOT_YET or not found:
+                return absence
         return Receipt(self.provider, found[0].number or f"{found[0].model},{found[0].id}", found[0].detail)
 
 
@@ -125,6 +140,16 @@ class SepaPaymentHand:
 
     def _data(self, order: Order, mark: str) -> bytes:
         return sepa.transfer(_payment(order), mark, self._debtor, order.approved_at, self._schema)
+
+
+def _absence(order: Order, now: datetime, in_the_end: Absence) -> Absence:
+    """What it means that nothing was there at `now`. By a clock that was put back since, nobody can tell."""
+    asked = read_mark(order.prepared)
+    if asked is None:  # the call that commits comes after the mark
+        return in_the_end
+    if now < asked.at:
+        return Absence.OPEN
+    return in_the_end if now - asked.at >= SETTLED else Absence.NOT_YET
 
 
 def _payment(order: Order) -> books.Payment:

@@ -48,9 +48,9 @@ def history(layout: Layout, services: Sequence[str], window: str, now: datetime)
     bucket is the one that goes on; one without a check has no uptime."""
     count, seconds = WINDOWS[window]
     last = int(now.timestamp()) // seconds
-    numbers = range(last - count + 1, last + 1)
-    found: dict[str, dict[int, Told]] = {name: {} for name in services}
-    day = _time(numbers[0] * seconds).date()
+    first = last - count + 1
+    days = []
+    day = _time(first * seconds).date()
     while day <= now.date():
         path = layout.daily_log("health", f"{day:%Y-%m-%d}")
         day += timedelta(days=1)
@@ -58,13 +58,22 @@ def history(layout: Layout, services: Sequence[str], window: str, now: datetime)
             status = path.stat()
         except FileNotFoundError:
             continue
-        for name, buckets in _day(path, status.st_mtime_ns, status.st_size, seconds).items():
+        days.append((path, status.st_mtime_ns, status.st_size))
+    told = _told_of(tuple(days), tuple(services), first, last, seconds)
+    return {"window": window, "bucket_seconds": seconds, "services": told}
+
+
+@lru_cache(maxsize=8)
+def _told_of(
+    days: tuple[tuple[Path, int, int], ...], services: tuple[str, ...], first: int, last: int, seconds: int
+) -> Mapping[str, Any]:
+    """What is told of each service, for as long as the days' files keep their times and sizes."""
+    numbers = range(first, last + 1)
+    found: dict[str, dict[int, Told]] = {name: {} for name in services}
+    for path, modified, size in days:
+        for name, buckets in _day(path, modified, size, seconds).items():
             found.setdefault(name, {}).update(buckets)
-    return {
-        "window": window,
-        "bucket_seconds": seconds,
-        "services": {name: _service(buckets, numbers, seconds) for name, buckets in found.items()},
-    }
+    return {name: _service(buckets, numbers, seconds) for name, buckets in found.items()}
 
 
 @lru_cache(maxsize=128)

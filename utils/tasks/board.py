@@ -1,7 +1,8 @@
 """The task board: every task of the vault with its stage and history, read from the files themselves.
 
-There is no index to go stale: a listing walks the folders and reads only the files it shows. What was read of a file is
-remembered for as long as the file stays the same.
+There is no index on the disk to go stale. Names are remembered folder by folder, for as long as a folder stays the
+same (`shelves`), which files of the claims log tell of a task likewise (`events`), and what was read of a file for as
+long as that stays.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from operator import is_not
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,19 @@ from utils.core import visible
 from utils.core.revision import request_ids
 from utils.core.stages import DOMAINS, Stage
 from utils.core.task import ID_PATTERN, InvalidTask, format_time, parse_time, task_from
-from utils.vault import frontmatter, jsonl
+from utils.tasks.events import ClaimEvents
+from utils.tasks.shelves import Shelf, Shelves
+from utils.vault import frontmatter
 from utils.vault.layout import Layout
 
 #: More of a file than this is not shown; what a person or an agent writes is far smaller.
 MAX_TEXT = 1024 * 1024
 #: What a line of a task's history tells; what does not apply is None.
 HISTORY = ("at", "agent", "event", "from", "to", "reason", "by")
-_LOOKED_AT = 20_000
 _HEAD = 10_000  # characters in which a title is looked for
 _LONGEST_TITLE = 200
-_PLAIN = re.compile(r"[a-z]+|[0-9]+")  # what YAML writes in one way alone
+#: What YAML writes in one way alone: words, whole numbers, and what looks like an id.
+_PLAIN = re.compile(r"[a-z]+|[0-9]+|(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+){2,}")
 
 
 class UnknownTask(LookupError):
@@ -57,32 +60,39 @@ class Board:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._shelves = Shelves(layout)
+        self._events = ClaimEvents(layout)
+        self._twice: tuple[list[Shelf], list[str]] = ([], [])
 
-    def cards(self, stage: Stage | None = None, domain: str | None = None) -> Iterator[Card]:
-        """Every task file, of one stage or domain if given. No file is opened."""
-        for wanted in Stage if stage is None else (stage,):
-            for path in self._layout.files(wanted, misnamed=True):
-                card = self._card(path, wanted)
-                if domain in (None, card.domain):
-                    yield card
+    def cards(
+        self, stage: Stage | None = None, domain: str | None = None, below: tuple[str, ...] | None = None
+    ) -> Iterator[Card]:
+        """Every task file, of one stage or domain if given, newest first, from below a card's key on. No file is
+        opened."""
+        stages = tuple(Stage) if stage is None else (stage,)
+        for _, shelf, stem in self._shelves.newest(stages, domain, below):
+            yield self._on(shelf, stem)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many tasks there are by stage and domain, zeros included."""
         table = {stage.value: dict.fromkeys(DOMAINS, 0) for stage in Stage}
-        for card in self.cards():
-            table[card.stage.value][card.domain] += 1
+        for shelf in self._shelves.of(*Stage):
+            for domain, stems in shelf.by_domain.items():
+                table[shelf.stage.value][domain] += len(stems)
         return table
 
     def duplicates(self) -> list[str]:
         """Ids that lie in more than one place, which a sync should have made impossible."""
-        places: dict[str, list[Path]] = {}
-        for card in self.cards():
-            if ID_PATTERN.match(card.id):
-                places.setdefault(card.id, []).append(card.path)
+        shelves = self._shelves.of(*Stage)
+        if len(shelves) != len(self._twice[0]) or any(map(is_not, shelves, self._twice[0])):
+            seen: set[str] = set()
+            twice: set[str] = set()
+            for shelf in shelves:
+                twice |= shelf.stems & seen
+                seen |= shelf.stems
+            self._twice = (shelves, sorted(filter(ID_PATTERN.match, twice)))
         # One that is moved while we look may be seen twice: look again before telling.
-        return sorted(
-            task for task, paths in places.items() if len(paths) > 1 and sum(path.exists() for path in paths) > 1
-        )
+        return [task for task in self._twice[1] if sum(path.exists() for path in self._places(task)) > 1]
 
     def summary(self, card: Card) -> dict[str, Any] | None:
         """What a list shows of a task, or None where the file has moved on meanwhile. Broken files say so in
@@ -121,7 +131,7 @@ class Board:
     def detail(self, task_id: str) -> dict[str, Any]:
         """One task: its summary, its text, its plan, its history and its requests. Raises `UnknownTask`."""
         found = []
-        for card in map(self._card, self._layout.find(task_id)):
+        for card in self._named(task_id):
             summary, data = self.summary(card), _read_if_there(card.path)
             if summary is not None and data is not None:
                 found.append((card, summary, data))
@@ -139,59 +149,52 @@ class Board:
 
     def text(self, task_id: str) -> str | None:
         """The text of a task's file, wherever it lies, or None."""
-        texts = (_read_if_there(path) for path in self._layout.find(task_id))
+        texts = (_read_if_there(path) for path in self._places(task_id))
         return next((data.decode("utf-8", "replace") for data in texts if data is not None), None)
 
     def history(self, task_id: str) -> list[dict[str, Any]]:
         """What the claims log says about a task, oldest first, as `HISTORY` names it."""
-        found = [entry for entry in self.claim_events() if entry.get("task") == task_id]
+        found = list(self._events.of(task_id))
         found.reverse()
         # A sync may have put another node's lines anywhere; lines of one moment keep the order in which they lie.
         found.sort(key=lambda entry: str(entry.get("at")))
         return [{name: _text(entry.get(name)) for name in HISTORY} for entry in found]
 
-    def claim_events(self) -> Iterator[dict[str, Any]]:
+    def claim_events(self) -> Iterator[Mapping[str, Any]]:
         """The lines of `Logs/claims.jsonl`, newest first, and then those that were rolled out of it."""
-        yield from jsonl.newest(self._layout.claims_log)
-        yield from jsonl.newest_of(self._layout.daily_log("claims", "any").parent)
+        return self._events.newest()
 
     def active_claims(self) -> list[dict[str, Any]]:
         """What agents work on now, newest first: `task, agent, since, path`. `since` is None where no line tells."""
-        cards = {card.id: card for card in self.cards(Stage.IN_PROGRESS)}
-        since = self._claimed_at(set(cards))
         claims = [
             {
                 "task": card.id,
                 "agent": card.agent,
-                "since": since.get(card.id),
+                "since": self._claimed_at(card.id),
                 "path": self._layout.relative(card.path),
             }
-            for card in cards.values()
+            for card in {card.id: card for card in self.cards(Stage.IN_PROGRESS)}.values()
         ]
         return sorted(claims, key=lambda claim: (claim["since"] or "", claim["task"]), reverse=True)
 
-    def _claimed_at(self, wanted: set[str]) -> dict[str, str | None]:
-        """When each of these tasks was last claimed, as far as the newest lines tell.
+    def _claimed_at(self, task_id: str) -> str | None:
+        """When a task was last claimed, as its lines tell. What a person put there has none."""
+        claimed = (entry for entry in self._events.of(task_id) if entry.get("event") == "claimed")
+        return next((_time(entry.get("at")) for entry in claimed), None)
 
-        What a person put there has no line, and must not make us read years of them.
-        """
-        found: dict[str, str | None] = {}
-        if not wanted:
-            return found
-        for entry in islice(self.claim_events(), _LOOKED_AT):
-            task = entry.get("task")
-            if isinstance(task, str) and task in wanted and task not in found and entry.get("event") == "claimed":
-                found[task] = _time(entry.get("at"))
-                if len(found) == len(wanted):
-                    break
-        return found
-
-    def _card(self, path: Path, stage: Stage | None = None) -> Card:
-        stage = stage or self._layout.stage_of(path) or Stage.INBOX
-        match = ID_PATTERN.match(path.stem)
+    def _on(self, shelf: Shelf, stem: str) -> Card:
+        match = ID_PATTERN.match(stem)
+        path = Path(shelf.place(stem))
         domain = match["domain"] if match else self._layout.domain_of(path) or "general"
-        agent = self._layout.agent_of(path) if stage is Stage.IN_PROGRESS else None
-        return Card(path.stem, stage, domain, agent, path)
+        agent = self._layout.agent_of(path) if shelf.stage is Stage.IN_PROGRESS else None
+        return Card(stem, shelf.stage, domain, agent, path)
+
+    def _named(self, task_id: str) -> list[Card]:
+        """Where files of this id lie, over all stages."""
+        return [self._on(shelf, task_id) for shelf in self._shelves.of(*Stage) if task_id in shelf.stems]
+
+    def _places(self, task_id: str) -> list[Path]:
+        return [card.path for card in self._named(task_id)]
 
     def _plan(self, card: Card) -> str | None:
         found = (_read_if_there(place) for place in self._layout.plans(card.domain, card.id))
@@ -199,8 +202,9 @@ class Board:
 
     def _requests(self, task_id: str) -> list[dict[str, str]]:
         """The approval requests made for a task; their ids follow from its own."""
-        names = request_ids(task_id)
-        return [{"id": card.id, "stage": card.stage.value} for card in self.cards() if card.id in names]
+        names = frozenset(request_ids(task_id))
+        shelves = self._shelves.of(*Stage)
+        return [{"id": name, "stage": shelf.stage.value} for shelf in shelves for name in sorted(names & shelf.stems)]
 
 
 @lru_cache(maxsize=16_384)

@@ -115,6 +115,11 @@ def move(source: Path, target: Path) -> None:
         sync_folder(source.parent)
 
 
+def is_there(path: Path | str) -> bool:
+    """As `os.path.lexists`, without the price of an exception: of eight who ask for a task, seven are late."""
+    return os.access(path, os.F_OK, follow_symlinks=False)
+
+
 def rename_noreplace(source: Path, target: Path) -> None:
     """Atomic rename that refuses an existing target (`renameat2` with `RENAME_NOREPLACE`, Linux ≥ 3.15).
 

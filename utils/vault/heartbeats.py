@@ -111,7 +111,7 @@ class Heartbeats:
     def worker(self, task_id: str) -> Process | None:
         """Who began to work on the task; maybe dead by now. None where nobody did."""
         file = self._file(task_id)
-        return self._read(Path(file)) if os.path.lexists(file) else None
+        return self._read(Path(file)) if atomic.is_there(file) else None
 
     def _read(self, file: Path) -> Process | None:
         try:

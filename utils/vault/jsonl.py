@@ -104,8 +104,8 @@ def roll(path: Path, into: Callable[[str], Path], *, today: str) -> int:
     return sum(data.count(b"\n") for data in days.values())
 
 
-def newest(path: Path) -> Iterator[dict[str, Any]]:
-    """The log's entries, newest first, read block by block from the end.
+def newest(path: Path, wanted: Callable[[bytes], bool] | None = None) -> Iterator[dict[str, Any]]:
+    """The log's entries, newest first, read block by block from the end; with `wanted` only of the lines it says so of.
 
     A line that is no JSON object as RFC 8259 has it, or longer than 256 KiB, is skipped.
     """
@@ -125,7 +125,7 @@ def newest(path: Path) -> Iterator[dict[str, Any]]:
             if len(rest) > _LONGEST:
                 rest = _TOO_LONG
             for line in reversed(lines[1:] if start else lines):
-                entry = _decode(line)
+                entry = _decode(line) if wanted is None or wanted(line) else None
                 if entry is not None:
                     yield entry
             position = start

@@ -109,8 +109,12 @@ class Layout:
 
     def folder(self, stage: Stage, *, domain: str | None = None, agent: str | None = None) -> Path:
         """The folder of a stage: by domain where it has such folders, by agent for work in progress."""
+        return self.place("", stage, domain=domain, agent=agent)
+
+    def place(self, name: str, stage: Stage, *, domain: str | None = None, agent: str | None = None) -> Path:
+        """Where a file of this name lies in a stage."""
         part = domain if stage in BY_DOMAIN else agent if stage is Stage.IN_PROGRESS else None
-        return Path(f"{self.root}/{FOLDERS[stage]}/{part or ''}")
+        return Path(f"{self.root}/{FOLDERS[stage]}/{part or ''}/{name}")
 
     def relative(self, path: Path | str) -> str:
         """`path` as the vault's posix path; raises `OutsideVault`."""

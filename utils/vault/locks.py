@@ -22,20 +22,16 @@ class Locked(RuntimeError):
 
 
 @contextmanager
-def hold(path: Path, *, timeout: float | None = None, note: str | None = "", shared: bool = False) -> Iterator[None]:
-    """Hold the exclusive lock on `path` for the block, or together with others who want it `shared`. Not re-entrant.
+def hold(path: Path, *, timeout: float | None = None, note: str | None = "") -> Iterator[None]:
+    """Hold the exclusive lock on `path` for the block. Not re-entrant.
 
     `note` is written into the file, for people; None: nothing, for a lock that is taken thousands of times. `timeout`
     in seconds: None waits for ever, 0 tries once. Raises `Locked` when it runs out. The file stays:
     deleting a lock file is how two holders come to be.
     """
+    descriptor = _open(path)
     try:
-        descriptor = os.open(path, _FLAGS, 0o600)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, _FLAGS, 0o600)
-    try:
-        _acquire(descriptor, path, timeout, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        _acquire(descriptor, path, timeout)
         try:
             if note is not None:
                 os.ftruncate(descriptor, 0)
@@ -51,8 +47,7 @@ def hold(path: Path, *, timeout: float | None = None, note: str | None = "", sha
 @contextmanager
 def share(path: Path) -> Iterator[None]:
     """Hold a shared lock on `path` for the block: any number of sharers at once, and no `hold` beside them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
@@ -80,14 +75,22 @@ def holder(path: Path) -> str | None:
     return None
 
 
-def _acquire(descriptor: int, path: Path, timeout: float | None, kind: int) -> None:
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, _FLAGS, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, _FLAGS, 0o600)
+
+
+def _acquire(descriptor: int, path: Path, timeout: float | None) -> None:
     if timeout is None:
-        fcntl.flock(descriptor, kind)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         return
     deadline = time.monotonic() + timeout
     while True:
         try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:

@@ -70,9 +70,9 @@ class Moves:
             with self.hold():
                 pass
         if self._is_wanted_alone():
-            with locks.hold(self._turn, note=None, shared=True):  # after whoever waits
+            with locks.share(self._turn):  # after whoever waits
                 pass
-        return locks.hold(self._lock, note=None, shared=True)
+        return locks.share(self._lock)
 
     def _is_wanted_alone(self) -> bool:
         try:

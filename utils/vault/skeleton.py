@@ -21,6 +21,29 @@ TEMPLATES = {
     ".gitignore": "gitignore",
     ".gitattributes": "gitattributes",
 }
+#: What makes Obsidian show and write what is ours: views (Bases), templates, and where those lie. An older vault gets
+#: what it lacks from `init_vault`.
+OBSIDIAN = {
+    "Approvals.base": "Approvals.base",
+    "Tasks.base": "Tasks.base",
+    ".obsidian/templates.json": "templates.json",
+    **{
+        f"Templates/{name}.md": f"Templates/{name}.md"
+        for name in (
+            "Task",
+            "Mail",
+            "Reply",
+            "Forward",
+            "LinkedIn post",
+            "Facebook post",
+            "Instagram post",
+            "X post",
+            "WhatsApp message",
+            "Invoice",
+            "Payment",
+        )
+    },
+}
 KEEP = ".gitkeep"
 MARKER_TEXT = b"This file marks the root of an AI Employee vault. Where it is missing, nothing is synced.\n"
 
@@ -71,15 +94,27 @@ def fill(layout: Layout) -> None:
     package = resources.files("utils.vault") / "templates"
     for name, template in TEMPLATES.items():
         _write_new(layout.root / name, (package / template).read_bytes())
+    add_obsidian(layout)
     _write_new(layout.marker, MARKER_TEXT)
 
 
-def _write_new(path: Path, data: bytes) -> None:
-    if not os.path.lexists(path):
-        try:
-            atomic.write(path, data, replace=False)
-        except FileExistsError:
-            return  # another process of this node wrote it a moment ago
+def add_obsidian(layout: Layout) -> list[str]:
+    """Write what of `OBSIDIAN` the vault lacks; the names of what was written. A file that exists is never touched."""
+    package = resources.files("utils.vault") / "templates" / "obsidian"
+    return [
+        name for name, template in OBSIDIAN.items() if _write_new(layout.root / name, (package / template).read_bytes())
+    ]
+
+
+def _write_new(path: Path, data: bytes) -> bool:
+    """Whether the file was not there, and now is."""
+    if os.path.lexists(path):
+        return False
+    try:
+        atomic.write(path, data, replace=False)
+    except FileExistsError:
+        return False  # another process of this node wrote it a moment ago, or a file lies where its folder belongs
+    return True
 
 
 def _is_bare(root: Path) -> bool:

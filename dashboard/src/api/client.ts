@@ -1,4 +1,4 @@
-import { apiIsDown, apiIsUp } from "@/live/connection";
+import { apiIsDown, apiIsUp, sessionIs } from "@/live/connection";
 
 /** An answer that is an error, as the API tells it (RFC 9457). `kind` is the last part of its type. */
 export class Problem extends Error {
@@ -42,7 +42,7 @@ export async function call<Answer>(method: Method, path: string, body?: unknown)
     return answer as Answer;
   }
   const problem = new Problem(response.status, answer as Record<string, unknown>);
-  if (problem.kind === "no-session") location.reload(); // the server leads to the login, and back to this page
+  if (problem.kind === "no-session") sessionIs(false); // the shell asks for the password, and the page stays as it is
   else if (isAway(problem)) apiIsDown(problem.message);
   else apiIsUp();
   throw problem;

@@ -1564,7 +1564,7 @@ export interface operations {
                             risk: string[];
                             badges: {
                                 /** @enum {string} */
-                                kind: "new_recipient" | "lookalike" | "reply_to" | "sender_failed" | "sender_unverified" | "bank_account_changed" | "amount_changed" | "many_recipients" | "attachments" | "links" | "link_pretends" | "direction" | "invisible" | "mixed_scripts" | "punycode" | "no_receipts";
+                                kind: "new_recipient" | "lookalike" | "reply_to" | "answered" | "sender_failed" | "sender_unverified" | "bank_account_changed" | "amount_changed" | "many_recipients" | "attachments" | "links" | "link_pretends" | "direction" | "invisible" | "mixed_scripts" | "punycode" | "no_receipts";
                                 /** @enum {string} */
                                 severity: "info" | "warning" | "danger";
                                 words: string;
@@ -1586,6 +1586,12 @@ export interface operations {
                             superseded_by: string | null;
                             instruction: string | null;
                             needs_confirmation: boolean;
+                            approved_remotely: {
+                                signed: boolean;
+                                /** Format: date-time */
+                                at: string;
+                                words: string;
+                            } | null;
                             reason: string | null;
                             problems: string[];
                         }[];
@@ -1663,7 +1669,7 @@ export interface operations {
                         risk: string[];
                         badges: {
                             /** @enum {string} */
-                            kind: "new_recipient" | "lookalike" | "reply_to" | "sender_failed" | "sender_unverified" | "bank_account_changed" | "amount_changed" | "many_recipients" | "attachments" | "links" | "link_pretends" | "direction" | "invisible" | "mixed_scripts" | "punycode" | "no_receipts";
+                            kind: "new_recipient" | "lookalike" | "reply_to" | "answered" | "sender_failed" | "sender_unverified" | "bank_account_changed" | "amount_changed" | "many_recipients" | "attachments" | "links" | "link_pretends" | "direction" | "invisible" | "mixed_scripts" | "punycode" | "no_receipts";
                             /** @enum {string} */
                             severity: "info" | "warning" | "danger";
                             words: string;
@@ -1685,6 +1691,12 @@ export interface operations {
                         superseded_by: string | null;
                         instruction: string | null;
                         needs_confirmation: boolean;
+                        approved_remotely: {
+                            signed: boolean;
+                            /** Format: date-time */
+                            at: string;
+                            words: string;
+                        } | null;
                         reason: string | null;
                         problems: string[];
                         content: string;

@@ -1,15 +1,14 @@
 "use client";
 
-/**
- * The five answers. Each names the hash of what was shown. Where a draft-only node is to pass an approval on, the body of
- * `approve` takes a signed `approval` beside `sha256` (docs/approvals-signing.md): signing in the browser begins here.
- */
+/** The five answers. Each names the hash of what was shown. */
 import { useState } from "react";
 import { useSWRConfig } from "swr";
 import { call, Problem } from "@/api/client";
-import type { Approval, Posted } from "@/api/types";
+import type { Approval, ApprovalDetail, Posted } from "@/api/types";
 import { actionName } from "@/lib/words";
 import { watch } from "@/shell/outbox";
+import type { OwnKey } from "@/signing/own-key";
+import { sha256, sign } from "@/signing/statement";
 import { about } from "./risk";
 
 export type Approved = Posted<"/api/approvals/{request_id}/approve">;
@@ -34,6 +33,23 @@ export async function approve(approval: Approval): Promise<Approved> {
   const done = await call<Approved>("POST", at(approval, "/approve"), { sha256: approval.sha256 });
   if ("action_id" in done) watch(done.action_id, `${actionName(approval.action)}: ${about(approval)}`);
   return done;
+}
+
+/**
+ * Sign the text that is shown, and have a draft-only node pass that on to Local. Raises `Problem`, also where the text is
+ * not what the node says that it has: then nothing is signed.
+ */
+export async function signAndPassOn(approval: ApprovalDetail, key: OwnKey): Promise<Approved> {
+  const { id: request, action, content, expires } = approval;
+  if ((await sha256(content)) !== approval.sha256) {
+    throw new Problem(0, {
+      type: "not-these-bytes",
+      detail: "What this page shows is not what this node says that the file is, so it was not signed. Approve it on Local.",
+    });
+  }
+  if (action === null || expires === null) throw new Problem(0, { detail: "It can't be read, so it can't be signed." });
+  const statement = await sign(key, { request, action, content, expires: new Date(expires) });
+  return call("POST", at(approval, "/approve"), { sha256: statement.sha256, approval: statement });
 }
 
 export function edit(approval: Approval, changes: Edit): Promise<{ sha256: string }> {

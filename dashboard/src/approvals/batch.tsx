@@ -10,6 +10,7 @@ import { Inert } from "@/ui/text";
 import { approve, useAttempt } from "./answer";
 import { Outgoing } from "./outgoing";
 import { about, toWhom } from "./risk";
+import { useIsCloud } from "./signed";
 
 /** Several routine requests in one go. Each is shown whole, and approved by the hash of what is shown. */
 export function Batch({ approvals: given, onClose }: { approvals: Approval[]; onClose: () => void }) {
@@ -17,6 +18,7 @@ export function Batch({ approvals: given, onClose }: { approvals: Approval[]; on
   const [chosen, setChosen] = useState<ReadonlySet<string>>(() => new Set(approvals.map(({ id }) => id)));
   const [failed, setFailed] = useState<string[]>([]);
   const { busy, run } = useAttempt();
+  const isCloud = useIsCloud();
   const list = approvals.filter(({ id }) => chosen.has(id));
 
   function toggle(id: string): void {
@@ -46,12 +48,12 @@ export function Batch({ approvals: given, onClose }: { approvals: Approval[]; on
       open
       onClose={onClose}
       title="Approve several"
-      description="Nothing about these asks for a closer look. Read each, and take out what should wait."
+      description={`Nothing about these asks for a closer look. Read each, and take out what should wait.${isCloud ? " Together they are not signed: each waits for Local's confirmation." : ""}`}
       actions={
         <>
           <Button onClick={onClose}>Cancel</Button>
-          <Button kind="primary" busy={busy} disabled={list.length === 0} onClick={() => void approveAll()}>
-            Approve {count(list.length, "request")}
+          <Button kind="primary" busy={busy} disabled={list.length === 0 || isCloud === undefined} onClick={() => void approveAll()}>
+            {isCloud ? "Pass on" : "Approve"} {count(list.length, "request")}
           </Button>
         </>
       }

@@ -15,6 +15,7 @@ import { Inert } from "@/ui/text";
 import { Time } from "@/ui/time";
 import { Batch } from "./batch";
 import { about, byRiskAndAge, isLowRisk, riskOf, toWhom, type Risk } from "./risk";
+import { useIsCloud } from "./signed";
 
 type Show = "waiting" | "snoozed" | "superseded";
 
@@ -41,7 +42,7 @@ export function ApprovalList() {
     <Page title="Approvals" side={<Choice label="Show" value={show} options={SHOWS} onChange={setShow} />}>
       <Shown of={list}>
         {({ items }) => {
-          const low = items.filter(isLowRisk);
+          const low = items.filter((approval) => isLowRisk(approval) && approval.approved_remotely === null);
           if (items.length === 0) return <Nothing show={show} />;
           return (
             <>
@@ -140,11 +141,18 @@ export function Row({ approval }: { approval: Approval }) {
 }
 
 function State({ approval }: { approval: Approval }) {
-  const { expired, warning, expires_in_seconds: left, needs_confirmation: confirm, snoozed_until: until } = approval;
+  const { expired, warning, expires_in_seconds: left, snoozed_until: until, approved_remotely: given } = approval;
+  const isCloud = useIsCloud();
+  const confirm = approval.needs_confirmation || (given !== null && isCloud === false);
   const chips = [
     expired && <Chip key="expired" tone="danger">Expired: renew it</Chip>,
     !expired && warning && left !== null && <Chip key="soon" tone="warn">{duration(left)} left</Chip>,
     confirm && <Chip key="confirm" tone="warn">Confirm what was approved elsewhere</Chip>,
+    isCloud && given && (
+      <Chip key="given" tone={given.signed ? "good" : "warn"}>
+        {given.signed ? "Signed, on its way to Local" : "Waits for Local's confirmation"}
+      </Chip>
+    ),
     until && <Chip key="until">Back <Time at={until} /></Chip>,
     approval.problems.length > 0 && <Chip key="problems" tone="danger">{count(approval.problems.length, "problem")}</Chip>,
   ].filter(Boolean);

@@ -160,20 +160,24 @@ export function Snooze({ approval, onClose, onDone }: QuestionProps) {
 
 interface ConfirmProps {
   approval: Approval;
+  /** What it asks where nothing looks like a trick. */
+  title: string;
   word: string;
+  /** What else is to be seen before. */
+  children?: ReactNode;
   busy: boolean;
   onClose: () => void;
   onApprove: () => void;
 }
 
 /** Before something with a danger goes out: the dangers, and all that would go out, once more. */
-export function Confirm({ approval, word, busy, onClose, onApprove }: ConfirmProps) {
+export function Confirm({ approval, title, word, children, busy, onClose, onApprove }: ConfirmProps) {
   const [isSure, setSure] = useState(false);
   const dangers = approval.badges.filter((badge) => badge.severity === "danger");
   return (
     <Ask
       isPlain={dangers.length === 0}
-      title={dangers.length > 0 ? "This looks like a trick" : "Send exactly this?"}
+      title={dangers.length > 0 ? "This looks like a trick" : title}
       word={word}
       kind={dangers.length > 0 ? "danger" : "primary"}
       ready={dangers.length === 0 || isSure}
@@ -188,6 +192,7 @@ export function Confirm({ approval, word, busy, onClose, onApprove }: ConfirmPro
         </Notice>
       ))}
       <Outgoing approval={approval} />
+      {children}
       {dangers.length > 0 && (
         <label className="flex min-h-11 items-center gap-3">
           <input type="checkbox" className="size-5 shrink-0 accent-accent" checked={isSure} onChange={(event) => setSure(event.target.checked)} />

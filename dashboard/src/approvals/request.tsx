@@ -4,7 +4,7 @@ import { ArrowLeft, ChevronDown, Clock3, Pencil, RotateCcw, Send, Sparkles, X, t
 import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useState } from "react";
-import type { ApprovalDetail, Platinum } from "@/api/types";
+import type { ApprovalDetail } from "@/api/types";
 import { duration } from "@/lib/time";
 import { useShortcuts } from "@/lib/shortcuts";
 import { actionName, approveWord, plain } from "@/lib/words";
@@ -14,7 +14,7 @@ import { Page, Shown } from "@/ui/page";
 import { Button, Card, Chip, Facts, Notice, Section } from "@/ui/parts";
 import { Inert, Letter, Source } from "@/ui/text";
 import { Time } from "@/ui/time";
-import { approve, edit, useAttempt, type Approved } from "./answer";
+import { approve, edit, signAndPassOn, useAttempt, type Approved } from "./answer";
 import { Badges } from "./badges";
 import { Difference } from "./difference";
 import { Editor } from "./editor";
@@ -22,6 +22,7 @@ import { Gone } from "./gone";
 import { Outgoing } from "./outgoing";
 import { Confirm, Reject, Revise, Snooze } from "./questions";
 import { about, asksTwice, canApprove } from "./risk";
+import { canGive, cloudWord, ToSign, usePlace, Worth } from "./signed";
 
 type Open = "confirm" | "reject" | "revise" | "snooze" | "edit" | null;
 
@@ -69,23 +70,21 @@ interface WholeProps {
 function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
   const router = useRouter();
   const [open, setOpen] = useState<Open>(null);
-  const [passedOn, setPassedOn] = useState<string>();
   const { api } = useConnection();
-  const { data: node } = useApi<Platinum>("/api/platinum/status");
+  const place = usePlace();
   const { busy, problem, run } = useAttempt();
-  const isCloud = node?.mode === "draft_only";
+  const { isCloud, key } = place;
   const isAway = api === "down";
-  const ready = canApprove(approval) && !hasChanged && !isAway;
-  const word = isCloud ? "Pass on to Local" : approveWord(approval.action);
+  const ready = canApprove(approval) && !hasChanged && !isAway && canGive(approval, place);
+  const word = isCloud ? cloudWord(approval, place) : approveWord(approval.action);
   const close = (): void => setOpen(null);
   const leave = (): void => router.push("/approvals");
 
   async function send(): Promise<void> {
     let done: Approved | undefined;
     await run(async () => {
-      done = await approve(approval);
+      done = await (isCloud && key ? signAndPassOn(approval, key) : approve(approval));
     });
-    if (done && "detail" in done) setPassedOn(done.detail);
     if (done && "action_id" in done) leave();
     else close();
     await onRefresh();
@@ -93,7 +92,7 @@ function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
 
   function ask(): void {
     if (!ready) return;
-    if (asksTwice(approval)) setOpen("confirm");
+    if (key || asksTwice(approval)) setOpen("confirm");
     else void send();
   }
 
@@ -104,7 +103,7 @@ function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
     await onRefresh();
   }
 
-  const mayAnswer = !isCloud && !isAway && !hasChanged;
+  const mayAnswer = isCloud === false && !isAway && !hasChanged;
   useShortcuts({
     a: () => ready && setOpen("confirm"),
     e: () => mayAnswer && setOpen("edit"),
@@ -122,16 +121,12 @@ function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
       </Link>
       <Page title={about(approval)} lead={<Lead approval={approval} />}>
         <div className="space-y-5">
-          {approval.reason && (
+          {approval.reason && !(isCloud && approval.reason === approval.approved_remotely?.words) && (
             <Notice tone="warn">
               <Inert text={approval.reason} />
             </Notice>
           )}
-          {passedOn && (
-            <Notice tone="good" live="polite">
-              Passed on to Local. {passedOn}
-            </Notice>
-          )}
+          <Worth approval={approval} place={place} />
           <Badges approval={approval} />
           {problem && problem.kind !== "changed" && (
             <Notice tone="danger" live="assertive">
@@ -164,7 +159,7 @@ function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
                   Renew its time
                 </Button>
               ) : (
-                <Button kind="primary" icon={Send} busy={busy} disabled={!ready} onClick={ask}>
+                <Button kind={isCloud && approval.approved_remotely ? "quiet" : "primary"} icon={Send} busy={busy} disabled={!ready} onClick={ask}>
                   {word}
                 </Button>
               )}
@@ -186,7 +181,18 @@ function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
           </div>
         )}
       </Page>
-      {open === "confirm" && <Confirm approval={approval} word={word} busy={busy} onClose={close} onApprove={() => void send()} />}
+      {open === "confirm" && (
+        <Confirm
+          approval={approval}
+          title={key ? "Sign exactly this?" : "Send exactly this?"}
+          word={word}
+          busy={busy}
+          onClose={close}
+          onApprove={() => void send()}
+        >
+          {key && <ToSign approval={approval} />}
+        </Confirm>
+      )}
       {open === "reject" && <Reject {...question} />}
       {open === "revise" && <Revise {...question} />}
       {open === "snooze" && <Snooze {...question} />}

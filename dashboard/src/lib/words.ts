@@ -18,6 +18,11 @@ export function actionName(action: string | null): string {
   return action === null ? "Unreadable request" : (ACTIONS[action] ?? action);
 }
 
+/** How a command of ours is run on the other node (`utils.core.commands.elsewhere`). */
+export function commandElsewhere(words: string): string {
+  return `.venv/bin/python -m scripts.${words}`;
+}
+
 /** What the button says that approves it. */
 export function approveWord(action: string | null): string {
   if (action === "payment") return "Approve and pay";

@@ -26,12 +26,12 @@ interface Told {
 /** Follows `/api/events` and has asked again what changed. Comes back by itself, with longer and longer pauses. */
 export function Live(): null {
   const { mutate } = useSWRConfig();
-  const { api } = useConnection();
+  const { api, hasSession } = useConnection();
 
   useEffect(() => {
     // Back again: what failed in between is asked at once, although nothing changed.
-    if (api === "up") void mutate((key) => typeof key === "string" && key.startsWith("/api/"));
-  }, [api, mutate]);
+    if (api === "up" && hasSession) void mutate((key) => typeof key === "string" && key.startsWith("/api/"));
+  }, [api, hasSession, mutate]);
 
   useEffect(() => {
     let source: EventSource | undefined;
@@ -74,6 +74,7 @@ export function Live(): null {
       follow();
     }
 
+    if (!hasSession) return;
     follow();
     document.addEventListener("visibilitychange", look);
     return () => {
@@ -82,7 +83,7 @@ export function Live(): null {
       source?.close();
       streamIs(false);
     };
-  }, [mutate]);
+  }, [mutate, hasSession]);
 
   return null;
 }

@@ -2,12 +2,14 @@
 
 import { CircleCheck, LogOut, OctagonAlert } from "lucide-react";
 import type { Platinum } from "@/api/types";
+import { useIsCloud } from "@/approvals/signed";
 import { setShortcuts, useShortcutsOn } from "@/lib/shortcuts";
 import { THEMES, type Theme } from "@/lib/theme";
 import { duration } from "@/lib/time";
 import { chooseTheme, useTheme } from "@/lib/use-theme";
 import { plain } from "@/lib/words";
 import { useApi } from "@/live/use-api";
+import { ApproverKey } from "@/signing/approver-key";
 import { Page, Shown } from "@/ui/page";
 import { Button, Card, cx, Section } from "@/ui/parts";
 import { Inert } from "@/ui/text";
@@ -28,6 +30,7 @@ const KEYS: readonly (readonly [key: string, does: string])[] = [
 export function Settings() {
   return (
     <Page title="Settings" lead="What is set up on this node, and how this page looks.">
+      <Signing />
       <Doctor />
       <Modules />
       <Look />
@@ -42,6 +45,10 @@ export function Settings() {
       </Section>
     </Page>
   );
+}
+
+function Signing() {
+  return useIsCloud() ? <ApproverKey /> : null;
 }
 
 function Modules() {

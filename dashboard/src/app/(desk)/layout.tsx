@@ -5,6 +5,7 @@ import type { ReactNode } from "react";
 import { Live } from "@/live/live";
 import { hasSession } from "@/server/session";
 import { Brake } from "@/shell/brake";
+import { LoginAgain } from "@/shell/login-again";
 import { Mark } from "@/shell/mark";
 import { Sidebar, Tabs } from "@/shell/navigation";
 import { Outbox } from "@/shell/outbox";
@@ -40,6 +41,7 @@ export default async function DeskLayout({ children }: { children: ReactNode }) 
       <Outbox />
       <Tabs />
       <Live />
+      <LoginAgain />
     </>
   );
 }
