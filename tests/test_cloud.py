@@ -223,6 +223,7 @@ def test_a_dry_run_prints_each_step_and_says_all_that_is_missing(tmp_path: Path)
     for _, _, name in steps:
         assert in_bash(f"declare -F step_{name}").returncode == 0
     assert "- DOMAIN:" in done.stdout
+    assert "- VAULT_REMOTE_URL:" in done.stdout
     assert "- SMTP_PASS is in the environment and can send" in done.stdout
     assert "hunter2" not in done.stdout
     assert done.returncode == 1

@@ -122,6 +122,7 @@ def what_is_missing_is_told_at_once_and_nothing_is_changed(machine: Machine) -> 
     done = machine.run(*DEPLOY, SMTP_PASS="hunter2")
     assert done.returncode == 1
     assert "- DOMAIN:" in done.stdout
+    assert "- VAULT_REMOTE_URL:" in done.stdout
     assert "- SMTP_PASS is in the environment and can send" in done.stdout
     assert "hunter2" not in done.stdout
     assert not (machine.root / "opt/ai-employee").exists()

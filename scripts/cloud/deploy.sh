@@ -125,7 +125,8 @@ main() {
         uninstall
         return
     fi
-    if [ -t 0 ]; then ask DOMAIN "Name of this server, as ai.example.com"; fi
+    ask DOMAIN "Name of this server, as ai.example.com"
+    [ -f "$ROOT/.env" ] || ask VAULT_REMOTE_URL "Git address of the vault's repository"
     run_steps
 }
 

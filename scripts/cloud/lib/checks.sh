@@ -15,6 +15,7 @@ step_checks() {
     check_memory
     check_disk
     check_domain
+    check_vault
     check_ports
     check_sending "$ROOT/.env"
     check_sending_environment
@@ -71,6 +72,12 @@ check_domain() {
         detail "Note: $DOMAIN is at $(printf '%s' "$addresses" | tr '\n' ' '), none of this machine's own addresses." \
             "Right behind a NAT; else the certificate will fail."
     fi
+}
+
+# A cloud node without the vault's repository would begin a history of its own.
+check_vault() {
+    [ -f "$ROOT/.env" ] || [ -n "${VAULT_REMOTE_URL-}" ] ||
+        missing "VAULT_REMOTE_URL: the git address of the vault's repository, which Local has filled"
 }
 
 # check_ports: whoever listens on a port of ours, and is not ours.

@@ -30,7 +30,7 @@ step_users() {
         changed "made the user $user, who may not log in"
     done
     install -d -m 0755 "$ROOT" "$ROOT/releases" "$ROOT/venvs"
-    install -d -m 0700 "$CONF"
+    install -d -m 0755 "$CONF" # what is in it is root's alone, but for known_hosts and the domain
 }
 
 # The program as an archive that is the same for the same files, whenever and by whom it is made.
@@ -137,7 +137,6 @@ step_settings() {
     local unit said
     [ -f "$ROOT/zones.json" ] || put "$ROOT/zones.json" 0644 <"$SOURCE/zones.json"
     if [ ! -f "$ROOT/.env" ]; then
-        ask VAULT_REMOTE_URL "Git address of the vault's repository (empty: none yet)"
         said=$(VAULT_PATH="$VAULT" ZONES_FILE="$ROOT/zones.json" CLOUD_API_URL="https://$DOMAIN" \
             ENV_FILE="" in_release scripts.cloud.settings new "$ROOT/.env" 2>&1) || fail "the settings can't be made" "$said"
         PASSWORD=$said
@@ -166,15 +165,13 @@ step_vault() {
         changed "made the vault's deploy key"
     fi
     [ -f "$CONF/known_hosts" ] || put "$CONF/known_hosts" 0644 </dev/null
-    chmod 0755 "$CONF" # the files in it are root's alone, but for known_hosts
     url=$(setting VAULT_REMOTE_URL)
-    if [ -n "$url" ]; then
-        trust_host "$url"
-        quietly env GIT_SSH_COMMAND="$(ssh_with "$CONF/deploy_key")" GIT_TERMINAL_PROMPT=0 git ls-remote "$url" ||
-            fail "the vault's repository does not let this server in (see above)" \
-                "Add this key to that repository alone, as a deploy key with write access, and run this again:" \
-                "$(cat "$CONF/deploy_key.pub")"
-    fi
+    [ -n "$url" ] || fail "there is no VAULT_REMOTE_URL in $ROOT/.env" "Name the vault's repository there, which Local has filled."
+    trust_host "$url"
+    quietly env GIT_SSH_COMMAND="$(ssh_with "$CONF/deploy_key")" GIT_TERMINAL_PROMPT=0 git ls-remote "$url" ||
+        fail "the vault's repository does not let this server in (see above)" \
+            "Add this key to that repository alone, as a deploy key with write access, and run this again:" \
+            "$(cat "$CONF/deploy_key.pub")"
     [ -d "$VAULT/.git" ] && return 0
     install -d -m 0700 -o ai-employee -g ai-employee "$VAULT" "$STATE" "$PRIVATE"
     install -m 0400 -o ai-employee "$CONF/deploy_key" "$PRIVATE/deploy_key"

@@ -240,7 +240,6 @@ summary() {
 left_for_the_human() {
     local left=()
     [ "$SSL" = true ] || left+=("DNS: point $DOMAIN here, then run this without --no-ssl")
-    [ -n "$(setting VAULT_REMOTE_URL)" ] || left+=("VAULT_REMOTE_URL: the repository that both nodes share; then run this again")
     [ "$(setting MAIL_PROVIDER)" = imap ] || left+=("MAIL_PROVIDER=imap and IMAP_*: the mailbox to read")
     [ "$(setting ALERTS_ENABLED)" = true ] || left+=("ALERTS_ENABLED=true and ALERT_*: so that alerts reach you")
     if [ -n "$(setting ALERT_SMTP_USER)" ] && [ "$(setting ALERT_SMTP_USER)" = "$(setting IMAP_USER)" ]; then
