@@ -90,8 +90,8 @@ check_ports() {
         *: | 80:"nginx " | 443:"nginx ") continue ;;
         esac
         case "$port" in
-        3000) systemctl is-active --quiet ai-employee-dashboard.service && continue ;;
-        9000) systemctl is-active --quiet ai-employee-api.service && continue ;;
+        3000) systemctl is-active --quiet ai-employee-dashboard.service 2>/dev/null && continue ;;
+        9000) systemctl is-active --quiet ai-employee-api.service 2>/dev/null && continue ;;
         esac
         missing "port $port: $holder listens there"
     done
