@@ -349,7 +349,7 @@ class Claims:
         if source_stage is None or target_stage is None:
             raise IllegalMove(f"{path} is not a task of this vault")
         check_move(source_stage, target_stage, by_itself=event == CLAIMED or self._agent != LOCAL)
-        if os.path.islink(path):
+        if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
         task_id, claims = path.stem, event == CLAIMED
         with self._moves.share() if claims else self._moves.hold():
