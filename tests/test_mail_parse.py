@@ -49,6 +49,16 @@ def test_encoded_words_and_charsets() -> None:
     assert "für Ihr Angebot über 100 €" in mail.text
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_word_that_was_folded_is_one_word(end: str) -> None:
+    """RFC 2047 §6.2: what lies between two encoded words is no space. What lies between others is one."""
+    words = f"=?UTF-8?Q?Donaudampfschifffahrtsgesellsch?={end} =?UTF-8?Q?aft_M=C3=BCnchen?={end}\tin German"
+    name = f"=?UTF-8?B?2KfZhNi52LE=?={end} =?UTF-8?B?2LY=?= <ann@example.com>"
+    mail = read(f"From: {name}{end}Subject: {words}{end}{end}hi".encode())
+    assert mail.subject == "Donaudampfschifffahrtsgesellschaft München in German"
+    assert (mail.from_name, mail.from_address) == ("العرض", "ann@example.com")
+
+
 def test_a_charset_that_lies_is_seen_through() -> None:
     assert decode("Grüße".encode(), "us-ascii") == "Grüße"
     assert decode("Grüße".encode(), "iso-8859-1") == "Grüße"

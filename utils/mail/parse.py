@@ -24,6 +24,7 @@ MAX_DEPTH = 30
 MAX_ADDRESSES = 100
 MAX_REFERENCES = 100
 _ADDRESS = re.compile(r"[^@\s<>(),;:\\\"\[\]\x00-\x1f\x7f]+@[^@\s<>(),;:\\\"\[\]\x00-\x1f\x7f]+")
+_LINE_END = re.compile(r"[\r\n]")
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,900}>")
 _T = TypeVar("_T")
 
@@ -207,9 +208,11 @@ def _text(part: Message) -> str:
 
 
 def _raw_values(message: Message, name: str) -> Iterator[str]:
+    """The values of all headers of that name, unfolded (RFC 5322 §2.2.3): the white space of a fold stays, for between
+    two encoded words it is none (RFC 2047 §6.2)."""
     for key, value in message.raw_items():
         if key.lower() == name:
-            yield _readable(str(value))
+            yield _LINE_END.sub("", _readable(str(value)))
 
 
 def _text_of(message: Message, name: str) -> str | None:
