@@ -25,6 +25,7 @@ MAX_ADDRESSES = 100
 MAX_REFERENCES = 100
 _ADDRESS = re.compile(r"[^@\s<>(),;:\\\"\[\]\x00-\x1f\x7f]+@[^@\s<>(),;:\\\"\[\]\x00-\x1f\x7f]+")
 _LINE_END = re.compile(r"[\r\n]")
+_BETWEEN = re.compile(r"(?<=\?=)[ \t]+(?==\?)")
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,900}>")
 _T = TypeVar("_T")
 
@@ -241,7 +242,8 @@ def _mailboxes(message: Message, name: str) -> list[tuple[str, str]]:
         return []
 
     def read() -> list[tuple[str, str]]:
-        header: Any = _POLICY.header_factory(name, value)
+        joined = _BETWEEN.sub("", value)  # the standard library takes it for a space in a name (CPython gh-92081)
+        header: Any = _POLICY.header_factory(name, joined)
         return [(_unfold(str(a.display_name or "")), str(a.addr_spec or "")) for a in header.addresses]
 
     def usable(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
