@@ -219,8 +219,13 @@ def hashed(password: str) -> str:
     return f"scrypt:{_SCRYPT['n']}:{_SCRYPT['r']}:{_SCRYPT['p']}:{_base64(salt)}:{_base64(key)}"
 
 
+def new_phrase() -> str:
+    """A password that is easy to type, of 80 random bits."""
+    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))
+
+
 def _make(settings: Settings) -> str:
-    password = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))
+    password = new_phrase()
     made = {"password_hash": hashed(password), "secret": secrets.token_urlsafe(32)}
     atomic.write(_place(settings), json.dumps(made).encode(), mode=0o600)
     return password

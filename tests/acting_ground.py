@@ -156,7 +156,7 @@ class Node:
                 hand=lambda action: self.hand(action),
             )
             made.__dict__["tools"] = SimpleNamespace(
-                call=lambda server, tool, arguments: self.call(made, tool, **arguments)
+                call=lambda server, tool, arguments: self.call(made, tool, **arguments), stopped=lambda: False
             )
             self._services[process] = made
         return self._services[process]

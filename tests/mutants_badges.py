@@ -34,7 +34,9 @@ MUTANTS = (
      "            if target is State.DONE:\n", "            facts.settled(db, record.action_id, self._now())\n"
      "            if target is State.DONE:\n", TOLD, "is_no_receipt"),
     ("badges-upgrade", "older receipts are forgotten", "utils/execution/schema.py",
-     "            facts.from_receipts(db)\n", "", TOLD, "after_the_upgrade"),
+     "            facts.from_before(db)\n", "", TOLD, "after_the_upgrade"),
+    ("badges-upgrade-answered", "what was answered before an upgrade is forgotten by it", FACTS,
+     "        if request is not None:\n            drafted(db, request)\n", "", TOLD, "answered_before_an_upgrade"),
     ("badges-second-mail", "a second mail of the same id changes the verdict", FACTS,
      "INSERT OR IGNORE INTO letters", "INSERT OR REPLACE INTO letters", TOLD, "changes_no_verdict"),
     ("badges-answered", "that a mail was answered already is forgotten", FACTS,

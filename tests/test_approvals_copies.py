@@ -47,6 +47,30 @@ def test_the_copy_is_the_humans_move(desk: Desk) -> None:
     assert not desk.alerts
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_file_that_is_moved_while_we_look_lies_in_one_place(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, edited: bool
+) -> None:
+    """It is read where it waits, and then in `Approved/` as well."""
+    path = desk.request()
+    desk.cycle()
+    desk.clock.advance(60)
+    moving = [path]
+
+    def move(approve: object) -> dict[str, str]:
+        while moving:
+            moved = desk.move(moving.pop(), "Approved")
+            if edited:
+                moved.write_bytes(moved.read_bytes().replace(b"Kind regards", b"Regards"))
+        return {}
+
+    monkeypatch.setattr(desk.node.remote_approvals, "take", move)
+    desk.approvals.observe()
+    assert not [title for _, title, _ in desk.alerts if "two places" in title]
+    desk.cycle()
+    assert desk.places(path.name) == ["Approved" if edited else "Done"]
+
+
 def test_it_is_listed_once_before_anybody_looked_and_answered_as_one(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

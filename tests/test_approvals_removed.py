@@ -378,6 +378,28 @@ def test_a_removed_request_that_is_back_waits_with_its_task_and_takes_it_along(d
     assert ("Removed unanswered" in board.read_text()) == (answer == "removed")
 
 
+def test_a_task_that_a_person_puts_away_while_its_request_is_back_stays_there(desk: Desk) -> None:
+    """Whatever comes into that request later, by the Cloud for one (S3)."""
+    path = desk.request()
+    task, data = task_of(path), path.read_bytes()
+    desk.cycle()
+    path.unlink()
+    rounds(desk)
+    path.write_bytes(b"---\n" + data)  # broken at first: whose request it is can't be read
+    desk.cycle()
+    desk.clock.advance(10)
+    desk.cycle()
+    assert desk.places(f"{task}.md") == ["Rejected"]
+    path.write_bytes(data)
+    desk.cycle()
+    assert desk.places(f"{task}.md") == ["In_Progress/local"]
+    desk.move(desk.vault / "In_Progress/local" / f"{task}.md", "Rejected")
+    desk.cycle()
+    path.write_bytes(data.replace(b"Kind regards", b"Regards"))
+    desk.cycle()
+    assert desk.places(f"{task}.md") == ["Rejected"] and desk.approvals.get(path.stem).sha256 == sha(path)
+
+
 def test_a_task_that_a_person_puts_away_while_its_request_waits_stays_there_and_says_why(desk: Desk) -> None:
     """Also one that was taken back before: the newest word about it is theirs."""
     path = desk.request()

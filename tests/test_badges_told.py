@@ -430,3 +430,21 @@ def test_a_second_reply_to_a_mail_is_told_while_the_first_waits_and_when_it_was_
     assert answered(third) == [f"You answered this mail at 2026-06-01T12:00:00Z: {first.stem}."]
     desk.move(third, "Approved")
     assert desk.cycle() == "sent 1", "a remark is no danger"
+
+
+def test_what_waited_or_was_answered_before_an_upgrade_is_told_after_it(desk: Desk) -> None:
+    sent, waiting = desk.request("mail 1"), desk.request("mail 2")
+    desk.approvals.observe()
+    confirm(desk, sent)
+    assert desk.cycle() == "sent 1"
+    desk.store.close()
+    with closing(sqlite3.connect(desk.node.settings.state_dir / "execution.sqlite3")) as db:
+        db.executescript("DROP TABLE replies; PRAGMA user_version = 6")
+    desk.restart()
+    new = desk.request("mail 3")
+    desk.cycle()
+    told = [badge.words for badge in desk.approvals.get(new.stem).badges if badge.kind == "answered"]
+    assert told == [
+        f"You answered this mail at 2026-06-01T12:00:00Z: {sent.stem}.",
+        f"Another draft answers the same mail: {waiting.stem}.",
+    ]

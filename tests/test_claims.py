@@ -128,6 +128,23 @@ def test_a_reason_goes_with_the_file_and_an_old_one_goes_away(
     assert not layout.reason(approved).exists()
 
 
+@pytest.mark.parametrize("agent", ["local", "cloud"])
+def test_no_agent_takes_up_what_was_rejected(layout: Layout, make_claims: Callable[[str], Claims], agent: str) -> None:
+    """But Local, where the request that it was rejected with is back (S3)."""
+    claims = make_claims(agent)
+    path = claims.move(
+        claims.move(claims.create(Stage.NEEDS_ACTION, meta(), "body"), Stage.IN_PROGRESS), Stage.REJECTED
+    )
+    with pytest.raises(IllegalMove):
+        claims.claim(path)
+    if agent == "cloud":
+        with pytest.raises(IllegalMove):
+            claims.move(path, Stage.IN_PROGRESS)
+        assert path.exists()
+    else:
+        assert claims.move(path, Stage.IN_PROGRESS) == layout.place(path.name, Stage.IN_PROGRESS, agent="local")
+
+
 def test_a_symbolic_link_is_no_task(layout: Layout, make_claims: Callable[[str], Claims], tmp_path: Path) -> None:
     (tmp_path / "secret.md").write_text("secret")
     folder = layout.folder(Stage.NEEDS_ACTION, domain="email")

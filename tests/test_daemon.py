@@ -260,3 +260,46 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_n
     daemon.notify_systemd("READY=1")  # nobody listens any more: a warning, no failure
     eventually(lambda: True)
     assert isinstance(CannotStart("x"), RuntimeError)
+
+
+def test_a_watchdog_is_never_waited_out(monkeypatch: pytest.MonkeyPatch, make_node: Callable[..., Services]) -> None:
+    """A cycle that fails again and again waits longer each time, but half of what systemd allows at most."""
+    waits: list[float] = []
+
+    def longest(allowed: str | None) -> float:
+        waits.clear()
+        monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+        if allowed is not None:
+            monkeypatch.setenv("WATCHDOG_USEC", allowed)
+        worker = Script(make_node("local"), [RuntimeError("disk full")] * 6)
+
+        def wait(seconds: float, stop: Stop) -> None:
+            waits.append(seconds)
+            if len(waits) == 6:
+                stop.set()
+
+        monkeypatch.setattr(worker, "wait", wait)
+        daemon._loop(worker, worker.services, Stop())
+        return max(waits)
+
+    assert longest("180000000") == 90
+    assert longest(None) == 300
+    assert longest("no number") == 300
+
+
+def test_a_child_does_not_speak_to_systemd_in_its_parents_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from utils.adapters.processes import Processes
+
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("OTHER", "kept")
+    processes = Processes(tmp_path)
+    try:
+        told = tmp_path / "told"
+        words = f"import os, json; open({str(told)!r}, 'w').write(json.dumps(sorted(os.environ)))"
+        assert processes.spawn([sys.executable, "-c", words]).wait(30) == 0
+    finally:
+        processes.close()
+    names = told.read_text()
+    assert "OTHER" in names
+    assert not [name for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID") if name in names]

@@ -142,6 +142,25 @@ def test_leaving_waits_for_what_is_under_way(office: Office, smtp: SmtpServer) -
     assert not closing.is_alive() and office.desk.places(path.name) == ["Done"]
 
 
+def test_leaving_begins_nothing_more(make_node: Callable[..., Services], clock: FakeClock) -> None:
+    """To be begun and cut off at once costs a try, and what is tried once alone fails by it."""
+    desk = Desk(make_node, clock, World())
+    paths = [desk.request(f"mail {number}") for number in range(3)]
+    for path in paths:
+        desk.approvals.approve(path.stem, sha(path), by="anna")
+    call = desk.tools.call
+
+    def leaving(*arguments: object) -> object:
+        desk.tools.stopped = lambda: True
+        return call(*arguments)  # type: ignore[arg-type]
+
+    desk.tools.call = leaving  # type: ignore[method-assign, assignment]
+    assert desk.cycle() == "sent 1, left for the next start 2"
+    assert sorted(record.attempts for record in desk.store.recent()) == [0, 0, 1]
+    desk.restart()
+    assert desk.cycle() == "sent 2" and len(desk.world.ledger) == 3
+
+
 def test_a_signed_approval_wakes_the_watcher_although_its_folder_is_new(
     make_node: Callable[..., Services], clock: FakeClock
 ) -> None:
@@ -214,6 +233,21 @@ def test_what_did_nothing_wakes_nobody_but_who_asked_meanwhile() -> None:
     assert count.acquire(timeout=DEADLINE)
     beside.run()
     assert count.acquire(timeout=DEADLINE), "it did something"
+    beside.close()
+
+
+def test_what_has_nothing_new_to_tell_wakes_nobody() -> None:
+    """Else many that wait, or a slow Odoo that is asked about one, keep a processor busy until that is over."""
+    work, (count, wake) = Work("in flight 1", "in flight 1", "sent 1"), woken()
+    beside = Beside(work, wake, 0)
+    answers = []
+    for news in (True, False, True):
+        work.let_go.clear()
+        answers.append(beside.run())
+        work.let_go.set()
+        eventually(lambda: not beside.is_at_work)
+        assert count.acquire(timeout=DEADLINE if news else 0) is news
+    assert answers == ["carrying out", "in flight 1, carrying out", "in flight 1, carrying out"]
     beside.close()
 
 

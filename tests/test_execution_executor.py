@@ -234,9 +234,9 @@ def test_dry_run_verifies_says_so_once_and_leaves_it(make_node: Callable[..., Se
     assert [event["event"] for event in desk.store.events(record.action_id)].count("dry run") == 1
     held = desk.executor.held(record)
     note = (desk.vault / "Approved" / f"{record.request_id}.reason.md").read_text()
-    for words in ("would send reply_email (From: ", "To: ann@example.org; ", "Subject: Re: ", "30"):
+    for words in ("would carry out reply_email (From: ", "To: ann@example.org; ", "Subject: Re: ", "30"):
         assert held is not None and words in held.reason and words in note
-    assert "Dry run: would send" in note and "Nothing was done." in note
+    assert "Dry run: would carry out" in note and "Nothing was done." in note
 
 
 @pytest.mark.parametrize("mode", ["draft_only", "FULL", "", "full "])

@@ -348,8 +348,8 @@ class Claims:
         source_stage, target_stage = stage_at(source), stage_at(goal)
         if source_stage is None or target_stage is None:
             raise IllegalMove(f"{path} is not a task of this vault")
-        check_move(source_stage, target_stage)
-        if os.path.islink(path):
+        check_move(source_stage, target_stage, by_itself=event == CLAIMED or self._agent != LOCAL)
+        if path.is_symlink():
             raise IllegalMove(f"{path.name} is a symbolic link, not a task")
         task_id, claims = path.stem, event == CLAIMED
         with self._moves.share() if claims else self._moves.hold():

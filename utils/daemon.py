@@ -32,7 +32,7 @@ log = logging.getLogger("daemon")
 
 EXIT_USAGE = 2
 _FAILURES_BEFORE_ALERT = 3
-_LONGEST_BACKOFF = 300.0
+_LONGEST_BACKOFF = 300.0  # seconds
 _ORPHAN_GRACE = 30.0
 
 
@@ -211,6 +211,16 @@ def notify_systemd(message: str) -> None:
             log.warning("systemd does not listen on NOTIFY_SOCKET: %s", error)
 
 
+def longest_wait() -> float:
+    """How long the loop may wait between two cycles, in seconds: where systemd watches, half of what it allows
+    (sd_watchdog_enabled(3)), else it would end a process that only waits."""
+    try:
+        allowed = int(os.environ["WATCHDOG_USEC"]) / 2e6
+    except (KeyError, ValueError):
+        return _LONGEST_BACKOFF
+    return min(_LONGEST_BACKOFF, allowed) if allowed > 0 else _LONGEST_BACKOFF
+
+
 def _follow_supervisor(descriptor: int, stop: Stop) -> None:
     while os.read(descriptor, 1):
         pass
@@ -244,7 +254,7 @@ def _loop(worker: Worker, services: Services, stop: Stop) -> None:
                     title = f"{worker.name} fails again and again"
                     services.alerts.send("CRITICAL", title, f"{type(error).__name__}: {error}", source=worker.name)
             notify_systemd("WATCHDOG=1")
-            worker.wait(pause, stop)
+            worker.wait(min(pause, longest_wait()), stop)
     finally:
         notify_systemd("STOPPING=1")
         if observer is not None:

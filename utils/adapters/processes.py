@@ -12,6 +12,8 @@ from pathlib import Path
 
 #: The name under which a child finds its end of the pipe; `utils.daemon` reads it.
 SUPERVISOR_FD = "AI_EMPLOYEE_SUPERVISOR_FD"
+#: What systemd says to this very process (sd_notify(3), sd_watchdog_enabled(3)); a child has nothing to tell it.
+_OF_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
 
 class Processes:
@@ -26,7 +28,8 @@ class Processes:
 
         A Ctrl-C at the terminal is for us alone: a child that still loads knows nothing better than a traceback.
         """
-        environ = os.environ | {SUPERVISOR_FD: str(self._reader)}
+        environ = {name: value for name, value in os.environ.items() if name not in _OF_SYSTEMD}
+        environ[SUPERVISOR_FD] = str(self._reader)
         return subprocess.Popen(
             list(command),
             cwd=self._cwd,

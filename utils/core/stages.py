@@ -44,8 +44,12 @@ class IllegalMove(ValueError):
     """The transition table does not know this move."""
 
 
-def check_move(source: Stage, target: Stage) -> None:
-    """Raise `IllegalMove` unless the program may move a task from `source` to `target`."""
-    if target not in TRANSITIONS[source]:
-        allowed = ", ".join(sorted(TRANSITIONS[source])) or "nowhere"
+def check_move(source: Stage, target: Stage, *, by_itself: bool = False) -> None:
+    """Raise `IllegalMove` unless the program may move a task from `source` to `target`.
+
+    `by_itself`: an agent that looks for work, or the Cloud, which revive nothing that was rejected (S3).
+    """
+    possible = frozenset() if by_itself and source is Stage.REJECTED else TRANSITIONS[source]
+    if target not in possible:
+        allowed = ", ".join(sorted(possible)) or "nowhere"
         raise IllegalMove(f"a task in {source} cannot move to {target} (it may move to: {allowed})")

@@ -19,7 +19,8 @@ class Beside:
     """Has `work()` (`Executor.run`) done in a thread of its own, one at a time, and tells its answers in order.
 
     `wake()`: called from that thread when one ended that a cycle did not wait for, and there is something to tell or to
-    do. One that did nothing wakes nobody, lest slow ones follow each other for ever.
+    do. One that did nothing, or has the same to tell as the one before ("waiting for a confirmation 1"), wakes nobody,
+    lest slow ones follow each other for ever; what changed in the vault meanwhile has asked for the next by itself.
     """
 
     def __init__(self, work: Callable[[], str], wake: Callable[[], None], patience: float = PATIENCE) -> None:
@@ -28,6 +29,7 @@ class Beside:
         self._wake = wake
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="executor")
         self._running: Future[str] | None = None
+        self._told = IDLE
 
     @property
     def is_at_work(self) -> bool:
@@ -44,6 +46,8 @@ class Beside:
         if before is not None and not before.done():
             before.add_done_callback(lambda ended: self._wake())
             return CARRYING_OUT
+        if before is not None and before.exception() is None:
+            self._told = before.result()  # before `_tell` may ask
         running = self._running = self._thread.submit(self._work)
         is_over = bool(wait([running], self.patience).done)
         if not is_over:
@@ -51,7 +55,8 @@ class Beside:
         answers = [before.result()] if before is not None else []
         if is_over:
             self._running = None
-        answers.append(running.result() if is_over else CARRYING_OUT)
+            self._told = running.result()
+        answers.append(self._told if is_over else CARRYING_OUT)
         return ", ".join(answer for answer in answers if answer != IDLE) or IDLE
 
     def close(self) -> None:
@@ -66,5 +71,5 @@ class Beside:
             self._running = None
 
     def _tell(self, ended: Future[str]) -> None:
-        if ended.exception() is None and ended.result() != IDLE:
+        if ended.exception() is None and ended.result() not in (IDLE, self._told):
             self._wake()

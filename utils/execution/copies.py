@@ -96,11 +96,12 @@ class Copies:
                     self._soon.ask(self._newer[file.request_id] + GONE)
                     continue
                 left = self.settled([*others.get(file.request_id, ()), file])
+                left = [one for one in left if one is file or one.path.exists()]  # else it was moved while we looked
                 if len(left) == 1:
                     self._forget(file)
                     judged.append(file)
-                else:
-                    self._tell(left, file)
+                elif wrong := problems(self._layout, left):
+                    self._tell(wrong, file)
         return judged
 
     def _take_away(self, file: RequestFile, stands: RequestFile) -> bool:
@@ -111,11 +112,11 @@ class Copies:
             return False
         return True
 
-    def _tell(self, files: Sequence[RequestFile], file: RequestFile) -> None:
+    def _tell(self, wrong: Sequence[str], file: RequestFile) -> None:
         """A file that is only being copied must not be called another version, so it has a moment to become whole."""
         if not requests.is_settled(file.path, self._clock.now(), soon=self._soon):
             return
-        wanted = notes.two_places("; ".join(problems(self._layout, files)))
+        wanted = notes.two_places("; ".join(wrong))
         if wanted not in (requests.note(self._layout, file.path) or ""):
             self._claims.explain(file.path, wanted)
             self._alert("INFO", f"{file.request_id} lies in two places", wanted, source="approvals")

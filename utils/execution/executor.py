@@ -57,7 +57,6 @@ SETTLED_BY_HAND = frozenset({"payment"})
 STUCK = timedelta(minutes=20)
 
 _LONGEST_SHOWN = 120  # characters of a line of what would be done
-_VERBS = {**dict.fromkeys(MAIL_ACTIONS, "send"), "whatsapp_send": "send", "invoice": "post", "payment": "pay by"}
 
 _OLD_APPROVAL = (
     "this node was put back from a backup after it was approved, and may have carried it out in between; if it has"
@@ -316,6 +315,8 @@ class Executor:
         elif (held := self.held(record)) is not None:
             self._tell_held(record, held)
             counts.add(held.short, record.action_id)
+        elif self._tools.stopped():
+            counts.add("left for the next start")  # to begin it would cost it a try, and a payment has one
         else:
             self._execute(record, counts)
 
@@ -392,7 +393,7 @@ class Executor:
         if plan.obstacles:
             return f"{record.action} would fail: {'; '.join(plan.obstacles)}"
         shown = "; ".join(f"{label}: {visible.one_line(text)[:_LONGEST_SHOWN]}" for label, text in plan.shown)
-        return f"would {_VERBS.get(record.action, 'publish')} {record.action} ({shown})"
+        return f"would carry out {record.action} ({shown})"
 
     # What became of it
 

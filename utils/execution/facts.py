@@ -166,8 +166,14 @@ def settled(db: sqlite3.Connection, action_id: str, at: str) -> None:
     )
 
 
-def from_receipts(db: sqlite3.Connection) -> None:
-    """Fill `deals` from the receipts of before, oldest first."""
+def from_before(db: sqlite3.Connection) -> None:
+    """Fill `replies` and `deals` from what an older file kept of requests and receipts, oldest first."""
+    kept = db.execute("SELECT request_id, frozen FROM actions WHERE action = 'reply_email' ORDER BY rowid").fetchall()
+    kept += db.execute("SELECT request_id, data FROM versions ORDER BY number").fetchall()
+    for request_id, data in kept:
+        request, _ = requests.parse(data, request_id)
+        if request is not None:
+            drafted(db, request)
     done = db.execute(
         "SELECT action_id, finished_at FROM actions WHERE state = 'done' ORDER BY finished_at, rowid"
     ).fetchall()

@@ -146,7 +146,7 @@ def _prepare(db: sqlite3.Connection) -> None:
         if version < _VERSION:
             for statement in _STEPS[version].split(";"):
                 db.execute(statement)
-            facts.from_receipts(db)
+            facts.from_before(db)
             db.execute(f"PRAGMA user_version = {_VERSION}")
         db.execute("COMMIT")
     except BaseException:

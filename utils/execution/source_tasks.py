@@ -133,11 +133,16 @@ class SourceTasks:
                 log.warning("the task of a removed request stays where it is: %s", error)
 
     def take_back(self, file: RequestFile) -> None:
-        """A request that was found removed waits again, seen for the first time since: so does its task."""
+        """A request that was found removed waits again, seen for the first time since: so does its task.
+
+        Only then: who puts the task away while the request waits means it, whatever comes into that later (S3).
+        """
         newest = next(iter(self._store.answers.recent(1, request=file.request_id)), None)
-        if newest is None or newest.answer != "removed" or self._store.was_seen(file.request_id, file.sha256):
-            return
         task = own_task(file.request_id, file.request.source_task if file.request else None)
+        if newest is None or newest.answer != "removed" or task is None:
+            return
+        if file.request_id in self._store.waited(task):
+            return
         for path in self._layout.named(task, Stage.REJECTED):
             try:
                 self._claims.move(path, Stage.IN_PROGRESS, reason=f"Its request {file.request_id} is back, and waits.")

@@ -69,7 +69,7 @@ def _open_locked(path: Path) -> tuple[int, int]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             status = os.fstat(descriptor)
-            if os.path.samestat(status, os.stat(path)):
+            if os.path.samestat(status, path.stat()):
                 return descriptor, status.st_size
         except FileNotFoundError:
             pass

@@ -76,7 +76,7 @@ class Moves:
 
     def _is_wanted_alone(self) -> bool:
         try:
-            return os.path.getsize(self._turn) > 0
+            return self._turn.stat().st_size > 0
         except FileNotFoundError:  # somebody emptied STATE_DIR
             return False
 
