@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask, Response, current_app
 from flask.json.provider import DefaultJSONProvider
@@ -156,7 +156,7 @@ class ApiJson(DefaultJSONProvider):
     def response(self, *args: Any, **kwargs: Any) -> Response:
         """The answer with a value. A byte of a file's name that is none of UTF-8 (half a character, PEP 383) is `�` in
         it: half a character is no text for others (RFC 7493 §2.1), and a browser makes no address of it."""
-        answer = super().response(*args, **kwargs)
+        answer = cast(Response, super().response(*args, **kwargs))
         data = answer.get_data()
         if b"\\ud" in data:
             text = json.dumps(json.loads(data), ensure_ascii=False, separators=(",", ":")) + "\n"
