@@ -1,6 +1,6 @@
 import type { NextConfig } from "next";
 
-/** Headers of every answer; the Content-Security-Policy, which needs a nonce, is set in `src/proxy.ts`. */
+/** Headers of every answer; the Content-Security-Policy of a page, which needs a nonce, is set in `src/proxy.ts`. */
 const HEADERS = {
   "X-Content-Type-Options": "nosniff",
   "X-Frame-Options": "DENY",
@@ -10,6 +10,10 @@ const HEADERS = {
   "Cross-Origin-Resource-Policy": "same-origin",
   "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 };
+
+/** What is no page: nothing in it may load or run anything. */
+const NO_PAGES = ["/api/:path+", "/session", "/_next/static/:path*", "/icon.svg", "/apple-icon.png", "/manifest.webmanifest"];
+const INERT = { key: "Content-Security-Policy", value: "default-src 'none'; frame-ancestors 'none'" };
 
 const config: NextConfig = {
   output: "standalone",
@@ -23,6 +27,7 @@ const config: NextConfig = {
   devIndicators: false,
   headers: async () => [
     { source: "/:path*", headers: Object.entries(HEADERS).map(([key, value]) => ({ key, value })) },
+    ...NO_PAGES.map((source) => ({ source, headers: [INERT] })),
   ],
 };
 

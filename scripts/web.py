@@ -167,6 +167,7 @@ def environment(settings: Settings, found: Keys) -> dict[str, str]:
         "API_TOKEN": settings.api_token,
         "DASHBOARD_PASSWORD_HASH": found.password_hash,
         "DASHBOARD_SECRET": found.secret,
+        "DASHBOARD_URL": settings.dashboard_url,
     }
 
 

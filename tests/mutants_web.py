@@ -9,11 +9,12 @@ ORIGIN, THROTTLE, SESSION, ROUTES = (
     f"dashboard/src/server/{name}.ts" for name in ("origin", "throttle", "session", "routes")
 )
 PROXY, WEB = "dashboard/src/proxy.ts", "tests/test_dashboard_web.py"
+BRAKE, DOUBTS = "dashboard/src/shell/brake.tsx", "tests/test_dashboard_doubts.py"
 
 # fmt: off
 MUTANTS = (
     ("web-any-origin", "a page of any site changes what it likes (CSRF)", ORIGIN,
-     'return new URL(origin).host === headers.get("host");', "return true;", WEB, "foreign_page"),
+     'return new URL(origin).host === headers.get("host") &&', "return", WEB, "foreign_page"),
     ("web-site-unread", "what the browser says of the asking page is not read", ORIGIN,
      'if (site !== null && site !== "same-origin") return false;', 'if (site === "") return false;',
      WEB, "foreign_page"),
@@ -34,10 +35,27 @@ MUTANTS = (
      "const found = ROUTES.some((route) => route.methods.includes(method) && fits(route.parts, parts));",
      "const found = ROUTES.length > 0 && method !== \"\" && fits([], []);", WEB, "not_on_the_list"),
     ("web-open-pages", "pages are shown without a session", PROXY,
-     'pathname === "/login" || hasSession(request.headers) ?', "hasSession(request.headers) || pathname ?",
+     'pathname === "/login" || hasSession(request.headers)', "hasSession(request.headers) || pathname",
      WEB, "without_a_session"),
     ("web-any-image", "a page may fetch pictures from anywhere (S12)", PROXY,
      "\"img-src 'self'\",", "\"img-src *\",", WEB, "policy"),
     ("web-one-nonce", "the nonce of the policy can be known beforehand", PROXY,
      'randomBytes(16).toString("base64")', 'randomBytes(0).toString("base64") + "bm9uY2U="', WEB, "policy"),
+    ("web-named-like-a-file", "an error page has no policy where its name begins like a public file's", PROXY,
+     "_next/static/|icon", "_next/static|icon", WEB, "named_like"),
+    ("web-any-name", "a stranger's name that leads here is ours (DNS rebinding)", ORIGIN,
+     " && isOwnHost(headers);", ";", WEB, "strangers_name"),
+    ("web-short-key", "a hash that was cut short fits every password", "dashboard/src/server/password.ts",
+     "  if (expected.length < SHORTEST_KEY) return false;\n", "", WEB, "cut_short"),
+    ("web-brake-turns-round", "who pulls the kill switch releases it, where somebody else was first", BRAKE,
+     "const [stop] = useState(now);", "const stop = useState(now) && now;", DOUBTS, "turned_round"),
+    ("web-hangs-unseen", "an API that hangs looks live", BRAKE,
+     "{ refreshInterval: POLL }", "POLL ? {} : {}", DOUBTS, "hangs"),
+    ("web-switch-unseen", "a zone is switched in a term that was not shown", "dashboard/src/zones/zones.tsx",
+     "const [term] = useState(zones.term);", "const term = useState(0) && zones.term;", DOUBTS, "term_that_was_shown"),
+    ("web-slips-in", "a version that was shown once comes back unsaid", "dashboard/src/approvals/request.tsx",
+     "    setSaved(undefined);\n", "", DOUBTS, "comes_back"),
+    ("web-hidden-tabs-listen", "six tabs take all connections", "dashboard/src/live/live.tsx",
+     "        source?.close();\n        streamIs(false);\n      } else", "        streamIs(false);\n      } else",
+     DOUBTS, "tabs"),
 )

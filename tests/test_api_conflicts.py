@@ -190,6 +190,26 @@ def test_a_forged_copy_writes_nowhere(node, api, tmp_path, named):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("change", ["its version", "its note"])
+def test_only_the_copy_that_was_shown_is_taken_or_removed(node, api, change):
+    """A copy comes by a sync, so the other zone may change it after it was shown: what it holds, or where that goes."""
+    conflict = copy_of(node, NOTE, b"theirs\n")
+    shown = api.get(f"{CONFLICTS}/{conflict}")
+    body = {"copy_sha256": shown["copy_sha256"]}
+    copy = node.layout.root / listed(api)[0]["path"]
+    seen = copy.read_bytes()
+    copy.write_bytes(
+        seen.replace(b"theirs\n", b"never shown\n") if change == "its version" else seen.replace(b"trip", b"trap")
+    )
+    for action in ("take-theirs", "dismiss"):
+        problem = api.refused(409, "POST", f"{CONFLICTS}/{conflict}/{action}", json=body)
+        assert problem["type"].endswith("not-taken")
+    assert copy.exists() and not (node.layout.root / "Plans/email/trap.md").exists()
+    copy.write_bytes(seen)
+    api.post(f"{CONFLICTS}/{conflict}/take-theirs", **body)
+    assert (node.layout.root / NOTE).read_bytes() == b"theirs\n"
+
+
 def test_a_picture_and_a_very_long_text_have_no_difference(node, api):
     put(node, "map.png", b"\x89PNG\0A")
     put(node, "Updates/conflicts/map.png.cloud.0a1b2c3d.png", b"\x89PNG\0B")

@@ -344,6 +344,15 @@ def test_whatever_the_list_names_can_be_asked_for(make_node):
         assert api.ask("GET", f"/api/tasks/{name}").status_code == 404
 
 
+def test_a_name_that_is_no_text_breaks_no_answer(make_node):
+    """A browser throws where it is to make an address of half a character; a whole page would be lost by one file."""
+    node = make_node()
+    (node.layout.root / "Inbox" / os.fsdecode(b"caf\xe9.md")).write_text("# Buy \U0001f600\n")
+    answer = Api(node).ask("GET", "/api/tasks").get_data(as_text=True)
+    [item] = json.loads(answer)["items"]
+    assert (item["id"], item["path"], item["title"]) == ("caf\ufffd", "Inbox/caf\ufffd.md", "Buy \U0001f600")
+
+
 def test_tasks_are_found_by_words_of_id_title_and_sender(make_node, clock):
     node = make_node(clock=clock)
     api = Api(node)

@@ -310,7 +310,7 @@ def test_a_browser_that_can_not_sign_is_told_why(cloud: Desk) -> None:
         page.goto(f"{cloud.url}/approvals/{request['id']}")
         expect(page.get_by_role("button", name="Pass on to Local")).to_be_enabled()
         expect(page.get_by_role("main")).to_contain_text("This browser can't sign with Ed25519.")
-    with cloud.browser(width=PHONE, host="cloud.example") as page:
+    with cloud.browser(width=PHONE, host="192.0.2.7") as page:
         page.goto(re.sub(r"(//[^/]+).*", r"\1/settings", page.url))
         expect(page.get_by_role("main")).to_contain_text("over HTTPS or from localhost")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hmac
+import http.client
 import json
 import re
 import time
@@ -25,7 +27,7 @@ TOKEN = "a-token-that-only-servers-know"
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     require_dashboard()
-    with Desk(tmp_path_factory.mktemp("desk"), API_TOKEN=TOKEN) as desk:
+    with Desk(tmp_path_factory.mktemp("desk"), API_TOKEN=TOKEN, DASHBOARD_URL="https://Desk.example/") as desk:
         yield desk
 
 
@@ -148,6 +150,16 @@ def test_a_request_without_an_origin_changes_nothing(desk: Desk) -> None:
     assert session.post(f"{desk.url}/api/stop", json={}, timeout=30).status_code == 403
 
 
+def as_it_stands(desk: Desk, target: str) -> tuple[http.client.HTTPResponse, str]:
+    """What is answered to somebody who is logged in and asks for `target`, which `requests` would tidy up."""
+    cookie = f"session={desk.session().cookies['session']}"
+    connection = http.client.HTTPConnection("127.0.0.1", desk.web_port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", target, headers={"Cookie": cookie, "Origin": desk.url})
+        answer = connection.getresponse()
+        return answer, answer.read().decode()
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -165,14 +177,10 @@ def test_a_request_without_an_origin_changes_nothing(desk: Desk) -> None:
     ],
 )
 def test_what_is_not_on_the_list_is_not_passed_on(desk: Desk, path: str) -> None:
-    session = desk.session()
-    request = requests.Request("GET", f"{desk.url}/api/x", headers={"Origin": desk.url}).prepare()
-    request.url = f"{desk.url}/api/{path}"  # as it stands: the client would tidy it up
-    request.headers["Cookie"] = f"session={session.cookies['session']}"
-    answer = session.send(request, allow_redirects=False, timeout=30)
-    assert answer.status_code in (307, 308, 400, 404), answer.text
-    assert "openapi" not in answer.text
-    assert "ai_employee" not in answer.text
+    answer, text = as_it_stands(desk, f"/api/{path}")
+    assert answer.status in (307, 308, 400, 404), text
+    assert "openapi" not in text
+    assert "ai_employee" not in text
 
 
 def test_the_list_is_of_what_the_api_has(desk: Desk) -> None:
@@ -214,6 +222,73 @@ def test_every_page_has_a_policy_with_a_nonce_of_its_own_and_no_script_without_i
         assert "no-store" in answer.headers["Cache-Control"]
         nonces.add(nonce)
     assert len(nonces) == 4
+
+
+NO_PAGES = (
+    "icon.svg",
+    "apple-icon.png",
+    "manifest.webmanifest",
+    "session",
+    "api/stop",
+    "api/nothing",
+    "_next/static/x",
+)
+
+
+def test_what_is_no_page_may_load_nothing(desk: Desk) -> None:
+    for session in (requests.Session(), desk.session()):
+        for path in NO_PAGES:
+            answer = session.get(f"{desk.url}/{path}", timeout=30)
+            assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'", path
+            assert answer.headers["X-Content-Type-Options"] == "nosniff", path
+
+
+@pytest.mark.parametrize(
+    "path", ["icons", "icon.svg/x", "apple-iconx", "manifest.webmanifestx", "_next/staticx", "sessions"]
+)
+def test_what_is_only_named_like_a_public_file_is_a_page(desk: Desk, path: str) -> None:
+    stranger = requests.get(f"{desk.url}/{path}", allow_redirects=False, timeout=30)
+    assert (stranger.status_code, stranger.headers["Location"][:6]) == (307, "/login")
+    page = desk.session().get(f"{desk.url}/{path}", timeout=30)
+    assert page.status_code == 404
+    assert "'nonce-" in page.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/approvals/%", "/approvals/%E0%A4%A", "/tasks/%ff"])
+def test_an_address_that_can_not_be_read_is_a_bad_request(desk: Desk, path: str) -> None:
+    answer, _ = as_it_stands(desk, path)
+    assert answer.status == 400
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("evil.test", 403),
+        ("desk.example.evil.test", 403),
+        ("127.0.0.1.evil.test", 403),
+        ("localhost.evil.test", 403),
+        ("localhost", 204),
+        ("192.0.2.7", 204),
+        ("[2001:db8::7]", 204),
+        ("desk.example", 204),
+    ],
+)
+def test_a_strangers_name_that_leads_here_gets_no_login(desk: Desk, host: str, status: int) -> None:
+    """DNS rebinding: to the browser the page and we are of one origin."""
+    name = f"{host}:{desk.web_port}"
+    headers = {
+        "Host": name,
+        "Origin": f"http://{name}",
+        "Sec-Fetch-Site": "same-origin",
+        "Accept": "application/json",
+        "X-Forwarded-For": "192.0.2.77",
+    }
+    answer = requests.post(f"{desk.url}/session", data={"password": PASSWORD}, headers=headers, timeout=60)
+    assert answer.status_code == status
+    page = requests.get(f"{desk.url}/login", headers={"Host": name}, timeout=60).text
+    assert ("does not go by this name" in page) is (status == 403)
+    assert ('action="/session"' in page) is (status == 204)
 
 
 def test_events_are_passed_on_as_they_come(desk: Desk) -> None:
@@ -277,6 +352,16 @@ def test_it_leaves_when_it_is_asked_to_although_a_stream_is_open(desk: Desk) -> 
         next(stream.iter_lines())
         assert desk.stop_web() == 0
     desk.start_web()
+
+
+def test_a_hash_that_was_cut_short_lets_nobody_in(tmp_path: Path) -> None:
+    """`A` is base64url of no byte at all, and so are the first no bytes of the key of any password."""
+    require_dashboard()
+    with Desk(tmp_path, DASHBOARD_PASSWORD_HASH="scrypt:16384:8:1:c2FsdA:A") as desk:
+        for password in ("", "anything", PASSWORD):
+            headers = {"Origin": desk.url, "Accept": "application/json"}
+            answer = requests.post(f"{desk.url}/session", data={"password": password}, headers=headers, timeout=60)
+            assert answer.status_code == 403
 
 
 def test_without_a_password_nobody_logs_in(desk: Desk, tmp_path: Path) -> None:

@@ -269,7 +269,11 @@ class Settings:
         "what the dashboard's sessions are signed with; empty: made at the first start",
         secret=True,
     )
-    dashboard_url: str = _setting("", _url, "web dashboard to watch; empty: the one that the orchestrator runs")
+    dashboard_url: str = _setting(
+        "",
+        _url,
+        "web dashboard to watch, and the name that it is reached by; empty: the one that the orchestrator runs",
+    )
     health_interval_seconds: int = _setting("30", _number(1, 3600), "how often services are checked")
     health_timeout_seconds: float = _setting("5", _number(0.1, 60, float), "limit of one check")
     health_failure_threshold: int = _setting("3", _number(1, 100), "failures in a row before an alert")

@@ -6,14 +6,15 @@ The declaration is what reads the request, and `/api/openapi.json` is made from 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
-from flask import Flask, current_app
+from flask import Flask, Response, current_app
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.routing import BaseConverter, ValidationError
 
@@ -151,6 +152,16 @@ class ApiJson(DefaultJSONProvider):
     """JSON with ISO 8601 times in UTC and keys in the order they were given."""
 
     sort_keys = False
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        """The answer with a value. A byte of a file's name that is none of UTF-8 (half a character, PEP 383) is `�` in
+        it: half a character is no text for others (RFC 7493 §2.1), and a browser makes no address of it."""
+        answer = cast(Response, super().response(*args, **kwargs))
+        data = answer.get_data()
+        if b"\\ud" in data:
+            text = json.dumps(json.loads(data), ensure_ascii=False, separators=(",", ":")) + "\n"
+            answer.set_data(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        return answer
 
     @staticmethod
     def default(value: Any) -> Any:

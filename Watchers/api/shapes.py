@@ -107,7 +107,13 @@ CONFLICT = obj(
     size=whole,
 )
 _VERSION = obj(sha256=sha256, size=whole, text=maybe_text)
-CONFLICT_DETAIL = obj(**CONFLICT["properties"], ours=nullable(_VERSION), theirs=_VERSION, difference=maybe_text)
+CONFLICT_DETAIL = obj(
+    **CONFLICT["properties"],
+    copy_sha256=sha256,
+    ours=nullable(_VERSION),
+    theirs=_VERSION,
+    difference=maybe_text,
+)
 TAKEN = obj(path=text, sha256=sha256, kept_at=maybe_text)
 DISMISSED = obj(id=text)
 

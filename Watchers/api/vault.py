@@ -20,6 +20,9 @@ from Watchers.api.paging import Key, line_key, page_of_log, page_of_sorted
 
 bp = Blueprint("vault", __name__)
 
+#: A sync may change a copy after it was shown.
+_COPY = digest("copy_sha256", required=False)
+
 
 @bp.get("/api/vault/sync/status")
 @operation(shapes.SYNC_STATUS)
@@ -74,23 +77,24 @@ def conflict(conflict: str) -> dict[str, Any]:
 
 
 @bp.post("/api/vault/conflicts/<conflict_id:conflict>/take-theirs")
-@operation(shapes.TAKEN, body=[digest(required=False)], errors=[403, 404, 409])
-def take_theirs(conflict: str, sha256: str | None) -> dict[str, Any]:
+@operation(shapes.TAKEN, body=[digest(required=False), _COPY], errors=[403, 404, 409])
+def take_theirs(conflict: str, sha256: str | None, copy_sha256: str | None) -> dict[str, Any]:
     """Put the version that yielded in the place of what stands, whose `sha256` is sent back (none: nothing stands).
 
-    409 with the new `sha256` where something else lies there by now. What stood there and is not in git yet is kept
-    aside first (`kept_at`). What is approved, rejected or done is not changed by this.
+    409 with the new `sha256` where something else lies there by now, and where the copy is none with the `copy_sha256`
+    that was shown. What stood there and is not in git yet is kept aside first (`kept_at`). What is approved, rejected
+    or done is not changed by this.
     """
     _here()
-    return services().conflicts.take_theirs(conflict, sha256, by="human (API)")
+    return services().conflicts.take_theirs(conflict, sha256, copy_sha256, by="human (API)")
 
 
 @bp.post("/api/vault/conflicts/<conflict_id:conflict>/dismiss")
-@operation(shapes.DISMISSED, errors=[403, 404, 409])
-def dismiss(conflict: str) -> dict[str, Any]:
+@operation(shapes.DISMISSED, body=[_COPY], errors=[403, 404, 409])
+def dismiss(conflict: str, copy_sha256: str | None) -> dict[str, Any]:
     """Let what stands stand: the copy is removed, and stays in git's history."""
     _here()
-    services().conflicts.dismiss(conflict)
+    services().conflicts.dismiss(conflict, copy_sha256)
     return {"id": conflict}
 
 

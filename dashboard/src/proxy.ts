@@ -10,11 +10,24 @@ export function proxy(request: NextRequest): NextResponse {
   const { pathname } = request.nextUrl;
   const nonce = randomBytes(16).toString("base64");
   const policy = contentSecurityPolicy(nonce, isHttps(request.headers));
-  const response =
-    pathname === "/login" || hasSession(request.headers) ? passOn(request, nonce, policy) : toLogin(request);
+  const response = !isAddress(pathname)
+    ? new NextResponse(null, { status: 400 })
+    : pathname === "/login" || hasSession(request.headers)
+      ? passOn(request, nonce, policy)
+      : toLogin(request);
   response.headers.set("Content-Security-Policy", policy);
   response.headers.set("Cache-Control", "no-store");
   return response;
+}
+
+/** Whether it can be read: Next answers a broken percent sign with a bare 500. */
+function isAddress(pathname: string): boolean {
+  try {
+    decodeURIComponent(pathname);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function passOn(request: NextRequest, nonce: string, policy: string): NextResponse {
@@ -49,5 +62,6 @@ function contentSecurityPolicy(nonce: string, https: boolean): string {
 }
 
 export const config = {
-  matcher: ["/((?!api/|session$|_next/static|icon|apple-icon|manifest.webmanifest).*)"],
+  // All but what has a policy of its own (`next.config.ts`). A name is whole: `/icons` is a page, if only of an error.
+  matcher: ["/((?!api/|session$|_next/static/|icon\\.svg$|apple-icon\\.png$|manifest\\.webmanifest$).*)"],
 };

@@ -72,19 +72,23 @@ class Conflicts:
 
     def detail(self, identifier: str) -> dict[str, Any]:
         """One conflict with both versions: `ours` is what lies at the original path now (None: nothing), `theirs` the
-        copy's. Raises `UnknownConflict`."""
+        copy's. `copy_sha256` is of the copy as it lies there, its note included. Raises `UnknownConflict`."""
         copy = self._find(identifier)
-        told = kept.told(self._layout, copy)
-        theirs = Version.of(self._theirs(copy))
+        told, data = kept.told(self._layout, copy), self._read(copy)
+        theirs = Version.of(kept.without_header(data))
         current = self._current(str(told["original"]))
         ours = Version.of(current) if current is not None else None
-        return {**told, "ours": ours, "theirs": theirs, "difference": _difference(ours, theirs)}
+        difference = _difference(ours, theirs)
+        return {**told, "copy_sha256": _sha256(data), "ours": ours, "theirs": theirs, "difference": difference}
 
-    def take_theirs(self, identifier: str, sha256: str | None, *, by: str) -> dict[str, Any]:
+    def take_theirs(self, identifier: str, sha256: str | None, copy_sha256: str | None, *, by: str) -> dict[str, Any]:
         """Put the copy's version in the place of what lies there, which must have the hash that was shown (None:
-        nothing), and remove the copy. Raises `UnknownConflict`, `NotTaken` or `Changed`."""
+        nothing), and remove the copy. Raises `UnknownConflict`, `NotTaken` or `Changed`.
+
+        `copy_sha256`: the copy as it was shown, which a sync may change; its note says what it is put in the place of.
+        """
         copy = self._find(identifier)
-        path, theirs = str(kept.told(self._layout, copy)["original"]), self._theirs(copy)
+        path, theirs = str(kept.told(self._layout, copy)["original"]), self._shown(copy, copy_sha256)
         self._check(path)
         current = self._current(path)
         if (_sha256(current) if current is not None else None) != sha256:
@@ -97,9 +101,11 @@ class Conflicts:
         self._remove(copy)
         return {"path": path, "sha256": _sha256(theirs), "kept_at": kept_at}
 
-    def dismiss(self, identifier: str) -> None:
-        """What stands shall stand: remove the copy. Raises `UnknownConflict` or `NotTaken`."""
-        self._remove(self._find(identifier))
+    def dismiss(self, identifier: str, copy_sha256: str | None) -> None:
+        """What stands shall stand: remove the copy, as it was shown. Raises `UnknownConflict` or `NotTaken`."""
+        copy = self._find(identifier)
+        self._shown(copy, copy_sha256)
+        self._remove(copy)
 
     def _find(self, identifier: str) -> Copy:
         for copy in kept.copies(self._layout):
@@ -107,10 +113,17 @@ class Conflicts:
                 return copy
         raise UnknownConflict("there is no such conflict; it may be settled already")
 
-    def _theirs(self, copy: Copy) -> bytes:
+    def _read(self, copy: Copy) -> bytes:
         data = worktree.read(self._layout.root, copy.path)
         if data is None:
             raise UnknownConflict("the copy is being changed or was removed: look again")
+        return data
+
+    def _shown(self, copy: Copy, copy_sha256: str | None) -> bytes:
+        """The version in the copy, which is the one that was shown (None: whoever asks says nothing of that)."""
+        data = self._read(copy)
+        if copy_sha256 not in (None, _sha256(data)):
+            raise NotTaken("the copy is another than was shown: look at it again")
         return kept.without_header(data)
 
     def _current(self, path: str) -> bytes | None:

@@ -16,6 +16,10 @@ export class Problem extends Error {
 
 type Method = "GET" | "POST" | "PUT" | "DELETE";
 
+/** A little longer than the dashboard's server waits for the API (`upstream.ts`), in ms. */
+const READ_TIMEOUT = 40_000;
+const LONG_READS = ["/api/doctor"];
+
 const NOT_THE_API = ["offline", "api-down", "api-token"];
 
 /** Whether the API itself was not reached. The shell says so for all of the page. */
@@ -26,17 +30,19 @@ export function isAway(problem: Problem): boolean {
 /** Ask the API by way of the dashboard's server. Raises `Problem`, a lost network included (status 0). */
 export async function call<Answer>(method: Method, path: string, body?: unknown): Promise<Answer> {
   let response: Response;
+  let answer: unknown;
   try {
     response = await fetch(path, {
       method,
+      signal: method === "GET" && !LONG_READS.some((long) => path.startsWith(long)) ? AbortSignal.timeout(READ_TIMEOUT) : undefined,
       headers: body === undefined ? undefined : { "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
+    answer = await read(response);
   } catch {
     apiIsDown("The dashboard's server can't be reached.");
     throw new Problem(0, { type: "offline", detail: "The dashboard's server can't be reached." });
   }
-  const answer: unknown = await response.json().catch(() => ({}));
   if (response.ok) {
     apiIsUp();
     return answer as Answer;
@@ -46,6 +52,11 @@ export async function call<Answer>(method: Method, path: string, body?: unknown)
   else if (isAway(problem)) apiIsDown(problem.message);
   else apiIsUp();
   throw problem;
+}
+
+/** What came. An error may be of a proxy, and no JSON; an answer that breaks off is none, and throws. */
+async function read(response: Response): Promise<unknown> {
+  return response.ok ? response.json() : response.json().catch(() => ({}));
 }
 
 /** `/api/…` with query parameters; what is empty is left out. */

@@ -607,8 +607,9 @@ export interface paths {
          * Put the version that yielded in the place of what stands, whose `sha256` is sent back (none: nothing stands).
          * @description Put the version that yielded in the place of what stands, whose `sha256` is sent back (none: nothing stands).
          *
-         *     409 with the new `sha256` where something else lies there by now. What stood there and is not in git yet is kept
-         *     aside first (`kept_at`). What is approved, rejected or done is not changed by this.
+         *     409 with the new `sha256` where something else lies there by now, and where the copy is none with the `copy_sha256`
+         *     that was shown. What stood there and is not in git yet is kept aside first (`kept_at`). What is approved, rejected
+         *     or done is not changed by this.
          */
         post: operations["vault_take_theirs"];
         delete?: never;
@@ -3452,6 +3453,7 @@ export interface operations {
                         /** Format: date-time */
                         since: string;
                         size: number;
+                        copy_sha256: string;
                         ours: {
                             sha256: string;
                             size: number;
@@ -3522,7 +3524,14 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description sha256 of the file as it was shown */
+                    copy_sha256?: string;
+                };
+            };
+        };
         responses: {
             /** @description Success */
             200: {
@@ -3580,6 +3589,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -3605,6 +3632,8 @@ export interface operations {
                 "application/json": {
                     /** @description sha256 of the file as it was shown */
                     sha256?: string;
+                    /** @description sha256 of the file as it was shown */
+                    copy_sha256?: string;
                 };
             };
         };

@@ -37,7 +37,10 @@ function Reading({ newest, onRefresh }: { newest: ApprovalDetail; onRefresh: () 
   const [read, setRead] = useState(newest);
   const [saved, setSaved] = useState<string>();
   if (newest.sha256 === read.sha256 && newest !== read) setRead(newest); // the same bytes: only its time went on
-  if (newest.sha256 === saved && read.sha256 !== saved) setRead(newest); // our own edit
+  if (newest.sha256 === saved) {
+    setRead(newest); // our own edit, once: if these bytes come back later, somebody else brought them
+    setSaved(undefined);
+  }
   const hasChanged = newest.sha256 !== read.sha256;
   return (
     <>

@@ -1,6 +1,7 @@
-/** Characters that can't be seen or that turn the text around are written out, as `utils/core/visible.py` does. */
+/** Characters that can't be seen or that turn the text around are written out, as `utils/core/visible.py` does; U+FE0F after a picture is spelling. */
 
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0]/gu;
+const UNSEEN =
+  /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\u{e0000}-\u{e0fff}]|(?<![\p{So}\p{Sm}\p{Po}0-9#*])\ufe0f/gu;
 
 export interface Piece {
   text: string;

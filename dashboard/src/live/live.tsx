@@ -27,6 +27,7 @@ interface Told {
 export function Live(): null {
   const { mutate } = useSWRConfig();
   const { api, hasSession } = useConnection();
+  const isDown = api === "down";
 
   useEffect(() => {
     // Back again: what failed in between is asked at once, although nothing changed.
@@ -68,14 +69,17 @@ export function Live(): null {
       source.addEventListener("error", lose);
     }
 
+    /** A page that nobody sees follows nothing: a browser has six connections to a host for all of its tabs. */
     function look(): void {
-      if (document.visibilityState !== "visible" || source?.readyState !== EventSource.CLOSED) return;
       clearTimeout(timer);
-      follow();
+      if (document.visibilityState !== "visible") {
+        source?.close();
+        streamIs(false);
+      } else if (source === undefined || source.readyState === EventSource.CLOSED) follow();
     }
 
     if (!hasSession) return;
-    follow();
+    look();
     document.addEventListener("visibilitychange", look);
     return () => {
       document.removeEventListener("visibilitychange", look);
@@ -83,7 +87,8 @@ export function Live(): null {
       source?.close();
       streamIs(false);
     };
-  }, [mutate, hasSession]);
+    // Anew where the API went away or came back: a stream that was cut off in between may not know it.
+  }, [mutate, hasSession, isDown]);
 
   return null;
 }

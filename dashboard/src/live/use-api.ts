@@ -10,6 +10,8 @@ export interface Loaded<Answer> {
   data: Answer | undefined;
   /** When it came, in ms. */
   at: number | undefined;
+  /** The question that it answers: while another is on its way, the one before. */
+  to: string | undefined;
   problem: Problem | undefined;
   isLoading: boolean;
   /** Ask again now. */
@@ -19,9 +21,11 @@ export interface Loaded<Answer> {
 interface Stamped<Answer> {
   answer: Answer;
   at: number;
+  path: string;
 }
 
-const POLL = 10_000;
+/** How often it is asked where no event tells, in ms. */
+export const POLL = 10_000;
 
 /** What the API answers at `path` (null: not asked), asked again when an event says that it changed. */
 export function useApi<Answer>(path: string | null, options: SWRConfiguration = {}): Loaded<Answer> {
@@ -31,12 +35,12 @@ export function useApi<Answer>(path: string | null, options: SWRConfiguration = 
     refreshInterval: live && api === "up" ? 0 : POLL,
     ...options,
   });
-  return { data: data?.answer, at: data?.at, problem: error, isLoading, refresh: mutate };
+  return { data: data?.answer, at: data?.at, to: data?.path, problem: error, isLoading, refresh: mutate };
 }
 
 async function ask<Answer>(path: string): Promise<Stamped<Answer>> {
   const answer = await call<Answer>("GET", path);
-  return { answer, at: Date.now() };
+  return { answer, at: Date.now(), path };
 }
 
 interface Page<Item> {
@@ -60,11 +64,16 @@ export function useList<Item>(
   parameters: Record<string, string | number | boolean | undefined> = {},
 ): LoadedList<Item> {
   const [limit, setLimit] = useState(STEP);
-  const loaded = useApi<Page<Item>>(withQuery(path, { ...parameters, limit }));
-  const isAll = loaded.data?.next_cursor === null;
+  const list = withQuery(path, parameters);
+  const front = `${list}${list.includes("?") ? "&" : "?"}limit=`;
+  const loaded = useApi<Page<Item>>(`${front}${limit}`);
+  // More of the same list comes in place; what another filter found is not shown as what this one finds.
+  const data = loaded.to?.startsWith(front) ? loaded.data : undefined;
+  const isAll = data?.next_cursor === null;
   return {
     ...loaded,
-    items: loaded.data?.items,
+    data,
+    items: data?.items,
     more: isAll || limit >= MOST ? undefined : () => setLimit(Math.min(limit * 2, MOST)),
     isAll,
   };

@@ -10,6 +10,8 @@ export interface Config {
   passwordHash: string;
   /** What session cookies are signed with. */
   secret: string;
+  /** The name that browsers know this dashboard by (`DASHBOARD_URL`'s), in lower case; empty: it has none. */
+  name: string;
 }
 
 const SHORTEST_SECRET = 32;
@@ -21,10 +23,15 @@ export function config(): Config {
     apiToken: env.API_TOKEN ?? "",
     passwordHash: env.DASHBOARD_PASSWORD_HASH ?? "",
     secret: env.DASHBOARD_SECRET ?? "",
+    name: nameIn(env.DASHBOARD_URL ?? ""),
   };
 }
 
 /** Whether anybody can log in. Without a password hash or a secret nobody can, on loopback neither. */
 export function canLogIn({ passwordHash, secret }: Config): boolean {
   return passwordHash !== "" && secret.length >= SHORTEST_SECRET;
+}
+
+function nameIn(url: string): string {
+  return URL.canParse(url) ? new URL(url).hostname : "";
 }

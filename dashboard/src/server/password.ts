@@ -1,6 +1,8 @@
 import "server-only";
 import { scrypt, timingSafeEqual } from "node:crypto";
 
+/** A key that was cut short, in bytes: many a password would fit it, and any fits none. */
+const SHORTEST_KEY = 16;
 /** More than any real hash asks for; a mistyped one must not take the machine's memory. */
 const MAX_MEMORY = 256 * 1024 * 1024;
 
@@ -20,6 +22,7 @@ async function verify(password: string, hash: string): Promise<boolean> {
   const [name, n, r, p, salt, key] = hash.split(":");
   if (name !== "scrypt" || !n || !r || !p || !salt || !key) return false;
   const expected = Buffer.from(key, "base64url");
+  if (expected.length < SHORTEST_KEY) return false;
   const given = await derive(password, Buffer.from(salt, "base64url"), expected.length, {
     N: Number(n),
     r: Number(r),

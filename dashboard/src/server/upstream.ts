@@ -62,7 +62,6 @@ function relayed(answer: Response): Response {
     "Content-Type": type,
     // no-transform: a compressed event stream would be held back until its buffer is full.
     "Cache-Control": "no-store, no-transform",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Accel-Buffering": "no",
   };
   const retry = answer.headers.get("retry-after");

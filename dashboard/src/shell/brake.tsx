@@ -4,13 +4,15 @@ import { OctagonX, Play } from "lucide-react";
 import { useState } from "react";
 import { call, Problem } from "@/api/client";
 import type { Stop } from "@/api/types";
-import { useApi } from "@/live/use-api";
+import { POLL, useApi } from "@/live/use-api";
 import { Dialog } from "@/ui/dialog";
 import { Button, cx, Field, FIELD, Notice } from "@/ui/parts";
 
 /** The kill switch, at the top of every page: pulled in two taps, released in two. */
 export function Brake() {
-  const { data, refresh } = useApi<Stop>("/api/stop");
+  // Asked again and again although it is live: an API that hangs says nothing and closes nothing, so only a question
+  // that it does not answer tells (`connection.ts`).
+  const { data, refresh } = useApi<Stop>("/api/stop", { refreshInterval: POLL });
   const [open, setOpen] = useState(false);
   const stopped = data?.stopped ?? false;
   return (
@@ -38,7 +40,8 @@ interface QuestionProps {
   onClose: () => void;
 }
 
-function Question({ stop, onDone, onClose }: QuestionProps) {
+function Question({ stop: now, onDone, onClose }: QuestionProps) {
+  const [stop] = useState(now); // what was asked is what is done, whatever somebody else does meanwhile
   const [reason, setReason] = useState("");
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string>();

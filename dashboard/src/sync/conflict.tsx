@@ -50,13 +50,13 @@ function Whole({ conflict }: { conflict: ConflictDetail }) {
   const [choice, setChoice] = useState<Choice | null>(null);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string>();
-  const hasChanged = conflict.ours?.sha256 !== seen.ours?.sha256 || conflict.theirs.sha256 !== seen.theirs.sha256;
+  const hasChanged = conflict.ours?.sha256 !== seen.ours?.sha256 || conflict.copy_sha256 !== seen.copy_sha256;
 
   async function settle(answer: Choice): Promise<void> {
     setBusy(true);
     setProblem(undefined);
     try {
-      const body = answer === "take-theirs" && seen.ours ? { sha256: seen.ours.sha256 } : {};
+      const body = { copy_sha256: seen.copy_sha256, ...(answer === "take-theirs" && seen.ours && { sha256: seen.ours.sha256 }) };
       await call("POST", `/api/vault/conflicts/${encodeURIComponent(seen.id)}/${answer}`, body);
       router.push("/sync");
     } catch (error) {
@@ -71,17 +71,17 @@ function Whole({ conflict }: { conflict: ConflictDetail }) {
 
   return (
     <Page
-      title={conflict.original.split("/").at(-1) ?? conflict.original}
+      title={seen.original.split("/").at(-1) ?? seen.original}
       lead={
         <>
-          <Inert text={conflict.original} />, <Time at={conflict.since} />
+          <Inert text={seen.original} />, <Time at={seen.since} />
         </>
       }
     >
       <div className="space-y-4">
-        {conflict.why && (
+        {seen.why && (
           <Notice tone="accent">
-            <Inert text={conflict.why} />
+            <Inert text={seen.why} />
           </Notice>
         )}
         {(problem ?? (hasChanged && "It changed, look again: go back and open it anew.")) && (

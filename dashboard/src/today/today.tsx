@@ -10,9 +10,10 @@ import { byRiskAndAge } from "@/approvals/risk";
 import { day } from "@/lib/time";
 import { useIsBrowser, useNow } from "@/lib/use-now";
 import { count, plain } from "@/lib/words";
+import { isAway } from "@/api/client";
 import { useApi } from "@/live/use-api";
 import { Page, Shown } from "@/ui/page";
-import { Card, cx, Empty, Section } from "@/ui/parts";
+import { Card, cx, Empty, Section, Skeleton } from "@/ui/parts";
 import { Inert } from "@/ui/text";
 import { Time } from "@/ui/time";
 
@@ -21,6 +22,7 @@ const DAY = 86_400_000;
 
 interface Items<Item> {
   items: Item[];
+  next_cursor: string | null;
 }
 
 /** What waits for me, what is wrong, what was done for me: the whole state of the node in one look. */
@@ -44,7 +46,7 @@ function Waiting() {
   return (
     <Section title="Waits for you" side={<Go to="/approvals">All approvals</Go>}>
       <Shown of={loaded}>
-        {({ items }) =>
+        {({ items, next_cursor: next }) =>
           items.length === 0 ? (
             <Empty icon={CircleCheck} title="Nothing waits for you">
               New drafts appear here by themselves. Until then there is nothing to do.
@@ -61,7 +63,7 @@ function Waiting() {
                   ))}
               </ul>
               {items.length > SHOWN && (
-                <p className="border-t border-line px-4 py-3 text-sm text-soft">and {items.length - SHOWN} more</p>
+                <p className="border-t border-line px-4 py-3 text-sm text-soft">and {next && "at least "}{items.length - SHOWN} more</p>
               )}
             </Card>
           )
@@ -112,7 +114,9 @@ function Wrong() {
   const sync = useApi<SyncStatus>("/api/vault/sync/status");
   const alerts = useApi<Items<Alert>>("/api/alerts?limit=50");
   const unknown = useApi<Items<Action>>("/api/actions?state=unknown&limit=50");
+  const asked = [platinum, health, sync, alerts, unknown];
   const found: Trouble[] = [
+    ...asked.flatMap(({ problem }, index) => (problem && !isAway(problem) ? [{ key: `asked-${index}`, to: "/settings", isGrave: true, words: problem.message }] : [])),
     ...(unknown.data?.items ?? []).map((action) => ({
       key: action.action_id,
       to: "/actions",
@@ -148,7 +152,9 @@ function Wrong() {
     <Section title="What is wrong">
       <Shown of={platinum}>
         {() =>
-          found.length === 0 ? (
+          found.length === 0 && asked.some(({ data }) => data === undefined) ? (
+            <Skeleton lines={2} />
+          ) : found.length === 0 ? (
             <Card className="flex items-center gap-3 px-4 py-4">
               <CircleCheck aria-hidden className="size-5 text-good" />
               All is well.

@@ -111,6 +111,7 @@ interface SwitchProps {
 
 function Switch({ zones, target, onClose, onDone }: SwitchProps) {
   const { mutate } = useSWRConfig();
+  const [term] = useState(zones.term); // the one that the question was asked in
   const [reason, setReason] = useState("");
   const [pin, setPin] = useState(true);
   const [busy, setBusy] = useState(false);
@@ -120,7 +121,7 @@ function Switch({ zones, target, onClose, onDone }: SwitchProps) {
     setBusy(true);
     setProblem(undefined);
     try {
-      const body = { zone: target, expected_term: zones.term, pin, ...(reason && { reason }) };
+      const body = { zone: target, expected_term: term, pin, ...(reason && { reason }) };
       const done = await call<ZoneSwitched>("POST", "/api/zones/switch", body);
       onDone(done.warning);
       onClose();

@@ -4,6 +4,7 @@ import { headers } from "next/headers";
 import { redirect } from "next/navigation";
 import { ownPath } from "@/lib/own-path";
 import { canLogIn, config } from "@/server/config";
+import { isOwnHost } from "@/server/origin";
 import { hasSession } from "@/server/session";
 import { Button, Field, FIELD, Notice } from "@/ui/parts";
 import { Mark } from "@/shell/mark";
@@ -18,14 +19,15 @@ interface LoginProps {
 export default async function Login({ searchParams }: LoginProps) {
   const query = await searchParams;
   const next = ownPath(typeof query.next === "string" ? query.next : null);
-  if (hasSession(await headers())) redirect(next);
+  const asked = await headers();
+  if (hasSession(asked)) redirect(next);
   return (
     <main className="mx-auto flex min-h-dvh max-w-sm flex-col justify-center px-5 py-10">
       <div className="mb-8 flex items-center gap-3">
         <Mark className="size-11" />
         <h1 className="text-2xl font-semibold tracking-tight">AI Employee</h1>
       </div>
-      {canLogIn(config()) ? <Form next={next} problem={problem(query)} /> : <NoPassword />}
+      {!isOwnHost(asked) ? <ForeignName /> : canLogIn(config()) ? <Form next={next} problem={problem(query)} /> : <NoPassword />}
     </main>
   );
 }
@@ -68,6 +70,18 @@ function Form({ next, problem }: { next: string; problem: string | null }) {
         new one.
       </p>
     </form>
+  );
+}
+
+function ForeignName() {
+  return (
+    <Notice tone="warn">
+      <p className="font-semibold">This dashboard does not go by this name, so nobody can log in here.</p>
+      <p className="mt-2">
+        If the name is yours, set <code>DASHBOARD_URL</code> in <code>.env</code> to the address that you typed, and start
+        the node again.
+      </p>
+    </Notice>
   );
 }
 
