@@ -9,10 +9,13 @@ const LOOKS: Record<Severity, readonly [icon: typeof Info, look: string, word: s
   info: [Info, "text-soft", "Good to know"],
 };
 
-/** What to look at before approving, the gravest first, in whole sentences. */
+/** What to look at before approving, the gravest first, in whole sentences: what this node judges, then what was
+ * written into the request when it was drafted. */
 export function Badges({ approval }: { approval: Approval }) {
   const { badges, problems } = approval;
-  if (badges.length + problems.length === 0) return null;
+  const said = new Set(badges.map(({ words }) => words));
+  const risk = [...new Set(approval.risk)].filter((words) => !said.has(words));
+  if (badges.length + problems.length + risk.length === 0) return null;
   const isGrave = problems.length > 0 || badges.some((badge) => badge.severity === "danger");
   return (
     <ul
@@ -24,6 +27,9 @@ export function Badges({ approval }: { approval: Approval }) {
       ))}
       {badges.map((badge) => (
         <Line key={badge.kind + badge.words} severity={badge.severity} words={badge.words} />
+      ))}
+      {risk.map((words) => (
+        <Line key={words} severity="warning" words={words} />
       ))}
     </ul>
   );

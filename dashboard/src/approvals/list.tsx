@@ -153,7 +153,7 @@ function State({ approval }: { approval: Approval }) {
         {given.signed ? "Signed, on its way to Local" : "Waits for Local's confirmation"}
       </Chip>
     ),
-    until && <Chip key="until">Back <Time at={until} /></Chip>,
+    until && <Chip key="until"><span>Back <Time at={until} /></span></Chip>,
     approval.problems.length > 0 && <Chip key="problems" tone="danger">{count(approval.problems.length, "problem")}</Chip>,
   ].filter(Boolean);
   return chips.length > 0 ? <span className="mt-1.5 flex flex-wrap gap-1.5">{chips}</span> : null;

@@ -155,7 +155,7 @@ function Whole({ approval, hasChanged, onSaved, onRefresh }: WholeProps) {
           <Background approval={approval} />
         </div>
         {open !== "edit" && (
-          <div className="sticky bottom-[calc(3.5rem+env(safe-area-inset-bottom))] z-10 -mx-4 mt-6 border-t border-line bg-paper shadow-[0_0.75rem_0_var(--paper)] px-4 pb-2 pt-3 sm:mx-0 sm:px-0 lg:bottom-0">
+          <div data-answers className="sticky bottom-[calc(3.5rem+env(safe-area-inset-bottom))] z-10 -mx-4 mt-6 border-t border-line bg-paper shadow-[0_0.75rem_0_var(--paper)] px-4 pb-2 pt-3 sm:mx-0 sm:px-0 lg:bottom-0">
             <div className="flex flex-col gap-1 sm:flex-row sm:flex-wrap sm:gap-2">
               {approval.expired ? (
                 <Button kind="primary" icon={RotateCcw} busy={busy} disabled={!mayAnswer} onClick={() => void renew()}>
@@ -241,7 +241,9 @@ function Lead({ approval }: { approval: ApprovalDetail }) {
       )}
       {approval.snoozed_until && (
         <Chip>
-          Snoozed, back <Time at={approval.snoozed_until} />
+          <span>
+            Snoozed, back <Time at={approval.snoozed_until} />
+          </span>
         </Chip>
       )}
     </span>

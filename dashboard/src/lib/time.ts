@@ -6,6 +6,9 @@ const FULL = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium", timeStyle:
 const CLOCK = new Intl.DateTimeFormat(LANGUAGE, { timeStyle: "short" });
 const DAY = new Intl.DateTimeFormat(LANGUAGE, { weekday: "short", day: "numeric", month: "short" });
 
+/** By which the clock of the node and that of the browser may differ: what was just done is not to come. */
+const SKEW_S = 10;
+
 const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
   ["day", 86_400],
   ["hour", 3_600],
@@ -18,7 +21,7 @@ export function relative(at: number, now: number): string {
   for (const [unit, size] of UNITS) {
     if (Math.abs(seconds) >= size) return RELATIVE.format(Math.trunc(seconds / size), unit);
   }
-  return seconds > 0 ? "in a moment" : "just now";
+  return seconds > SKEW_S ? "in a moment" : "just now";
 }
 
 /** "23 h", "12 min", "40 s": how long something takes or lasts. */

@@ -2,7 +2,7 @@
 
 import { CircleCheck, OctagonAlert, Send, Undo2, X } from "lucide-react";
 import Link from "next/link";
-import { useState, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useState, useSyncExternalStore } from "react";
 import { useSWRConfig } from "swr";
 import { call, Problem } from "@/api/client";
 import type { Action } from "@/api/types";
@@ -19,6 +19,13 @@ interface Sent {
   about: string;
 }
 
+/** How long what ended, or is held, stays in sight; Actions has it for good. */
+const STAYS_MS = 15_000;
+/** A hold that ends within this is the time to take it back, as after every approval. */
+const UNDO_MS = 60_000;
+/** More lines than these are told as one. */
+const MOST = 2;
+
 let sent: readonly Sent[] = [];
 const NONE: readonly Sent[] = [];
 const listeners = new Set<() => void>();
@@ -33,8 +40,14 @@ export function watch(id: string, about: string): void {
   become([...sent.filter((other) => other.id !== id), { id, about }]);
 }
 
-/** Below the thumb's reach of all pages: what was just approved, while it can be taken back, and what became of it. */
+function forget(ids: readonly string[]): void {
+  become(sent.filter(({ id }) => !ids.includes(id)));
+}
+
+/** At the foot of all pages, above what can be answered there: what was just approved, here or elsewhere, while it can
+ * be taken back, and what became of it. */
 export function Outbox() {
+  useEffect(() => void watchWhatCanBeTakenBack(), []);
   const shown = useSyncExternalStore(
     (listener) => {
       listeners.add(listener);
@@ -47,17 +60,73 @@ export function Outbox() {
   return <Strip sent={shown} />;
 }
 
+/** After a reload, and in another tab. An API that is away is told of elsewhere. */
+async function watchWhatCanBeTakenBack(): Promise<void> {
+  try {
+    const { items } = await call<{ items: Action[] }>("GET", "/api/actions?state=approved&limit=20");
+    for (const action of items) {
+      const until = undoneUntil(action);
+      if (until !== null && until > Date.now() && !sent.some(({ id }) => id === action.action_id)) {
+        watch(action.action_id, actionName(action.action));
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+  }
+}
+
+function undoneUntil(action: Action | undefined): number | null {
+  if (action?.state !== "approved" || !action.waits?.until) return null;
+  const until = Date.parse(action.waits.until);
+  return until - Date.now() < UNDO_MS ? until : null;
+}
+
 function Strip({ sent: shown }: { sent: readonly Sent[] }) {
   const { data, refresh } = useApi<{ items: Action[] }>("/api/actions?limit=100", { refreshInterval: 2_000 });
   return (
     <section
       aria-label="Just approved"
-      className="fixed inset-x-0 bottom-[calc(3.6rem+env(safe-area-inset-bottom))] z-20 mx-auto max-h-[45dvh] max-w-xl space-y-2 overflow-y-auto px-3 pb-2 lg:bottom-4"
+      className={cx(
+        "fixed inset-x-0 bottom-[calc(3.6rem+env(safe-area-inset-bottom))] z-20 mx-auto max-w-xl space-y-2 px-3 pb-2 lg:bottom-4",
+        "[body:has([data-answers])_&]:bottom-[calc(11.5rem+env(safe-area-inset-bottom))] sm:[body:has([data-answers])_&]:bottom-[calc(8.5rem+env(safe-area-inset-bottom))] lg:[body:has([data-answers])_&]:bottom-20",
+      )}
     >
-      {shown.map((one) => (
-        <Line key={one.id} sent={one} action={data?.items.find((action) => action.action_id === one.id)} onTaken={refresh} />
-      ))}
+      {shown.length > MOST ? (
+        <Folded sent={shown} />
+      ) : (
+        shown.map((one) => (
+          <Line key={one.id} sent={one} action={data?.items.find((action) => action.action_id === one.id)} onTaken={refresh} />
+        ))
+      )}
     </section>
+  );
+}
+
+function Folded({ sent: shown }: { sent: readonly Sent[] }) {
+  const ids = shown.map(({ id }) => id).join(" ");
+  const close = useCallback(() => forget(ids.split(" ")), [ids]);
+  useEffect(() => {
+    const timer = setTimeout(close, 2 * STAYS_MS);
+    return () => clearTimeout(timer);
+  }, [close]);
+  return (
+    <div role="status" className="rise flex items-center gap-3 rounded-2xl bg-ink py-2 pl-4 pr-2 text-paper shadow-xl">
+      <Send aria-hidden className="size-5 shrink-0" />
+      <p className="min-w-0 flex-1 text-[0.9375rem] font-medium">{shown.length} approved</p>
+      <Link href="/actions" prefetch={false} className="rounded-full px-3 py-2 underline">
+        Look, or take back
+      </Link>
+      <Close onClick={close} />
+    </div>
+  );
+}
+
+function Close({ onClick }: { onClick: () => void }) {
+  return (
+    <button type="button" className="grid size-11 shrink-0 place-items-center rounded-full" onClick={onClick}>
+      <X aria-hidden className="size-5" />
+      <span className="sr-only">Close</span>
+    </button>
   );
 }
 
@@ -67,7 +136,12 @@ function Line({ sent: one, action, onTaken }: { sent: Sent; action: Action | und
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string>();
   const until = action?.state === "approved" && action.waits?.until ? Date.parse(action.waits.until) : null;
-  const isOver = action !== undefined && !["approved", "sending"].includes(action.state);
+  const isTold = action !== undefined && (["done", "void"].includes(action.state) || (action.waits != null && undoneUntil(action) === null));
+  useEffect(() => {
+    if (!isTold) return;
+    const timer = setTimeout(() => forget([one.id]), STAYS_MS);
+    return () => clearTimeout(timer);
+  }, [isTold, one.id]);
 
   async function takeBack(): Promise<void> {
     setBusy(true);
@@ -102,12 +176,7 @@ function Line({ sent: one, action, onTaken }: { sent: Sent; action: Action | und
           Look
         </Link>
       ) : null}
-      {(isOver || problem) && (
-        <button type="button" className="grid size-11 place-items-center rounded-full" onClick={() => become(sent.filter((other) => other !== one))}>
-          <X aria-hidden className="size-5" />
-          <span className="sr-only">Close</span>
-        </button>
-      )}
+      <Close onClick={() => forget([one.id])} />
     </div>
   );
 }

@@ -23,7 +23,7 @@ export function Page({ title, lead, side, children }: PageProps) {
     <>
       <header className="mb-6 flex flex-wrap items-end justify-between gap-x-6 gap-y-3">
         <div className="min-w-0">
-          <h1 className="text-[1.75rem] font-semibold leading-tight tracking-tight">{title}</h1>
+          <h1 className="text-[1.75rem] font-semibold leading-tight tracking-tight [overflow-wrap:anywhere]">{title}</h1>
           {lead && <p className="mt-1 text-soft">{lead}</p>}
         </div>
         {side}
