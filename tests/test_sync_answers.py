@@ -54,9 +54,9 @@ def commit_by_hand(node: Node, path: str, text: str) -> None:
 
 
 def test_a_put_back_local_whose_human_had_deleted_much(two: Two) -> None:
-    two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(60)})
+    two.seed_files({f"Notes/{number}.md": f"{number}\n" for number in range(30)})
     keep(two.a.root), keep(two.a.state)
-    for number in range(50):
+    for number in range(25):
         two.a.remove(f"Notes/{number}.md")
     assert two.a.sync(allow_deletions=True).error is None
     two.settle()

@@ -133,7 +133,8 @@ def kind_refusal(path: str, size: int, largest: int) -> Refusal | None:
 
 def mass_deletion(lost: Iterable[str], there: Callable[[], Iterable[str]]) -> str | None:
     """How much goes where the loss of the files `lost` looks like a slip, or None: ten notes and more, and more than
-    half of all notes among `there` (asked only if need be). Logs, news, agents' reasons and plans don't count."""
+    half of all notes among `there` (asked only if need be). Logs, news, agents' reasons and plans don't count, nor what
+    a vault has of forms and views from its first day: they would make few notes pass for less than half."""
     count = sum(map(_is_note, lost))
     if count < _MANY or count * 2 <= (notes := sum(map(_is_note, there()))):
         return None
@@ -141,8 +142,8 @@ def mass_deletion(lost: Iterable[str], there: Callable[[], Iterable[str]]) -> st
 
 
 def _is_note(path: str) -> bool:
-    return not path.startswith(("Logs/", "Signals/", "Updates/")) and not path.endswith(
-        (KEEP, ".reason.md", ".plan.md")
+    return not path.startswith(("Logs/", "Signals/", "Updates/", "Templates/", ".obsidian/")) and not path.endswith(
+        (KEEP, ".reason.md", ".plan.md", ".base")
     )
 
 
