@@ -37,8 +37,8 @@ function Reading({ newest, onRefresh }: { newest: ApprovalDetail; onRefresh: () 
   const [read, setRead] = useState(newest);
   const [saved, setSaved] = useState<string>();
   if (newest.sha256 === read.sha256 && newest !== read) setRead(newest); // the same bytes: only its time went on
-  if (newest.sha256 === saved) {
-    setRead(newest); // our own edit, once: if these bytes come back later, somebody else brought them
+  if (saved && newest.sha256 !== read.sha256) {
+    if (newest.sha256 === saved) setRead(newest); // our own edit, once: what else comes, or comes back, is somebody else's
     setSaved(undefined);
   }
   const hasChanged = newest.sha256 !== read.sha256;
