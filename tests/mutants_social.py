@@ -79,7 +79,7 @@ MUTANTS = (
      "        return Plan(order.mark, recip", "        return Plan(order.action_id, recip", SOCIAL, "tell_of_one_try"),
     ("whatsapp-old-mark", "a failure of an older version's shared mark is proof (S8)", "utils/hands/whatsapp.py",
      "found is Absence.PROVEN and mark != order.mark", "False", SOCIAL, "older_version"),
-    ("social-old-note", "a try is judged by the note of the one before", HAND,
+    ("social-old-note", "a try is judged by the note of the one before", "utils/hands/marks.py",
      "    if order.prepared:\n", "    if False:\n", SOCIAL, "note_of_the_one_before"),
     ("whatsapp-first", "a move approves a first message to a number (S7)", "utils/core/policy.py",
      'if action == "whatsapp_send":', "if False:", RULES, "first_message"),

@@ -194,6 +194,7 @@ def test_routine_requests_are_approved_together(desk: Desk) -> None:
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("lea@sommer.example")
         expect(dialog).not_to_contain_text("help@example.net")
+        expect(dialog).to_contain_text("nothing was ever sent to lea@sommer.example")  # as on its own page
         assert violations(page) == []
         dialog.get_by_role("button", name="Approve 2 requests").click()
         eventually(lambda: len(desk.sent()) == 2, what="both mails")

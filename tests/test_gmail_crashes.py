@@ -17,7 +17,7 @@ from utils.bootstrap import Services
 from utils.execution import requests
 from utils.execution.journal import State
 from utils.hands.gmail import GmailHand
-from utils.hands.social import Mark
+from utils.hands.marks import Mark
 from utils.ports import OutcomeUnknown
 
 

@@ -23,7 +23,7 @@ from utils.execution import requests
 from utils.execution.journal import State
 from utils.hands import gmail as hand_module
 from utils.hands.gmail import SETTLED
-from utils.hands.social import read_mark
+from utils.hands.marks import read_mark
 from utils.ports import AdapterError
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from utils.core.stages import DOMAINS, Stage
 from utils.core.task import ID_PATTERN
-from utils.tasks import events, shelves
+from utils.tasks import events
 from utils.tasks.board import Board
 from utils.tasks.events import ClaimEvents
 from utils.tasks.shelves import Shelves
@@ -31,12 +32,14 @@ def layout(tmp_path: Path) -> Layout:
 
 
 @pytest.fixture(params=["young", "settled"])
-def age(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """`settled`: as if a folder's time could tell of any later change at once; waits until it can, see `tick`."""
-    if request.param == "settled":
-        monkeypatch.setattr(shelves, "_SETTLED", -1)
-        monkeypatch.setattr(events, "_SETTLED", -1)
-    return str(request.param)
+def now_ns(request: pytest.FixtureRequest) -> Callable[[], int]:
+    """`settled`: a clock by which all changes are long past, so that a folder's time tells of any later one; a change
+    that follows waits until that is so, see `tick`."""
+    return later if request.param == "settled" else time.time_ns
+
+
+def later() -> int:
+    return time.time_ns() + 3_600 * 10**9
 
 
 def tick(folder: Path) -> None:
@@ -79,8 +82,10 @@ def changes(layout: Layout, seed: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_board_knows_what_lies_there_after_every_change(layout: Layout, age: str, seed: int) -> None:
-    board = Board(layout)
+def test_the_board_knows_what_lies_there_after_every_change(
+    layout: Layout, now_ns: Callable[[], int], seed: int
+) -> None:
+    board = Board(layout, now_ns)
     for _ in changes(layout, seed):
         expected = lying(layout)
         cards = list(board.cards())
@@ -97,26 +102,28 @@ def test_the_board_knows_what_lies_there_after_every_change(layout: Layout, age:
             assert list(board.cards(below=card.key)) == cards[cards.index(card) + 1 :]
 
 
-def test_a_folder_that_stays_as_it_is_is_read_once(layout: Layout, age: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_stays_as_it_is_is_read_once(
+    layout: Layout, now_ns: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[str] = []
     scan = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: (read.append(os.fspath(path)), scan(path))[1])
-    shelves = Shelves(layout)
+    shelves = Shelves(layout, now_ns)
     shelves.of(Stage.DONE)
     first = len(read)
     shelves.of(Stage.DONE)
-    assert len(read) == (first if age == "settled" else 2 * first)
+    assert len(read) == (first if now_ns is later else 2 * first)
     tick(layout.root)
     (layout.root / "Done/2026/06/a.md").touch()
     again = len(read)
     assert [shelf.stems for shelf in shelves.of(Stage.DONE) if shelf.stems] == [{"a"}]
-    assert len(read) == (again + 1 if age == "settled" else again + first)
+    assert len(read) == (again + 1 if now_ns is later else again + first)
 
 
 def test_a_folder_that_cannot_be_read_does_not_pass_for_empty(
-    layout: Layout, age: str, monkeypatch: pytest.MonkeyPatch
+    layout: Layout, now_ns: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelves = Shelves(layout)
+    shelves = Shelves(layout, now_ns)
     shelves.of(Stage.DONE)
     tick(layout.root)
     (layout.root / "Done/a.md").touch()
@@ -153,13 +160,15 @@ def every(log: ClaimEvents, task: str) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("large", [False, True])
 def test_the_lines_of_a_task_are_found_wherever_they_were_carried(
-    layout: Layout, log: Callable[..., None], age: str, large: bool, monkeypatch: pytest.MonkeyPatch
+    layout: Layout, log: Callable[..., None], now_ns: Callable[[], int], large: bool
 ) -> None:
-    if large:
-        monkeypatch.setattr(events, "_SMALL", 10)
-    told = ClaimEvents(layout)
+    """Also in a log that is `large`, too long to be remembered."""
+    told = ClaimEvents(layout, now_ns)
     odd = 'a "note" \\ é'
     assert list(told.of("a")) == []
+    if large:
+        log(None, *["filler"] * 6_000)
+        assert layout.claims_log.stat().st_size > events.SMALL
     for day, tasks in (("2026-06-01", "ab"), ("2026-06-03", "b"), (None, "ac"), ("2026-06-02", "ad"), (None, "b")):
         log(day, *tasks, odd)
         for task in (*"abcde", odd):
@@ -169,7 +178,7 @@ def test_the_lines_of_a_task_are_found_wherever_they_were_carried(
     assert list(told.of("d")) == []
 
 
-def test_an_id_that_is_written_with_escapes_is_found_too(layout: Layout, age: str) -> None:
+def test_an_id_that_is_written_with_escapes_is_found_too(layout: Layout) -> None:
     path = layout.daily_log("claims", "2026-06-01")
     path.parent.mkdir()
     path.write_text('{"task": "\\u0061b", "event": "x"}\n{"task": 1}\n{"task": "\\ud800"}\nno json "task": "\\q"\n')
@@ -187,10 +196,9 @@ def test_two_tasks_of_one_number_stay_two(
 def test_days_that_do_not_name_a_task_are_not_read_for_it(
     layout: Layout, log: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "_SETTLED", -1)
     for number in range(1, 10):
         log(f"2026-06-0{number}", f"task {number}")
-    told = ClaimEvents(layout)
+    told = ClaimEvents(layout, later)
     list(told.of("task 5"))
     opened: list[str] = []
     real = Path.open

@@ -29,7 +29,7 @@ from utils.core.task import format_time
 from utils.execution.answers import Invalid
 from utils.execution.journal import ActionRecord, State
 from utils.execution.store import ExecutionStore
-from utils.hands.social import Mark, read_mark
+from utils.hands.marks import Mark, read_mark
 from utils.ports import AdapterError
 
 V = f"/{meta.VERSION}"

@@ -18,7 +18,7 @@ from utils.adapters import sepa
 from utils.adapters.odoo_books import OdooBooks
 from utils.core import books
 from utils.core.acting import Absence, Order, Plan, Receipt
-from utils.hands.social import Mark, read_mark
+from utils.hands.marks import Mark, read_mark
 from utils.ports import AdapterError
 
 #: Odoo ends what takes longer than 120 s (`--limit-time-real`, its default), once a worker has begun it; it may have

@@ -17,7 +17,8 @@ from utils.adapters.mail_out.gmail import ACTION_HEADER, Gmail
 from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.task import ApprovalRequest, InvalidTask
 from utils.hands.mail import Letters
-from utils.hands.social import SKEW, Mark, read_mark
+from utils.hands.marks import Mark, read_mark
+from utils.hands.social import SKEW
 from utils.ports import AdapterError, OutcomeUnknown
 
 log = logging.getLogger(__name__)

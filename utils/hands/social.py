@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +10,8 @@ from typing import Protocol
 from utils.core import social
 from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.social import LIMITS, Post
-from utils.core.task import InvalidTask, format_time, parse_time
+from utils.core.task import InvalidTask
+from utils.hands.marks import Mark, forget_mark, read_mark
 from utils.ports import AdapterError
 from utils.vault import images
 
@@ -30,38 +30,6 @@ class Channel(Protocol):
 
     def find(self, post: Post, media: str, since: datetime) -> Receipt | Absence:
         """What is there of it since then. Raises `AdapterError` where it could not look."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What the journal keeps as `prepared`, right before the commit: when that was, and what was made ready.
-
-    A text leaves no mark of ours in a timeline; so its own words are looked for, and only since this time. Where there
-    is no mark at all, the commit was never called.
-    """
-
-    at: datetime
-    made: str = ""
-
-    def __str__(self) -> str:
-        return f"{format_time(self.at)} {self.made}".strip()
-
-
-def read_mark(prepared: str) -> Mark | None:
-    """The mark that `prepared` is, or None where there is none. Raises `AdapterError` for what can't be read."""
-    if not prepared:
-        return None
-    time, _, made = prepared.partition(" ")
-    try:
-        return Mark(parse_time(time), made)
-    except ValueError as error:
-        raise AdapterError(f"what the journal kept of it can't be read: {prepared[:100]!r}", retry=False) from error
-
-
-def forget_mark(order: Order, prepared: Callable[[str], None]) -> None:
-    """Take away the mark that a try before left, which certainly did nothing: it says nothing of this one."""
-    if order.prepared:
-        prepared("")
 
 
 def check_account(provider: str, missing: Sequence[str]) -> None:

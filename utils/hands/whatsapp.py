@@ -12,7 +12,8 @@ from utils.core.acting import Absence, Order, Plan, Receipt
 from utils.core.social import same_text
 from utils.core.task import format_time
 from utils.core.whatsapp import WINDOW, Message, Template
-from utils.hands.social import Mark, check_account, forget_mark, read_mark
+from utils.hands.marks import Mark, forget_mark, read_mark
+from utils.hands.social import check_account
 from utils.ports import AdapterError
 
 log = logging.getLogger(__name__)

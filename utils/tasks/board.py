@@ -8,7 +8,8 @@ long as that stays.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import is_not
@@ -58,10 +59,11 @@ class Card:
 class Board:
     """Reads the tasks of one vault."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, now_ns: Callable[[], int] = time.time_ns) -> None:
+        """`now_ns`: the clock of the file system's times, in nanoseconds."""
         self._layout = layout
-        self._shelves = Shelves(layout)
-        self._events = ClaimEvents(layout)
+        self._shelves = Shelves(layout, now_ns)
+        self._events = ClaimEvents(layout, now_ns)
         self._twice: tuple[list[Shelf], list[str]] = ([], [])
 
     def cards(

@@ -12,17 +12,19 @@ import re
 import time
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from utils.core import archive
+from utils.tasks.settled import is_settled
 from utils.vault import jsonl
 from utils.vault.layout import Layout
 
 _TASK = re.compile(rb'"task"\s*:\s*("(?:[^"\\]|\\.)*")')
-_SMALL = 256 * 1024  # bytes; housekeeping keeps the log below this, and its lines are remembered
-_SETTLED = 2_000_000_000  # ns, within which a second change may bear the same time
+#: Bytes; the lines of a log up to this are remembered, and housekeeping rolls it before.
+SMALL = 2 * archive.LOG_FULL
 Stamp = tuple[int, int, int]
 Entry = Mapping[str, Any]
 
@@ -45,7 +47,9 @@ class _Index:
 class ClaimEvents:
     """The claims log of one vault. Threads may share it."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, now_ns: Callable[[], int] = time.time_ns) -> None:
+        """`now_ns`: the clock of the file system's times, in nanoseconds."""
+        self._now_ns = now_ns
         self._log = layout.claims_log
         self._folder = layout.daily_log("claims", "any").parent
         self._newest: tuple[Stamp | None, tuple[Entry, ...]] = (None, ())
@@ -72,7 +76,7 @@ class ClaimEvents:
     def _recent(self) -> tuple[Entry, ...] | None:
         """The lines of `Logs/claims.jsonl`; None where those are too many to keep."""
         stamp = _stamp(self._log)
-        if stamp is not None and stamp[1] > _SMALL:
+        if stamp is not None and stamp[1] > SMALL:
             return None
         if stamp is None or stamp != self._newest[0]:
             self._newest = (stamp, tuple(jsonl.newest(self._log)))
@@ -84,7 +88,7 @@ class ClaimEvents:
         except FileNotFoundError:
             return _Index()
         if self._index.changed != changed:
-            settled = 0 <= time.time_ns() - changed > _SETTLED  # asked before it is read
+            settled = is_settled(changed, self._now_ns())
             self._index = self._read(changed if settled else None)
         return self._index
 

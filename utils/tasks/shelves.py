@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from operator import itemgetter
@@ -17,11 +17,10 @@ from pathlib import Path
 
 from utils.core.stages import Stage
 from utils.core.task import ID_PATTERN
+from utils.tasks.settled import is_settled
 from utils.vault.layout import REASON_SUFFIX, Layout
 
 _SUFFIX = ".md"
-#: Within this time (ns) after a folder changed, a second change may bear the same time: it is read again.
-_SETTLED = 2_000_000_000
 Key = tuple[str, ...]
 _KEY = itemgetter(0)
 
@@ -59,8 +58,10 @@ class Shelf:
 class Shelves:
     """The folders of one vault's stages. Threads may share it: whoever is late reads a folder twice."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, now_ns: Callable[[], int] = time.time_ns) -> None:
+        """`now_ns`: the clock of the file system's times, in nanoseconds."""
         self._layout = layout
+        self._now_ns = now_ns
         self._known: dict[str, Shelf] = {}
 
     def of(self, *stages: Stage) -> list[Shelf]:
@@ -91,7 +92,7 @@ class Shelves:
             yield from self._below(inner, stage)
 
     def _read(self, path: str, stage: Stage, changed: int) -> Shelf:
-        settled = 0 <= time.time_ns() - changed > _SETTLED  # asked before it is read
+        settled = is_settled(changed, self._now_ns())
         here = self._layout.domain_of(Path(path, "any")) or "general"
         by_domain: dict[str, list[str]] = {}
         inner = []

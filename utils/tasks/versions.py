@@ -24,6 +24,7 @@ from utils.execution.approvals import Approvals
 from utils.execution.store import ExecutionStore
 from utils.health.monitor import HealthMonitor
 from utils.ports import Clock
+from utils.tasks.settled import is_settled
 from utils.vault.atomic import TEMP_PREFIX
 from utils.vault.layout import Layout
 from utils.vault_sync import VaultSync
@@ -36,7 +37,6 @@ TOPICS = ("approvals", "tasks", "alerts", "zones", "sync", "actions", "health", 
 _LONGEST = 60.0
 #: Files in a folder whose own time says whether one came or went; an edit in place in it is told within a minute.
 _MANY = 1000
-_SETTLED = 2_000_000_000  # ns after which no second change can have the same time
 _PENDING = (Stage.PENDING_APPROVAL, Stage.APPROVED, Stage.REJECTED)
 
 
@@ -191,6 +191,7 @@ class _Look:
         if known is not None and known.changed == changed and 0 <= self._now - known.seen < _LONGEST:
             return known.sum, known.folders
         self._large.pop(place, None)
+        settled = is_settled(changed, time.time_ns())
         total, files, inner = 0, 0, []
         with os.scandir(place) as entries:
             for entry in entries:
@@ -203,7 +204,7 @@ class _Look:
                 seen = b"%b\0%d\0%d" % (os.fsencode(entry.path), status.st_mtime_ns, status.st_size)
                 total += int.from_bytes(blake2b(seen, digest_size=8).digest(), "big")
                 files += 1
-        if files >= _MANY and time.time_ns() - changed > _SETTLED:
+        if files >= _MANY and settled:
             self._large[place] = _Large(changed, self._now, total, tuple(inner))
         return total, tuple(inner)
 

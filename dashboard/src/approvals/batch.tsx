@@ -8,6 +8,7 @@ import { Dialog } from "@/ui/dialog";
 import { Button, cx, Notice } from "@/ui/parts";
 import { Inert } from "@/ui/text";
 import { approve, useAttempt } from "./answer";
+import { Badges } from "./badges";
 import { Outgoing } from "./outgoing";
 import { about, toWhom } from "./risk";
 import { useIsCloud } from "./signed";
@@ -48,7 +49,7 @@ export function Batch({ approvals: given, onClose }: { approvals: Approval[]; on
       open
       onClose={onClose}
       title="Approve several"
-      description={`Nothing about these asks for a closer look. Read each, and take out what should wait.${isCloud ? " Together they are not signed: each waits for Local's confirmation." : ""}`}
+      description={`This node found nothing grave about these. Read each, and take out what should wait.${isCloud ? " Together they are not signed: each waits for Local's confirmation." : ""}`}
       actions={
         <>
           <Button onClick={onClose}>Cancel</Button>
@@ -77,7 +78,10 @@ export function Batch({ approvals: given, onClose }: { approvals: Approval[]; on
                 </span>
               </span>
             </label>
-            <Outgoing approval={approval} />
+            <div className="space-y-3">
+              <Badges approval={approval} />
+              <Outgoing approval={approval} />
+            </div>
           </li>
         ))}
       </ul>
